@@ -1,0 +1,113 @@
+# What a developer does, each as one word. Run `make` alone for the list.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+
+# The virtual environment is as new as its stamps: .tools for what others wrote, .installed for qatdp itself.
+# Folders count as well: a file that goes leaves no other trace.
+SOURCES := meson.build $(shell find src -name __pycache__ -prune -o -print)
+
+# These need a real thing each, and are programs of their own as well: they import from their own folder.
+GROUNDS := guest kubelet node
+FAST_TESTS := $(filter-out $(GROUNDS:%=tests/%),$(wildcard tests/*))
+
+PROTO := $(VENV)/proto
+PROTOS := $(patsubst proto/%,%,$(wildcard proto/qatdp/api/*.proto))
+
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help:
+	@echo 'make setup         put qatdp and the development tools into $(VENV), where they are not yet or not as new'
+	@echo 'make test          lint, proto-check and the fast tests'
+	@echo 'make lint          ruff, mypy and import-linter'
+	@echo 'make format        let ruff mend and format what it can'
+	@echo 'make proto         generate src/qatdp/api from proto/'
+	@echo 'make proto-check   tell whether src/qatdp/api is what proto/ generates'
+	@echo "make test-kubelet  tests on Kubernetes' own device manager"
+	@echo 'make test-node     tests on a whole node: a guest with QAT devices, VFIO, containerd and a kubelet'
+	@echo 'make clean         remove all that these made here'
+
+# --- setup -----------------------------------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: $(VENV)/.installed
+	@:
+
+$(VENV)/.tools: pyproject.toml tools/venv
+	@tools/venv $(VENV)
+	@echo 'setup: development tools'
+	@$(PIP) install --upgrade 'pip >= 25.1'  # the first that knows dependency groups
+	@$(PIP) install --group dev
+	@touch $@
+
+# Not editable: that would build at import. ninja is found on the PATH.
+$(VENV)/.installed: $(VENV)/.tools $(SOURCES)
+	@echo 'setup: qatdp'
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) install --no-build-isolation .
+	@touch $@
+
+# --- test ------------------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: lint proto-check
+	$(BIN)/python -m pytest
+
+.PHONY: test-kubelet test-node
+test-kubelet test-node: test-%: setup
+	tests/$*/run
+
+# --- lint ------------------------------------------------------------------------------------------------------------
+
+.PHONY: lint
+lint: setup
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/mypy --no-error-summary src $(FAST_TESTS)
+	@$(foreach ground,$(GROUNDS),$(call mypy_ground,$(ground)) && ) true
+	$(BIN)/lint-imports --no-cache --no-logo
+
+# Each by a call of its own, as two of them have a package `ground`.
+mypy_ground = echo 'mypy tests/$(1)' && MYPYPATH=tests/$(1):tests/guest $(BIN)/mypy --no-error-summary \
+	--cache-dir .mypy_cache/$(1) $(sort $(wildcard tests/$(1)/*.py tests/$(1)/*/*.py) $(shell grep -sl '^\#!.*python' tests/$(1)/*))
+
+.PHONY: format
+format: setup
+	$(BIN)/ruff check --quiet --fix
+	$(BIN)/ruff format --quiet
+
+# --- proto -----------------------------------------------------------------------------------------------------------
+
+.PHONY: proto
+proto: generate
+	@rm -f src/qatdp/api/*_pb2*
+	@cp $(PROTO)/out/qatdp/api/* src/qatdp/api/
+
+.PHONY: proto-check
+proto-check: generate
+	@diff -r -x __init__.py -x __pycache__ src/qatdp/api $(PROTO)/out/qatdp/api || { \
+		echo '*** src/qatdp/api is not what proto/ generates: make proto' >&2; exit 1; }
+
+.PHONY: generate
+generate: $(PROTO)/.tools
+	@rm -rf $(PROTO)/out
+	@mkdir $(PROTO)/out
+	$(PROTO)/bin/python -m grpc_tools.protoc -I proto \
+		--plugin=protoc-gen-mypy=$(PROTO)/bin/protoc-gen-mypy \
+		--plugin=protoc-gen-mypy_grpc=$(PROTO)/bin/protoc-gen-mypy_grpc \
+		--python_out=$(PROTO)/out --grpc_python_out=$(PROTO)/out \
+		--mypy_out=quiet:$(PROTO)/out --mypy_grpc_out=quiet:$(PROTO)/out $(PROTOS)
+
+$(PROTO)/.tools: $(VENV)/.tools
+	@echo 'setup: protoc and its plugins'
+	@$(BIN)/python -m venv --clear --without-pip $(PROTO)
+	@$(PIP) --python $(PROTO)/bin/python install --group proto
+	@touch $@
+
+# --- clean -----------------------------------------------------------------------------------------------------------
+
+.PHONY: clean
+clean:
+	rm -rf $(VENV) build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find src tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""qatdp: a Kubernetes device plugin for the virtual functions of Intel QuickAssist devices."""
