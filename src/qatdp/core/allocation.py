@@ -1,0 +1,184 @@
+"""Which devices a request gets, and what a container is given with them.
+
+Pure: reads one frozen pool, no file, no clock. The pool is the very value that the last list was built from.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from types import MappingProxyType
+
+from qatdp.core.config import Policy, variable_of
+from qatdp.core.pci import PciAddress
+from qatdp.core.pools import PoolDevice, ResourcePool
+from qatdp.errors import AllocationError, UnknownDeviceError
+
+# VFIO maps and ioctls need read and write; making nodes ("m") is nobody's business.
+PERMISSIONS = "rw"
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """What a container is given: `nodes` by their path, on the host and in the container alike, and its environment."""
+
+    devices: tuple[PciAddress, ...]
+    nodes: tuple[str, ...]
+    env: Mapping[str, str]
+
+
+def allocate(pool: ResourcePool, ids: Iterable[str]) -> Allocation:
+    """Return what the container gets that the kubelet chose these IDs for; the same IDs always give the same answer.
+
+    An ID that somebody may have is answered whatever its state: the kubelet asks again for a pod that it has admitted
+    before, and does not say for whom. An ID that is being withdrawn is granted, which ends its withdrawal: an error
+    would fail that pod for ever. Raises AllocationError for a sick ID that nobody has, UnknownDeviceError for one that
+    is not in the list.
+    """
+    known = {str(device.address): device for device in pool.devices}
+    devices = sorted((_granted(pool, known, text) for text in set(ids)), key=lambda device: device.address)
+    addresses = tuple(device.address for device in devices)
+    nodes = sorted({node for device in devices for node in device.nodes})
+    return Allocation(addresses, tuple(nodes), environment(pool, addresses))
+
+
+def _granted(pool: ResourcePool, known: Mapping[str, PoolDevice], text: str) -> PoolDevice:
+    device = known.get(text)
+    if device is None:
+        raise UnknownDeviceError(f"{text} is not a device of {pool.resource}", hint="it has left the list; try again")
+    if (device.sick and not device.held) or not device.nodes:
+        raise AllocationError(f"{text} of {pool.resource} cannot be used: {device.sick or 'its nodes are not known'}")
+    return device
+
+
+def environment(pool: ResourcePool, addresses: Collection[PciAddress]) -> Mapping[str, str]:
+    """Return the environment that names a container's devices.
+
+    One list under the resource's own variable (the SR-IOV convention), and QAT<n> for each device, as Intel's images
+    want it: n derives from the address, so that the answers for two resources of one container never collide. Intel's
+    DPDK image hands the value of every variable that begins with QAT to `-a`, so there is no other, unless QAT_POLICY
+    is asked for.
+    """
+    named = {variable_of(pool.resource): ",".join(str(address) for address in addresses)}
+    numbered = {f"QAT{address.number}": str(address) for address in addresses}
+    policy = {"QAT_POLICY": str(pool.options.qat_policy)} if pool.options.qat_policy else {}
+    return {**dict(pool.options.env), **named, **numbered, **policy}
+
+
+def prefer(pool: ResourcePool, available: Collection[str], must_include: Collection[str], size: int) -> tuple[str, ...]:
+    """Return the IDs that a request of that size should get: must_include, then what the resource's policy picks.
+
+    Never raises: IDs that the pool does not know count as functions of one unknown PF. Fewer than `size` come back only
+    where there are not more.
+    """
+    known = {str(device.address): device for device in pool.devices}
+    given = sorted(set(must_include), key=_order)
+    free = sorted(set(available) - set(given), key=_order)
+    # What the kubelet believes to be available can be older than the pool.
+    healthy = pool.healthy
+    good = [text for text in free if text in healthy]
+    free = good if len(good) >= size - len(given) else free
+    need = min(size - len(given), len(free))
+    if need <= 0:
+        return tuple(given)
+    places = {text: _place(known.get(text)) for text in (*given, *free)}
+    request = _Request(need, _by_place(free, places), _count(given, places), _others_use(known, {*given, *free}))
+    return (*given, *PICK[pool.options.policy](request))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Place:
+    """Where a device lies; -1 and "" stand for what is not known."""
+
+    numa_node: int
+    pf: str
+
+
+def _place(device: PoolDevice | None) -> _Place:
+    if device is None:
+        return _Place(-1, "")
+    return _Place(-1 if device.numa_node is None else device.numa_node, str(device.pf) if device.pf else "")
+
+
+def _order(text: str) -> tuple[bool, PciAddress | str]:
+    address = PciAddress.parse_or_none(text)
+    return (address is None, address or text)
+
+
+def _by_place(ids: Iterable[str], places: Mapping[str, _Place]) -> Mapping[_Place, tuple[str, ...]]:
+    found: dict[_Place, tuple[str, ...]] = {}
+    for text in ids:
+        found[places[text]] = (*found.get(places[text], ()), text)
+    return found
+
+
+def _count(ids: Iterable[str], places: Mapping[str, _Place]) -> Mapping[_Place, int]:
+    return Counter(places[text] for text in ids)
+
+
+def _others_use(known: Mapping[str, PoolDevice], free: Collection[str]) -> Mapping[_Place, int]:
+    return Counter(_place(device) for text, device in known.items() if text not in free)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is to be picked: `need` of `free`, where the request's own and those of others already lie."""
+
+    need: int
+    free: Mapping[_Place, tuple[str, ...]]
+    begun: Mapping[_Place, int]
+    others: Mapping[_Place, int]
+
+
+def _local(request: _Request) -> Iterable[str]:
+    """Pick for the fewest NUMA nodes, then the fewest PFs, counting those that the request has begun.
+
+    Every smallest set of NUMA nodes is tried (a machine has few); within one, taking the PFs that give most is best.
+    """
+    begun = {place.numa_node for place in request.begun}
+    others = sorted({place.numa_node for place in request.free} - begun)
+    for more in range(len(others) + 1):
+        choices = (_fewest_pfs(request, begun.union(nodes)) for nodes in combinations(others, more))
+        best = min((choice for choice in choices if choice), key=lambda choice: choice[0], default=None)
+        if best:
+            return best[1]
+    return ()  # not reached: all nodes together have what is needed
+
+
+def _fewest_pfs(request: _Request, nodes: Collection[int]) -> tuple[int, tuple[str, ...]] | None:
+    """Pick from these nodes; return how many PFs that begins, and the IDs. None where the nodes have too few.
+
+    The last PF is the one that leaves least over, so that large ones stay whole for large requests.
+    """
+    here = {place: ids for place, ids in request.free.items() if place.numa_node in nodes}
+    picked = [text for place in sorted(here) if place in request.begun for text in here[place]]
+    whole = sorted(here.keys() - request.begun.keys(), key=lambda place: (-len(here[place]), place))
+    pfs = 0
+    while whole and len(picked) < request.need:
+        enough = [place for place in whole if len(here[place]) >= request.need - len(picked)]
+        place = min(enough, key=lambda place: (len(here[place]), place)) if enough else whole[0]
+        whole.remove(place)
+        picked += here[place]
+        pfs += 1
+    return (pfs, tuple(picked[: request.need])) if len(picked) >= request.need else None
+
+
+def _packed(request: _Request) -> Iterable[str]:
+    """Pick so that as few PFs as possible keep something free: the one with least left is filled first."""
+    order = sorted(request.free, key=lambda place: (len(request.free[place]), place))
+    return [text for place in order for text in request.free[place]][: request.need]
+
+
+def _balanced(request: _Request) -> Iterable[str]:
+    """Pick one by one, each from the PF that has fewest in use."""
+    used = Counter(request.others) + Counter(request.begun)
+    left = {place: list(ids) for place, ids in request.free.items()}
+    for _ in range(request.need):
+        place = min((place for place in left if left[place]), key=lambda place: (used[place], place))
+        yield left[place].pop(0)
+        used[place] += 1
+
+
+PICK: Mapping[Policy, Callable[[_Request], Iterable[str]]] = MappingProxyType(
+    {Policy.LOCAL: _local, Policy.PACKED: _packed, Policy.BALANCED: _balanced}
+)

@@ -1,0 +1,38 @@
+"""What changed between two pools, for the log: one line per device that came, left or changed its health."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from qatdp.core.pci import PciAddress
+from qatdp.core.pools import PoolDevice, ResourcePool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One device of one resource; `what` is added, removed, or its new health, `reason` why it is not healthy."""
+
+    resource: str
+    address: PciAddress
+    what: str
+    reason: str | None = None
+
+
+def changes(old: ResourcePool, new: ResourcePool) -> Iterator[Change]:
+    """Yield the changes in the order of addresses."""
+    before = {device.address: device for device in old.devices}
+    after = {device.address: device for device in new.devices}
+    for address in sorted(before.keys() | after.keys()):
+        change = _change(new.resource, before.get(address), after.get(address))
+        if change:
+            yield change
+
+
+def _change(resource: str, before: PoolDevice | None, after: PoolDevice | None) -> Change | None:
+    if after is None:
+        return Change(resource, before.address, "removed") if before else None
+    if before is None:
+        what = "added" if after.reason is None else "added, Unhealthy"
+        return Change(resource, after.address, what, after.reason)
+    if (before.health, before.reason) != (after.health, after.reason):
+        return Change(resource, after.address, str(after.health), after.reason)
+    return None

@@ -1,0 +1,286 @@
+"""The configuration: which VFs become which resource, and how each resource behaves.
+
+This is the model and the reading of it from plain values (what a YAML file holds); host/configfile.py reads the file,
+core/schema.py says the same as a JSON schema. Every fault is a ConfigError with its key path.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import TypeVar
+
+from qatdp.core.pci import PciAddress
+from qatdp.core.qat import FAMILIES, GENERIC, VFIO_DRIVERS, Service, Services, default_name
+from qatdp.errors import AddressError, ConfigError
+
+VERSION = 1
+DOMAIN = "qat.intel.com"
+
+# The part of an extended resource's name behind the domain (kubelet: pkg/apis/core/v1/helper, IsExtendedResourceName).
+NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+T = TypeVar("T")
+
+
+class Policy(StrEnum):
+    """Which of the free VFs a request gets."""
+
+    LOCAL = "local"  # one NUMA node, then as few PFs as needed
+    PACKED = "packed"  # one PF is filled before the next
+    BALANCED = "balanced"  # spread over the PFs
+
+
+class NodePath(StrEnum):
+    """Which device nodes a container gets: the group's (every client knows them), or the device's own (iommufd)."""
+
+    GROUP = "group"
+    CDEV = "cdev"
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Which functions are meant; None means any."""
+
+    pfs: frozenset[PciAddress] | None = None
+    numa_nodes: frozenset[int] | None = None
+    families: frozenset[str] | None = None
+    drivers: frozenset[str] | None = None  # of the VF, or what it would be bound to
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceOptions:
+    """How a resource behaves."""
+
+    policy: Policy = Policy.LOCAL
+    node: NodePath = NodePath.GROUP
+    qat_policy: int | None = None  # QAT_POLICY for qatlib: how many of the container's VFs one process takes
+    env: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceRule:
+    """One entry of `resources`. `services` None means any; in it, None stands for devices of unknown services."""
+
+    name: str
+    services: frozenset[Services | None] | None = None
+    selector: Selector = Selector()
+    limit: int | None = None
+    options: ResourceOptions = ResourceOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class HostShare:
+    """VFs that stay with the host: the first `vfs` of each PF that is meant."""
+
+    vfs: int
+    pfs: frozenset[PciAddress] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole of it. Without rules, each set of services is a resource of its own, named as Intel's plugin does."""
+
+    resources: tuple[ResourceRule, ...] = ()
+    defaults: bool = True  # VFs that no rule selects get the default names
+    keep_for_host: tuple[HostShare, ...] = ()
+    vfio_driver: str = "vfio-pci"
+
+    def options(self, resource: str) -> ResourceOptions:
+        """Return the options of a resource by its full name."""
+        return next((rule.options for rule in self.resources if full_name(rule.name) == resource), ResourceOptions())
+
+    def limit(self, resource: str) -> int | None:
+        return next((rule.limit for rule in self.resources if full_name(rule.name) == resource), None)
+
+
+def full_name(name: str) -> str:
+    return f"{DOMAIN}/{name}"
+
+
+def variable_of(resource: str) -> str:
+    """Return the environment variable that lists a resource's devices, after the SR-IOV device plugin's convention."""
+    return "PCIDEVICE_" + re.sub(r"[^A-Z0-9]", "_", resource.upper())
+
+
+def parse_config(document: object) -> Config:
+    """Return the configuration that plain values describe; raises ConfigError for the first fault."""
+    top = _mapping(document, "")
+    _known(top, "", "version", "resources", "defaults", "keep_for_host", "vfio_driver")
+    if "version" not in top:
+        raise ConfigError("version", "missing", hint=f"this qatdp knows version: {VERSION}")
+    if top["version"] != VERSION or isinstance(top["version"], bool):
+        raise ConfigError("version", f"expected {VERSION}, got {top['version']!r}", hint="see: qatdp config schema")
+    rules = _each(top, "", "resources", _rule)
+    _check_names(rules)
+    return Config(
+        resources=rules,
+        defaults=_flag(top, "", "defaults", default=not rules),
+        keep_for_host=_each(top, "", "keep_for_host", _host_share),
+        vfio_driver=_choice(top.get("vfio_driver", "vfio-pci"), "vfio_driver", sorted(VFIO_DRIVERS)),
+    )
+
+
+def _rule(value: object, path: str) -> ResourceRule:
+    rule = _mapping(value, path)
+    _known(rule, path, "name", "services", *_names(Selector), "limit", *_names(ResourceOptions))
+    if "name" not in rule:
+        raise ConfigError(f"{path}.name", "missing", hint="the name behind qat.intel.com/, such as cy")
+    name = rule["name"]
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        hint = "letters, digits, '.', '_', '-', at most 63; qat.intel.com/ is put before it"
+        raise ConfigError(f"{path}.name", f"expected a resource's name, got {name!r}", hint=hint)
+    return ResourceRule(
+        name=name,
+        services=_services(rule["services"], f"{path}.services") if "services" in rule else None,
+        selector=_selector(rule, path),
+        limit=_count(rule["limit"], f"{path}.limit") if "limit" in rule else None,
+        options=_options(rule, path),
+    )
+
+
+def _names(of: type[Selector] | type[ResourceOptions]) -> Iterable[str]:
+    return (field.name for field in fields(of))
+
+
+def _selector(rule: Mapping[str, object], path: str) -> Selector:
+    families = [family.name for family in FAMILIES]
+    return Selector(
+        pfs=_set(rule, path, "pfs", _address),
+        numa_nodes=_set(rule, path, "numa_nodes", _count),
+        families=_set(rule, path, "families", lambda value, key: _choice(value, key, families)),
+        drivers=_set(rule, path, "drivers", lambda value, key: _choice(value, key, sorted(VFIO_DRIVERS))),
+    )
+
+
+def _options(rule: Mapping[str, object], path: str) -> ResourceOptions:
+    return ResourceOptions(
+        policy=Policy(_choice(rule.get("policy", Policy.LOCAL), f"{path}.policy", list(Policy))),
+        node=NodePath(_choice(rule.get("node", NodePath.GROUP), f"{path}.node", list(NodePath))),
+        qat_policy=_count(rule["qat_policy"], f"{path}.qat_policy", least=1) if "qat_policy" in rule else None,
+        env=_env(rule.get("env", {}), f"{path}.env"),
+    )
+
+
+def _services(value: object, path: str) -> frozenset[Services | None]:
+    """Read one set of services, `generic`, or a list of sets of which any will do."""
+    if value == GENERIC:
+        return frozenset({None})
+    words = _list(value, path)
+    if not words:
+        raise ConfigError(path, "empty", hint="leave the key out for any services, or write generic for none known")
+    if any(isinstance(word, list) or word == GENERIC for word in words):
+        return frozenset().union(*(_services(word, f"{path}[{index}]") for index, word in enumerate(words)))
+    known = list(Service)
+    return frozenset({frozenset(Service(_choice(word, f"{path}[{i}]", known)) for i, word in enumerate(words))})
+
+
+def _env(value: object, path: str) -> tuple[tuple[str, str], ...]:
+    variables = _mapping(value, path)
+    for name, text in variables.items():
+        if not VARIABLE.fullmatch(name):
+            raise ConfigError(f"{path}.{name}", "no name of an environment variable")
+        if name.startswith("QAT"):
+            hint = "Intel's DPDK image takes each QAT* value for an address; for QAT_POLICY use qat_policy"
+            raise ConfigError(f"{path}.{name}", "names that begin with QAT are taken", hint=hint)
+        if name.startswith("PCIDEVICE_"):
+            raise ConfigError(f"{path}.{name}", "names that begin with PCIDEVICE_ are taken")
+        if not isinstance(text, str):
+            raise ConfigError(f"{path}.{name}", f"expected a text, got {text!r}", hint="put it in quotes")
+    return tuple(sorted((name, str(text)) for name, text in variables.items()))
+
+
+def _host_share(value: object, path: str) -> HostShare:
+    share = _mapping(value, path)
+    _known(share, path, "vfs", "pfs")
+    if "vfs" not in share:
+        raise ConfigError(f"{path}.vfs", "missing", hint="how many VFs of each PF stay with the host")
+    return HostShare(_count(share["vfs"], f"{path}.vfs", least=1), _set(share, path, "pfs", _address))
+
+
+def _check_names(rules: Sequence[ResourceRule]) -> None:
+    """Refuse rules that could not both be served: one resource with two behaviours, two with one variable."""
+    first: dict[str, tuple[int, ResourceRule]] = {}
+    for index, rule in enumerate(rules):
+        other, same = first.setdefault(variable_of(full_name(rule.name)), (index, rule))
+        if rule.name != same.name:
+            problem = f"{rule.name!r} and {same.name!r} of resources[{other}] would share an environment variable"
+            raise ConfigError(f"resources[{index}].name", problem)
+        if (rule.limit, rule.options) != (same.limit, same.options):
+            problem = f"{rule.name!r} is merged with resources[{other}], but has other options"
+            raise ConfigError(f"resources[{index}]", problem, hint="write the same limit and options at both")
+
+
+def default_resource(services: Services | None) -> str:
+    return full_name(default_name(services))
+
+
+# Readers of plain values. Each takes the value and its key path.
+
+
+def _mapping(value: object, path: str) -> Mapping[str, object]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ConfigError(path, f"expected keys and values, got {value!r}")
+    return value
+
+
+def _list(value: object, path: str) -> Sequence[object]:
+    if not isinstance(value, list):
+        raise ConfigError(path, f"expected a list, got {value!r}")
+    return value
+
+
+def _known(mapping: Mapping[str, object], path: str, *keys: str) -> None:
+    for key in mapping:
+        if key not in keys:
+            raise ConfigError(_join(path, key), "unknown key", hint=f"known here: {', '.join(keys)}")
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def _each(mapping: Mapping[str, object], path: str, key: str, read: Callable[[object, str], T]) -> tuple[T, ...]:
+    where = _join(path, key)
+    values = _list(mapping.get(key, []), where)
+    return tuple(read(value, f"{where}[{index}]") for index, value in enumerate(values))
+
+
+def _set(mapping: Mapping[str, object], path: str, key: str, read: Callable[[object, str], T]) -> frozenset[T] | None:
+    if key not in mapping:
+        return None
+    found = frozenset(_each(mapping, path, key, read))
+    if not found:
+        raise ConfigError(_join(path, key), "empty: this selects nothing", hint="leave the key out for any")
+    return found
+
+
+def _flag(mapping: Mapping[str, object], path: str, key: str, *, default: bool) -> bool:
+    value = mapping.get(key, default)
+    if not isinstance(value, bool):
+        raise ConfigError(_join(path, key), f"expected true or false, got {value!r}")
+    return value
+
+
+def _count(value: object, path: str, *, least: int = 0) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(path, f"expected a number of {least} or more, got {value!r}")
+    return value
+
+
+def _choice(value: object, path: str, known: Sequence[str]) -> str:
+    if not isinstance(value, str) or value not in known:
+        names = [repr(str(word)) for word in known]
+        expected = " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+        raise ConfigError(path, f"expected {expected}, got {value!r}")
+    return value
+
+
+def _address(value: object, path: str) -> PciAddress:
+    if not isinstance(value, str):
+        raise ConfigError(path, f"expected a PCI address, got {value!r}", hint="put it in quotes")
+    try:
+        return PciAddress.parse(value)
+    except AddressError as error:
+        raise ConfigError(path, error.message, hint=error.hint) from error

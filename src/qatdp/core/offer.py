@@ -1,0 +1,194 @@
+"""What each VF is good for: the resource it belongs to, and what keeps it from being used now.
+
+Two questions that must not be mixed: a VF with a defect still has its place, so a VF that was listed stays there as
+Unhealthy, and one that was not is left out with the defect as the reason.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from qatdp.core.config import Config, NodePath, Selector, default_resource, full_name
+from qatdp.core.pci import PciAddress
+from qatdp.core.qat import VFIO_DRIVERS, Services
+from qatdp.core.snapshot import (
+    GroupMember,
+    IommuGroup,
+    NodeKind,
+    PhysicalFunction,
+    Snapshot,
+    VfioNode,
+    VirtualFunction,
+)
+
+# Drivers that do no DMA of their own: the kernel lets them stay in a group that VFIO uses (drivers/vfio/group.c; 5.19
+# and later by DMA ownership, drivers/iommu/iommu.c).
+HARMLESS_DRIVERS = VFIO_DRIVERS | {"pcieport", "pci-stub"}
+
+KINDS = {NodePath.GROUP: (NodeKind.GROUP, NodeKind.NOIOMMU), NodePath.CDEV: (NodeKind.CDEV,)}
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A VF's place and state. `resource` None: it belongs nowhere, and `why_not` says why.
+
+    `undecided` tells that its services cannot be known now: a VF that is in a list stays there.
+    `defect` is what is wrong with it now, None for nothing.
+    """
+
+    resource: str | None = None
+    why_not: str | None = None
+    undecided: bool = False
+    defect: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What bears on an offer besides the snapshot and the configuration, by the VF's address."""
+
+    stale: Mapping[PciAddress, str]  # decided by core/stale.py
+    unbound: Mapping[PciAddress, str]  # why binding it to VFIO did not work
+
+
+NOTHING_ELSE = Circumstances({}, {})
+
+
+def offers(
+    snapshot: Snapshot, config: Config, circumstances: Circumstances = NOTHING_ELSE
+) -> Mapping[PciAddress, Offer]:
+    """Return the offer of each VF of the snapshot."""
+    return {vf.address: _offer(vf, snapshot, config, circumstances) for vf in snapshot.vfs}
+
+
+def _offer(vf: VirtualFunction, snapshot: Snapshot, config: Config, circumstances: Circumstances) -> Offer:
+    pf = snapshot.pf(vf.pf)
+    why_not = _reserved(vf, snapshot, config)
+    if why_not:
+        return Offer(why_not=why_not)
+    undecided = _undecided(vf, pf, snapshot)
+    if undecided:
+        return Offer(undecided=True, why_not=undecided, defect=undecided)
+    resource = resource_of(vf, pf, config)
+    if resource is None:
+        return Offer(why_not="no resource of the configuration selects it")
+    return Offer(resource, defect=_defect(vf, pf, snapshot, config, resource, circumstances))
+
+
+def _reserved(vf: VirtualFunction, snapshot: Snapshot, config: Config) -> str | None:
+    """Tell why a VF is out of the question whatever its services are."""
+    kept = max((share.vfs for share in config.keep_for_host if share.pfs is None or vf.pf in share.pfs), default=0)
+    if vf.index is not None and vf.index < kept:
+        return f"kept for the host, with the first {kept} of its PF"
+    group = snapshot.group(vf.iommu_group)
+    if group:
+        first = next(member.address for member in group.members if member.qat_vf)
+        if first != vf.address:
+            return f"shares IOMMU group {group.number} with {first}, which stands for the group"
+    return None
+
+
+def _undecided(vf: VirtualFunction, pf: PhysicalFunction | None, snapshot: Snapshot) -> str | None:
+    """Tell why the services of a VF cannot be known now; None where they are, or where there are none to know."""
+    if vf.pf is None:
+        return None
+    if pf is None:
+        return f"its PF {vf.pf} cannot be read: {snapshot.problem(vf.pf) or 'it is not there'}"
+    problem = snapshot.problem(pf.address)
+    if pf.services_text is None and problem:
+        return f"its PF {pf.address}: {problem}"
+    if pf.services_text is None and pf.is_down:
+        return f"its PF {pf.address} is {pf.state}"
+    return None
+
+
+def services_of(vf: VirtualFunction, pf: PhysicalFunction | None) -> Services | None:
+    return pf.services if pf and vf.family.selectable else None
+
+
+def resource_of(vf: VirtualFunction, pf: PhysicalFunction | None, config: Config) -> str | None:
+    """Return the full name of the resource that a VF belongs to, the first rule that selects it deciding."""
+    services = services_of(vf, pf)
+    for rule in config.resources:
+        if (rule.services is None or services in rule.services) and _selects(rule.selector, vf, config):
+            return full_name(rule.name)
+    return default_resource(services) if config.defaults else None
+
+
+def _selects(selector: Selector, vf: VirtualFunction, config: Config) -> bool:
+    return (
+        (selector.pfs is None or vf.pf in selector.pfs)
+        and (selector.numa_nodes is None or vf.numa_node in selector.numa_nodes)
+        and (selector.families is None or vf.family.name in selector.families)
+        and (selector.drivers is None or (vf.driver or config.vfio_driver) in selector.drivers)
+    )
+
+
+def _defect(
+    vf: VirtualFunction,
+    pf: PhysicalFunction | None,
+    snapshot: Snapshot,
+    config: Config,
+    resource: str,
+    circumstances: Circumstances,
+) -> str | None:
+    """Return the first thing that is wrong with a VF, the one to mend first."""
+    return (
+        snapshot.problem(vf.address)
+        or (_pf_defect(pf, snapshot) if pf else None)
+        or (None if vf.on_vfio else circumstances.unbound.get(vf.address) or _driver_defect(vf, snapshot, config))
+        or _group_defect(snapshot.group(vf.iommu_group))
+        or node_defect(vf, config.options(resource).node)
+        or circumstances.stale.get(vf.address)
+    )
+
+
+def _pf_defect(pf: PhysicalFunction, snapshot: Snapshot) -> str | None:
+    if pf.is_down:
+        return f"its PF {pf.address} is {pf.state}"
+    if problem := snapshot.problem(pf.address):
+        return f"its PF {pf.address}: {problem}"
+    if pf.driver is None:
+        return f"its PF {pf.address} has no driver (modprobe qat_{pf.family.pf_driver})"
+    return None
+
+
+def _driver_defect(vf: VirtualFunction, snapshot: Snapshot, config: Config) -> str:
+    wanted = config.vfio_driver
+    missing = "" if wanted in snapshot.drivers else f"; {wanted} is not loaded (modprobe {wanted})"
+    if vf.driver is None:
+        return f"has no driver{missing or f' (qatdp run --bind gives it to {wanted})'}"
+    return f"driver {vf.driver} has it{missing or f' (qatdp run --bind=take gives it to {wanted})'}"
+
+
+def _group_defect(group: IommuGroup | None) -> str | None:
+    if group is None:
+        return "has no IOMMU group (is the IOMMU on? kernel parameter intel_iommu=on)"
+    owners = [member for member in group.members if not _harmless(member)]
+    if owners:
+        owner = owners[0]
+        return f"IOMMU group {group.number} is not viable: driver {owner.driver} has {owner.address} in it"
+    return None
+
+
+def _harmless(member: GroupMember) -> bool:
+    return member.driver is None or member.driver in HARMLESS_DRIVERS
+
+
+def node_of(vf: VirtualFunction, path: NodePath) -> VfioNode | None:
+    return vf.node(*KINDS[path])
+
+
+def node_defect(vf: VirtualFunction, path: NodePath) -> str | None:
+    node = node_of(vf, path)
+    if node is None:
+        return f"has no {path} node (the kernel makes none)"
+    return None if node.present else f"{node.path} is not there"
+
+
+def reasons(found: Mapping[PciAddress, Offer], listed: Iterable[PciAddress]) -> Mapping[PciAddress, str]:
+    """Return why each VF that no list has is offered nowhere."""
+    taken = frozenset(listed)
+    return {
+        address: offer.why_not or offer.defect or f"over the limit of {offer.resource}"
+        for address, offer in found.items()
+        if address not in taken
+    }

@@ -1,0 +1,93 @@
+"""QAT itself: its device families, their generations, the services a PF can be configured for.
+
+Ids and driver names are those of drivers/crypto/intel/qat/qat_*/adf_drv.c; families that never came into the kernel's
+tree (D15xx, 200xx, C4xxx) have out-of-tree drivers only.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+VENDOR = 0x8086
+
+# Drivers that hand a function to VFIO. qat_vfio_pci (6.10) adds live migration; its nodes and ioctls are vfio-pci's.
+VFIO_DRIVERS = frozenset({"vfio-pci", "qat_vfio_pci"})
+
+
+class Service(StrEnum):
+    """What a PF can offer, in the order that names and the kernel (6.16 and later) list them in."""
+
+    ASYM = "asym"
+    SYM = "sym"
+    DC = "dc"  # compression and decompression
+    DECOMP = "decomp"  # decompression only, 6.17
+    DCC = "dcc"  # chaining of hash and compression
+
+
+Services: TypeAlias = frozenset[Service]
+FIRST_SELECTABLE = 4  # generation; before it every function does crypto and compression alike
+CRYPTO: Services = frozenset({Service.SYM, Service.ASYM})
+GENERIC = "generic"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Devices of one make. `selectable` tells whether a PF's services can be chosen (gen4 and later)."""
+
+    name: str
+    pf_device: int
+    vf_device: int
+    pf_driver: str
+    vf_driver: str  # of the host's kernel; there is none in tree for gen4 and later
+    generation: int
+    denylisted: bool = False  # vfio-pci refuses it unless disable_denylist=1 (drivers/vfio/pci/vfio_pci.c, 5.9)
+
+    @property
+    def selectable(self) -> bool:
+        return self.generation >= FIRST_SELECTABLE
+
+
+FAMILIES = (
+    Family("dh895xcc", 0x0435, 0x0443, "dh895xcc", "dh895xccvf", 2, denylisted=True),
+    Family("c62x", 0x37C8, 0x37C9, "c6xx", "c6xxvf", 2, denylisted=True),
+    Family("c3xxx", 0x19E2, 0x19E3, "c3xxx", "c3xxxvf", 2, denylisted=True),
+    Family("d15xx", 0x6F54, 0x6F55, "d15xx", "d15xxvf", 2),
+    Family("200xx", 0x18EE, 0x18EF, "200xx", "200xxvf", 2),
+    Family("c4xxx", 0x18A0, 0x18A1, "c4xxx", "c4xxxvf", 3),
+    Family("4xxx", 0x4940, 0x4941, "4xxx", "4xxxvf", 4),
+    Family("401xx", 0x4942, 0x4943, "4xxx", "4xxxvf", 4),
+    Family("402xx", 0x4944, 0x4945, "4xxx", "4xxxvf", 4),
+    Family("420xx", 0x4946, 0x4947, "420xx", "420xxvf", 4),
+    Family("6xxx", 0x4948, 0x4949, "6xxx", "6xxxvf", 6),
+)
+FAMILY_OF_PF = {family.pf_device: family for family in FAMILIES}
+FAMILY_OF_VF = {family.vf_device: family for family in FAMILIES}
+
+
+def parse_services(text: str) -> Services | None:
+    """Return the services that `cfg_services` or `ServicesEnabled` names; None where one is unknown or there is none.
+
+    A set, because kernels differ in order: 6.16 and later write back in an order of their own what was written in any.
+    """
+    words = [word.strip() for word in text.split(";") if word.strip()]
+    if not words or any(word not in set(Service) for word in words):
+        return None
+    return frozenset(Service(word) for word in words)
+
+
+def in_order(services: Iterable[Service]) -> tuple[Service, ...]:
+    """Return services in the one order that qatdp writes them in."""
+    order = tuple(Service)
+    return tuple(sorted(services, key=order.index))
+
+
+def default_name(services: Services | None) -> str:
+    """Return the name, without its domain, of the resource for a set of services, as Intel's plugin calls it.
+
+    {sym, asym} is `cy`; other sets are their services joined by `-`. None, which stands for devices whose services
+    cannot be chosen or are not known, is `generic`.
+    """
+    if services is None:
+        return GENERIC
+    return "cy" if services == CRYPTO else "-".join(in_order(services))

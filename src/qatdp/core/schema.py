@@ -1,0 +1,91 @@
+"""The configuration's JSON schema (2020-12), for editors and for `qatdp config schema`.
+
+core/config.py is what decides; tests hold the two together.
+"""
+
+from typing import Any
+
+from qatdp.core.config import DOMAIN, NAME, VERSION, NodePath, Policy
+from qatdp.core.pci import SHAPE
+from qatdp.core.qat import FAMILIES, GENERIC, VFIO_DRIVERS, Service
+
+Schema = dict[str, Any]
+
+
+def config_schema() -> Schema:
+    """Return the schema as plain values, ready for JSON."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "qatdp configuration",
+        **_object(
+            {
+                "version": {"const": VERSION},
+                "resources": {
+                    "type": "array",
+                    "items": _resource(),
+                    "description": "the first entry that selects a VF names its resource; entries of one name are one",
+                },
+                "defaults": {
+                    "type": "boolean",
+                    "description": "VFs that no entry selects get the default names; without entries this is true",
+                },
+                "keep_for_host": {"type": "array", "items": _host_share()},
+                "vfio_driver": {"enum": sorted(VFIO_DRIVERS), "default": "vfio-pci"},
+            },
+            required=["version"],
+        ),
+    }
+
+
+def _object(properties: Schema, *, required: list[str]) -> Schema:
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _some(items: Schema) -> Schema:
+    return {"type": "array", "items": items, "minItems": 1}
+
+
+def _resource() -> Schema:
+    count: Schema = {"type": "integer", "minimum": 0}
+    return _object(
+        {
+            "name": {
+                "type": "string",
+                "pattern": f"^{NAME.pattern}$",
+                "description": f"the name behind {DOMAIN}/",
+            },
+            "services": _services(),
+            "pfs": _some(_address()),
+            "numa_nodes": _some(count),
+            "families": _some({"enum": [family.name for family in FAMILIES]}),
+            "drivers": _some({"enum": sorted(VFIO_DRIVERS)}),
+            "limit": {**count, "description": "at most so many VFs of this node"},
+            "policy": {"enum": list(Policy), "default": Policy.LOCAL},
+            "node": {"enum": list(NodePath), "default": NodePath.GROUP},
+            "qat_policy": {"type": "integer", "minimum": 1, "description": "sets QAT_POLICY, for qatlib"},
+            "env": {
+                "type": "object",
+                "propertyNames": {"pattern": "^(?!QAT|PCIDEVICE_)[A-Za-z_][A-Za-z0-9_]*$"},
+                "additionalProperties": {"type": "string"},
+            },
+        },
+        required=["name"],
+    )
+
+
+def _services() -> Schema:
+    one = _some({"enum": list(Service)})
+    either = {"anyOf": [one, {"const": GENERIC}]}
+    return {
+        "anyOf": [one, {"const": GENERIC}, _some(either)],
+        "description": "one set of services, or a list of sets of which any will do; generic: none known",
+    }
+
+
+def _host_share() -> Schema:
+    vfs = {"type": "integer", "minimum": 1, "description": "the first so many VFs of each PF"}
+    return _object({"vfs": vfs, "pfs": _some(_address())}, required=["vfs"])
+
+
+def _address() -> Schema:
+    return {"type": "string", "pattern": f"^{SHAPE.pattern}$"}
