@@ -1,0 +1,43 @@
+"""Binds VFs to VFIO by driver_override, never by new_id: that would take devices of others as well.
+
+Nothing else on the machine is changed. What was done is read back: drivers_probe says yes also where no driver took
+the device (drivers/pci/pci-driver.c, device_attach).
+"""
+
+import os
+from pathlib import Path
+
+from qatdp.core.binding import Binding
+from qatdp.host.abc import HostCalls
+
+
+class Binder:
+    """Binds below `sysfs` (for /sys). Its calls can take as long as a driver's probe does: not for the event loop."""
+
+    def __init__(self, sysfs: Path, calls: HostCalls) -> None:
+        self._pci = sysfs / "bus/pci"
+        self._calls = calls
+
+    def bind(self, binding: Binding) -> str | None:
+        """Bind one VF; return None where it is on the driver now, else what came back."""
+        if not self._loaded(binding.driver):
+            return "no such driver"
+        device = self._pci / "devices" / str(binding.address)
+        try:
+            self._calls.write(device / "driver_override", binding.driver.encode() + b"\n")
+            if binding.release:
+                self._calls.write(device / "driver/unbind", str(binding.address).encode())
+            self._calls.write(self._pci / "drivers_probe", str(binding.address).encode())
+        except OSError as error:
+            return os.strerror(error.errno or 0)
+        return self._check(device, binding.driver)
+
+    def _loaded(self, driver: str) -> bool:
+        return self._calls.exists(self._pci / "drivers" / driver)
+
+    def _check(self, device: Path, driver: str) -> str | None:
+        try:
+            found = self._calls.link(device / "driver")
+        except OSError:
+            return "it has no driver afterwards"
+        return None if found == driver else f"it is on {found} afterwards"

@@ -1,0 +1,72 @@
+"""The configuration file: YAML in, the core's model out, and a way to see that it was changed.
+
+Kubernetes changes a mounted ConfigMap by swapping a symbolic link (..data, pkg/volume/util/atomic_writer.go), so a
+file is told from its successor by what the path leads to, not by its own events.
+"""
+
+import os
+import stat
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+
+from qatdp.core.config import Config, parse_config
+from qatdp.errors import ConfigError
+
+CONFIG_BYTES = 1 << 20  # a ConfigMap can hold no more
+
+Identity: TypeAlias = tuple[str, int, int, int] | None
+
+
+def identity(path: Path) -> Identity:
+    """Return what changes when the path leads to other content; None where it leads to none."""
+    try:
+        real = os.path.realpath(path)
+        status = os.stat(real)
+    except OSError:
+        return None
+    return (real, status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+def load(path: Path) -> Config:
+    """Return the configuration in a file; raises ConfigError for whatever is wrong with it."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ConfigError("", f"{path} is no file")
+        with open(path, "rb") as file:
+            content = file.read(CONFIG_BYTES + 1)
+    except OSError as error:
+        raise ConfigError("", f"{path} cannot be read: {os.strerror(error.errno or 0)}") from error
+    if len(content) > CONFIG_BYTES:
+        raise ConfigError("", f"{path} is larger than {CONFIG_BYTES} bytes")
+    return parse(content)
+
+
+def parse(content: bytes) -> Config:
+    """Return the configuration that a YAML text writes; raises ConfigError."""
+    try:
+        document = yaml.load(content, _Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError("", f"no YAML: {error.problem}{where}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise ConfigError("", f"no YAML: {str(error).splitlines()[0]}") from error
+    if document is None:
+        raise ConfigError("", "empty", hint="the least is: version: 1")
+    return parse_config(document)
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, but a key that stands twice is a fault: YAML would let the last one win silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
