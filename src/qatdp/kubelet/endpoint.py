@@ -1,0 +1,197 @@
+"""Endpoint: carries out the life of one resource with the kubelet, as core/endpoint.py decides it."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import grpc
+
+from qatdp.api.deviceplugin_v1beta1_pb2_grpc import add_DevicePluginServicer_to_server
+from qatdp.core.endpoint import Command, Event, State, react
+from qatdp.core.pools import ResourcePool
+from qatdp.feed import Feed
+from qatdp.kubelet.observer import Observer
+from qatdp.kubelet.registration import describe, new_socket_name, register
+from qatdp.kubelet.server import OPTIONS, ResourceServer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds: what a stream may take after Register was answered, and the first and longest time between tries."""
+
+    stream_s: float = 10.0
+    first_back_off_s: float = 0.5
+    longest_back_off_s: float = 30.0
+
+
+@dataclass(slots=True)
+class _Listener:
+    """One server on one socket."""
+
+    number: int
+    name: str
+    server: grpc.aio.Server
+    streams: int = 0
+
+
+class Endpoint:
+    """One resource's endpoint. `run` it as a task, and tell it of the kubelet's comings and goings by `handle`."""
+
+    def __init__(self, feed: Feed[ResourcePool], folder: Path, observer: Observer, timing: Timing = Timing()) -> None:
+        self.resource = feed.value.resource
+        self.state = State.ABSENT
+        self._feed, self._folder, self._observer, self._timing = feed, folder, observer, timing
+        self._listeners: list[_Listener] = []
+        self._number = 0
+        self._tries = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: asyncio.Future[None] | None = None
+
+    @property
+    def live(self) -> bool:
+        return self.state is State.LIVE
+
+    async def run(self, kubelet_is_up: Callable[[], bool]) -> None:
+        """Live until cancelled; raises what a task of it has raised. All servers are closed at the end."""
+        self._failure = asyncio.get_running_loop().create_future()
+        self.state = State.ABSENT
+        if kubelet_is_up():
+            self.handle(Event.KUBELET_UP)
+        try:
+            await self._failure
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            self.handle(Event.STOP)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def handle(self, event: Event) -> None:
+        """Take an event, and do what the table says."""
+        before = self.state
+        self.state, commands = react(self.state, event)
+        if self.state is not before:
+            log.debug("endpoint resource=%s event=%s state=%s", self.resource, event, self.state)
+        for command in commands:
+            self._commands[command](self)
+
+    # Streams: of the newest listener's alone their beginning and end are events.
+
+    def _stream_opened(self, listener: _Listener) -> None:
+        listener.streams += 1
+        if listener.number == self._number and listener.streams == 1:
+            log.info("registered resource=%s socket=%s", self.resource, listener.name)
+            self.handle(Event.STREAM_OPENED)
+
+    def _stream_ended(self, listener: _Listener) -> None:
+        listener.streams -= 1
+        if listener.number == self._number and listener.streams == 0:
+            log.warning("the kubelet has closed its stream resource=%s", self.resource)
+            self._observer.cut(self.resource)
+            self.handle(Event.STREAM_ENDED)
+
+    # Commands
+
+    def _register(self) -> None:
+        self._number += 1
+        self._disarm()
+        self._observer.cut(self.resource)
+        self._spawn(self._try(self._number))
+
+    async def _try(self, number: int) -> None:
+        """Serve on a new socket, then register it: the kubelet dials back before it answers."""
+        name = new_socket_name(self.resource)
+        try:
+            await self._listen(number, name)
+            await register(self._folder, name, self.resource, OPTIONS)
+        except (grpc.aio.AioRpcError, RuntimeError, OSError) as error:
+            if number == self._number and self.state is State.REGISTERING:
+                text = describe(error) if isinstance(error, grpc.aio.AioRpcError) else str(error)
+                log.warning("not registered resource=%s reason=%r", self.resource, text)
+                self.handle(Event.REFUSED)
+            return
+        if number == self._number:
+            self.handle(Event.REGISTERED)
+
+    async def _listen(self, number: int, name: str) -> None:
+        server = grpc.aio.server()
+        listener = _Listener(number, name, server)
+        service = ResourceServer(
+            self._feed,
+            self._observer,
+            on_opened=lambda: self._stream_opened(listener),
+            on_ended=lambda: self._stream_ended(listener),
+            is_current=lambda: number == self._number,
+        )
+        add_DevicePluginServicer_to_server(service, server)
+        server.add_insecure_port(f"unix:{self._folder / name}")  # RuntimeError where it cannot
+        self._listeners.append(listener)
+        await server.start()
+
+    def _retire(self) -> None:
+        old = [listener for listener in self._listeners if listener.number != self._number]
+        self._disarm()
+        if old:
+            self._spawn(self._shut(old, send_again=True))
+
+    def _close(self) -> None:
+        self._number += 1  # whatever these servers still tell is of the past
+        self._disarm()
+        self._observer.cut(self.resource)
+        self._spawn(self._shut(list(self._listeners), send_again=False))
+
+    async def _shut(self, listeners: list[_Listener], *, send_again: bool) -> None:
+        self._listeners = [listener for listener in self._listeners if listener not in listeners]
+        await asyncio.gather(*(listener.server.stop(grace=None) for listener in listeners))
+        for listener in listeners:
+            (self._folder / listener.name).unlink(missing_ok=True)
+        if send_again:
+            self._feed.again()
+
+    def _wait_for_stream(self) -> None:
+        self._arm(self._timing.stream_s)
+
+    def _back_off(self) -> None:
+        longest = min(self._timing.first_back_off_s * 2**self._tries, self._timing.longest_back_off_s)
+        self._tries = min(self._tries + 1, 20)
+        self._arm(longest * random.uniform(0.5, 1.0))
+
+    def _settled(self) -> None:
+        self._tries = 0
+
+    _commands: ClassVar[Mapping[Command, Callable[["Endpoint"], None]]] = {
+        Command.REGISTER: _register,
+        Command.RETIRE: _retire,
+        Command.CLOSE: _close,
+        Command.WAIT_FOR_STREAM: _wait_for_stream,
+        Command.BACK_OFF: _back_off,
+        Command.SETTLED: _settled,
+    }
+
+    # Timer and tasks
+
+    def _arm(self, delay_s: float) -> None:
+        self._disarm()
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self.handle, Event.TIMER)
+
+    def _disarm(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error and self._failure and not self._failure.done():
+            self._failure.set_exception(error)

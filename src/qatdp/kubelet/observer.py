@@ -1,0 +1,23 @@
+"""What the endpoints tell whoever keeps the books. Called on the event loop, and never waits."""
+
+from collections.abc import Collection
+from typing import Protocol
+
+
+class Observer(Protocol):
+    """A moment is a count that grows with each call of `moment`, so that it can be told what began after what."""
+
+    def moment(self) -> int:
+        """Return the next moment."""
+
+    def listed(self, resource: str, began: int) -> None:
+        """Take note that the list of a resource, as it was at a moment, was written to the kubelet's stream."""
+
+    def cut(self, resource: str) -> None:
+        """Take note that a resource has no stream, or will have another one."""
+
+    def allocated(self, resource: str, ids: Collection[str]) -> None:
+        """Take note that an Allocate that named these IDs is answered."""
+
+    def asked(self, resource: str, ids: Collection[str]) -> None:
+        """Take note that the kubelet is about to choose among these IDs."""

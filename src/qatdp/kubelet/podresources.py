@@ -1,0 +1,61 @@
+"""PodResources: what the kubelet would hand out, and what it names for whom (podresources/v1)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import grpc
+
+from qatdp.api import podresources_v1_pb2 as api
+from qatdp.api.podresources_v1_pb2_grpc import PodResourcesListerStub
+from qatdp.core.pci import PciAddress
+from qatdp.errors import BooksError
+from qatdp.kubelet.channel import channel
+
+SOCKET = "kubelet.sock"
+TIMEOUT_S = 5.0
+
+Named: TypeAlias = frozenset[tuple[PciAddress, str]]
+
+
+class PodResources:
+    """Asks below a folder (/var/lib/kubelet/pod-resources). Each call has a channel of its own, so that it finds the
+    socket of whichever kubelet runs now. Both raise BooksError."""
+
+    def __init__(self, folder: Path) -> None:
+        self._socket = folder / SOCKET
+
+    async def named(self) -> Named:
+        """Return every device that List names for a container, with its resource.
+
+        List also makes the kubelet forget pods that have ended. It does not name what plain init containers have.
+        """
+        try:
+            async with channel(self._socket) as kubelet:
+                answer = await PodResourcesListerStub(kubelet).List(api.ListPodResourcesRequest(), timeout=TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            raise self._failed("List", error) from error
+        return frozenset(
+            (address, devices.resource_name)
+            for pod in answer.pod_resources
+            for container in pod.containers
+            for devices in container.devices
+            for text in devices.device_ids
+            if (address := PciAddress.parse_or_none(text))
+        )
+
+    async def allocatable(self) -> Mapping[str, frozenset[str]]:
+        """Return the IDs that the kubelet may hand out, by resource. A device of two NUMA nodes comes twice."""
+        request = api.AllocatableResourcesRequest()
+        try:
+            async with channel(self._socket) as kubelet:
+                answer = await PodResourcesListerStub(kubelet).GetAllocatableResources(request, timeout=TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            raise self._failed("GetAllocatableResources", error) from error
+        found: dict[str, set[str]] = {}
+        for devices in answer.devices:
+            found.setdefault(devices.resource_name, set()).update(devices.device_ids)
+        return {resource: frozenset(ids) for resource, ids in found.items()}
+
+    def _failed(self, call: str, error: grpc.aio.AioRpcError) -> BooksError:
+        return BooksError(f"{call} on {self._socket}: {error.code().name}: {error.details()}")

@@ -1,0 +1,96 @@
+"""ResourceServer: the five RPCs of one resource, and nothing else.
+
+Every answer comes from the pool that the last list was built from: no await, no lock, no file, so that a pod's
+admission, which the kubelet serialises for the whole node, never waits for the machine.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeAlias
+
+import grpc
+
+from qatdp.api import deviceplugin_v1beta1_pb2 as api
+from qatdp.api.deviceplugin_v1beta1_pb2_grpc import DevicePluginServicer
+from qatdp.core.allocation import allocate, prefer
+from qatdp.core.pools import ResourcePool
+from qatdp.errors import AllocationError
+from qatdp.feed import Feed
+from qatdp.kubelet.convert import to_allocation, to_list, to_preference
+from qatdp.kubelet.observer import Observer
+
+log = logging.getLogger(__name__)
+
+OPTIONS = api.DevicePluginOptions(pre_start_required=False, get_preferred_allocation_available=True)
+
+ListContext: TypeAlias = "grpc.aio.ServicerContext[api.Empty, AsyncIterator[api.ListAndWatchResponse]]"
+AllocateContext: TypeAlias = "grpc.aio.ServicerContext[api.AllocateRequest, Awaitable[api.AllocateResponse]]"
+
+
+class ResourceServer(DevicePluginServicer):
+    """Serves one feed. `on_opened` and `on_ended` are called when the kubelet opens its stream and when that ends.
+
+    `is_current` tells whether this server is the newest of its resource: only its lists are what the kubelet goes by.
+    """
+
+    def __init__(
+        self,
+        feed: Feed[ResourcePool],
+        observer: Observer,
+        *,
+        on_opened: Callable[[], None],
+        on_ended: Callable[[], None],
+        is_current: Callable[[], bool],
+    ) -> None:
+        self._feed = feed
+        self._observer = observer
+        self._on_opened, self._on_ended = on_opened, on_ended
+        self._is_current = is_current
+
+    async def GetDevicePluginOptions(self, request: api.Empty, context: object) -> api.DevicePluginOptions:
+        return OPTIONS
+
+    async def ListAndWatch(self, request: api.Empty, context: ListContext) -> AsyncIterator[api.ListAndWatchResponse]:
+        """Send the list, and again with each change, until the kubelet leaves. Each message replaces the list."""
+        self._on_opened()
+        try:
+            while True:
+                began, version = self._observer.moment(), self._feed.version
+                yield to_list(self._feed.value)  # comes back when the message has been written
+                if self._is_current():
+                    self._observer.listed(self._feed.value.resource, began)
+                await self._feed.after(version)
+        finally:
+            self._on_ended()
+
+    async def GetPreferredAllocation(
+        self, request: api.PreferredAllocationRequest, context: object
+    ) -> api.PreferredAllocationResponse:
+        """Answer what to choose; an error would fail the pod, so there is none."""
+        pool = self._feed.value
+        answers = []
+        for one in request.container_requests:
+            available, must = one.available_deviceIDs, one.must_include_deviceIDs
+            self._observer.asked(pool.resource, (*available, *must))
+            answers.append(to_preference(prefer(pool, available, must, one.allocation_size)))
+        return api.PreferredAllocationResponse(container_responses=answers)
+
+    async def Allocate(self, request: api.AllocateRequest, context: AllocateContext) -> api.AllocateResponse:
+        """Answer what the containers get; what cannot be given is said in words that the pod's owner reads."""
+        pool = self._feed.value
+        try:
+            allocations = [allocate(pool, one.devices_ids) for one in request.container_requests]
+        except AllocationError as error:
+            log.warning("allocate refused resource=%s reason=%r", pool.resource, str(error))
+            await context.abort(grpc.StatusCode[error.grpc_code], str(error))
+        for allocation in allocations:
+            ids = [str(address) for address in allocation.devices]
+            self._observer.allocated(pool.resource, ids)
+            log.info("allocated resource=%s devices=%s", pool.resource, ",".join(ids))
+        return api.AllocateResponse(container_responses=[to_allocation(allocation) for allocation in allocations])
+
+    async def PreStartContainer(
+        self, request: api.PreStartContainerRequest, context: object
+    ) -> api.PreStartContainerResponse:
+        """Answer nothing; it is not asked for: a start would fail while the plugin is away."""
+        return api.PreStartContainerResponse()
