@@ -1,0 +1,43 @@
+"""The command: `qatdp run`, `qatdp devices`, `qatdp config`. Every option is also an environment variable QATDP_*.
+
+Exit status: 0 done, 1 something failed, 2 wrong usage or configuration, 128 + n ended by signal n against its will.
+"""
+
+import click
+
+from qatdp.cli.config import config
+from qatdp.cli.devices import devices
+from qatdp.cli.run import run
+from qatdp.errors import QatdpError
+
+
+class _Failed(click.ClickException):
+    """An error of ours, shown as click shows its own: what, and on a line of its own how to mend it."""
+
+    def __init__(self, error: QatdpError) -> None:
+        super().__init__(f"{error.message}\nHint: {error.hint}" if error.hint else error.message)
+        self.exit_code = error.exit_status  # type: ignore[misc] # click's own subclasses set it as well
+
+
+class _Group(click.Group):
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except QatdpError as error:
+            raise _Failed(error) from error
+
+
+@click.group(
+    cls=_Group,
+    context_settings={"auto_envvar_prefix": "QATDP", "help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Every option is also an environment variable: --kubelet-dir is QATDP_KUBELET_DIR. "
+    "Exit status: 0 done, 1 failed, 2 wrong usage or configuration.",
+)
+@click.version_option(package_name="qatdp", prog_name="qatdp")
+def main() -> None:
+    """The QAT device plugin for Kubernetes."""
+
+
+main.add_command(run)
+main.add_command(devices)
+main.add_command(config)

@@ -1,0 +1,36 @@
+"""`qatdp config`: the configuration's schema, and whether a file is right."""
+
+import json
+from pathlib import Path
+
+import click
+
+from qatdp.core.config import Config, full_name
+from qatdp.core.schema import config_schema
+from qatdp.host import configfile
+
+
+@click.group()
+def config() -> None:
+    """Check a configuration, or print its JSON schema."""
+
+
+@config.command()
+def schema() -> None:
+    """Print the JSON schema of the configuration."""
+    click.echo(json.dumps(config_schema(), indent=2))
+
+
+@config.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def check(file: Path) -> None:
+    """Tell whether FILE is right: exit status 0, or 2 with the key that is wrong and how to mend it."""
+    click.echo(f"{file}: right, {_summary(configfile.load(file))}")
+
+
+def _summary(found: Config) -> str:
+    names = list(dict.fromkeys(full_name(rule.name) for rule in found.resources))
+    if not names:
+        return "default names for all VFs"
+    rest = "default names for the VFs they leave" if found.defaults else "other VFs are not offered"
+    return f"{', '.join(names)}; {rest}"

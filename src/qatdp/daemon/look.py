@@ -1,0 +1,47 @@
+"""Look: one scan of the node, and the bindings that follow from it. Runs in the worker's thread."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from qatdp.core.binding import Binding, BindMode, plan_bindings, refusal
+from qatdp.core.config import Config
+from qatdp.core.offer import offers
+from qatdp.core.pci import PciAddress
+from qatdp.core.snapshot import Snapshot
+from qatdp.host.abc import HostCalls
+from qatdp.host.binder import Binder
+from qatdp.host.sysfs import SysfsScanner
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a look has shown: `unbound` tells why VFs that were to be bound are not."""
+
+    snapshot: Snapshot
+    bound: tuple[Binding, ...]
+    unbound: Mapping[PciAddress, str]
+
+
+class Look:
+    """`sysfs` stands for /sys, `dev` for /dev."""
+
+    def __init__(self, sysfs: Path, dev: Path, calls: HostCalls, mode: BindMode = BindMode.NEVER) -> None:
+        self._scanner = SysfsScanner(sysfs, dev, calls)
+        self._binder = Binder(sysfs, calls)
+        self._mode = mode
+
+    def __call__(self, config: Config) -> Seen:
+        """Scan, bind what is to be bound, and scan again where something was."""
+        snapshot = self._scanner.scan()
+        plan = plan_bindings(snapshot, config, offers(snapshot, config), self._mode)
+        outcome = {binding: self._binder.bind(binding) for binding in plan}
+        bound = tuple(binding for binding, error in outcome.items() if error is None)
+        unbound = {binding.address: _why(snapshot, binding, error) for binding, error in outcome.items() if error}
+        return Seen(self._scanner.scan() if bound else snapshot, bound, unbound)
+
+
+def _why(snapshot: Snapshot, binding: Binding, error: str) -> str:
+    vf = snapshot.vf(binding.address)
+    loaded = binding.driver in snapshot.drivers
+    return refusal(vf, binding.driver, error, loaded=loaded) if vf else error

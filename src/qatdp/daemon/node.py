@@ -1,0 +1,147 @@
+"""Node: what is known of this node, and one feed per resource that comes of it. State of the event loop, no I/O.
+
+Whatever becomes known (a snapshot, a configuration, a fact about an ID) leads to the same function of all of it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+from qatdp.core.changes import changes
+from qatdp.core.config import DOMAIN, Config
+from qatdp.core.holders import LEAVING, Books, Fact, Observation, Step, found, observe
+from qatdp.core.offer import Circumstances
+from qatdp.core.pci import PciAddress
+from qatdp.core.pools import Pools, ResourcePool, build_pools
+from qatdp.core.snapshot import Snapshot
+from qatdp.core.stale import Holding, stale_hand_overs
+from qatdp.feed import Feed
+
+log = logging.getLogger(__name__)
+
+
+def ours(resource: str) -> bool:
+    """Tell whether a resource is one that qatdp may serve. Other plugins use PCI addresses as IDs as well."""
+    return resource.startswith(f"{DOMAIN}/")
+
+
+class Node:
+    """`on_resource` is called with the feed of a resource that had none; `leaving` is set when an ID is to leave."""
+
+    def __init__(self, config: Config, on_resource: Callable[[Feed[ResourcePool]], None]) -> None:
+        self.config = config
+        self.snapshot = Snapshot()
+        self.books: Books = {}
+        self.holdings: tuple[Holding, ...] = ()
+        self.unbound: Mapping[PciAddress, str] = {}
+        self.stale: Mapping[PciAddress, str] = {}
+        self.pools = Pools({}, {})
+        self.feeds: dict[str, Feed[ResourcePool]] = {}
+        self.leaving = asyncio.Event()
+        self._on_resource = on_resource
+        self._moment = 0
+
+    def moment(self) -> int:
+        self._moment += 1
+        return self._moment
+
+    # What becomes known
+
+    def begin(
+        self,
+        named: Iterable[tuple[PciAddress, str]],
+        holdings: Iterable[Holding],
+        snapshot: Snapshot,
+        unbound: Mapping[PciAddress, str],
+    ) -> None:
+        """Take all that is known at the start of the daemon, the kubelet's books first. Nothing is published yet."""
+        self.books = found(((address, resource) for address, resource in named if ours(resource)), self.moment())
+        self.holdings = _only_ours(holdings)
+        self.snapshot, self.unbound = snapshot, unbound
+
+    def scanned(self, snapshot: Snapshot, unbound: Mapping[PciAddress, str]) -> None:
+        self.snapshot, self.unbound = snapshot, unbound
+        self.rebuild()
+
+    def configured(self, config: Config) -> None:
+        self.config = config
+        self.rebuild()
+
+    def written_down(self, holdings: Iterable[Holding]) -> None:
+        """Take what the kubelet's checkpoint says of who was given which nodes."""
+        self.holdings = _only_ours(holdings)
+        self.rebuild()
+
+    def listed(self, resource: str, began: int) -> None:
+        self.learn(Fact.LISTED, self.of_resource(resource), began)
+
+    def cut(self, resource: str) -> None:
+        self.learn(Fact.CUT, self.of_resource(resource), self._moment)
+
+    def allocated(self, resource: str, ids: Collection[str]) -> None:
+        self.learn(Fact.ALLOCATED, self._addresses(resource, ids), self._moment)
+
+    def asked(self, resource: str, ids: Collection[str]) -> None:
+        self.learn(Fact.ASKED, self._addresses(resource, ids), self._moment)
+
+    def learn(self, fact: Fact, of: Collection[PciAddress], began: int) -> None:
+        """Take a fact about some IDs, begun to be established at that moment."""
+        books = observe(self.books, Observation(fact, of, began, self.moment()))
+        if books is not self.books:
+            self.books = books
+            self.rebuild()
+
+    # What comes of it
+
+    def rebuild(self) -> None:
+        """Build the pools of all that is known, and publish those that changed."""
+        before = self.pools
+        self.stale = stale_hand_overs(self.holdings, self.snapshot)
+        circumstances = Circumstances(self.stale, self.unbound)
+        self.pools, self.books = build_pools(self.snapshot, self.config, self.books, self.moment(), circumstances)
+        for resource in sorted(self.feeds.keys() | self.pools.pools.keys()):
+            self._publish(self.pools.pools.get(resource, ResourcePool(resource)))
+        _log_left_out(before.left_out, self.pools.left_out)
+        if self.stale or any(entry.step in LEAVING for entry in self.books.values()):
+            self.leaving.set()
+        else:
+            self.leaving.clear()
+
+    def _publish(self, pool: ResourcePool) -> None:
+        feed = self.feeds.get(pool.resource)
+        before = feed.value if feed else ResourcePool(pool.resource)
+        for change in changes(before, pool):
+            reason = f" reason={change.reason!r}" if change.reason else ""
+            log.info("device resource=%s id=%s is=%r%s", change.resource, change.address, change.what, reason)
+        if feed is None:
+            self.feeds[pool.resource] = feed = Feed(pool)
+            self._on_resource(feed)
+        else:
+            feed.set(pool)
+
+    # Questions about the books
+
+    def of_resource(self, resource: str) -> Collection[PciAddress]:
+        return [address for address, entry in self.books.items() if entry.resource == resource]
+
+    def at(self, *steps: Step) -> Mapping[PciAddress, str]:
+        """Return the IDs at these steps, with their resource."""
+        return {address: entry.resource for address, entry in self.books.items() if entry.step in steps}
+
+    def _addresses(self, resource: str, ids: Iterable[str]) -> Collection[PciAddress]:
+        addresses = (PciAddress.parse_or_none(text) for text in ids)
+        return [a for a in addresses if a and a in self.books and self.books[a].resource == resource]
+
+
+def _only_ours(holdings: Iterable[Holding]) -> tuple[Holding, ...]:
+    return tuple(holding for holding in holdings if ours(holding.resource))
+
+
+def _log_left_out(before: Mapping[PciAddress, str], after: Mapping[PciAddress, str]) -> None:
+    """Say once why a VF is offered nowhere; VFs of one reason share a line."""
+    of_reason: dict[str, list[str]] = {}
+    for address, reason in after.items():
+        if before.get(address) != reason:
+            of_reason.setdefault(reason, []).append(str(address))
+    for reason, ids in of_reason.items():
+        log.warning("not offered vfs=%s reason=%r", ",".join(ids), reason)

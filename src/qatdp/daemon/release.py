@@ -1,0 +1,142 @@
+"""Release: establishes, one after the other, the facts by which an ID may leave its list (core/holders.py).
+
+It asks only while some ID is to leave, and less often the longer nothing comes of it. A book that cannot be read
+establishes nothing: whatever it may name stays where it is.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from qatdp.core.holders import Fact, Step
+from qatdp.core.pci import PciAddress
+from qatdp.daemon.node import Node, ours
+from qatdp.errors import BooksError
+from qatdp.kubelet import checkpoint
+from qatdp.kubelet.podresources import PodResources
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds. `grace_s`: how long a call may be on its way from the kubelet's choice to us.
+
+    `first_s` and `longest_s`: between rounds. `write_s`: what the kubelet may take to write its checkpoint (measured
+    on 1.37: 1.4 ms at worst).
+    """
+
+    grace_s: float = 1.0
+    first_s: float = 0.25
+    longest_s: float = 10.0
+    write_s: float = 3.0
+    look_s: float = 0.01
+
+
+class Release:
+    """`plugins` is the device-plugins folder, which holds the checkpoint."""
+
+    def __init__(self, node: Node, pod_resources: PodResources, plugins: Path, pace: Pace = Pace()) -> None:
+        self._node, self._pod_resources, self._plugins, self._pace = node, pod_resources, plugins, pace
+        self._said: str | None = None
+
+    async def run(self) -> None:
+        """Make rounds for as long as there is something to release."""
+        pause_s = self._pace.first_s
+        while True:
+            await self._node.leaving.wait()
+            before = self._progress()
+            await self._round()
+            pause_s = self._pace.first_s if self._progress() != before else min(pause_s * 2, self._pace.longest_s)
+            await asyncio.sleep(pause_s)
+
+    def _progress(self) -> object:
+        return {address: (entry.resource, entry.step) for address, entry in self._node.books.items()}
+
+    async def _round(self) -> None:
+        """Take each step of the protocol once, for all IDs that have come to it."""
+        steps: tuple[Callable[[], Awaitable[None]], ...] = (
+            self._overtaken,
+            self._idle,
+            self._not_in_pods,
+            self._not_in_checkpoint,
+        )
+        try:
+            for step in steps:
+                await step()
+            self._said = None
+        except BooksError as error:
+            if str(error) != self._said:  # once per change, not per round
+                log.warning("nothing is released meanwhile reason=%r", str(error))
+            self._said = str(error)
+
+    async def _overtaken(self) -> None:
+        """b: the kubelet offers just what the last list says, so it has taken that list."""
+        waiting = self._node.at(Step.SENT)
+        if not waiting:
+            return
+        began = self._node.moment()
+        versions = {resource: self._node.feeds[resource].version for resource in set(waiting.values())}
+        offered = await self._pod_resources.allocatable()
+        for resource, version in versions.items():
+            feed = self._node.feeds[resource]
+            if feed.version == version and offered.get(resource, frozenset()) == feed.value.healthy:
+                self._node.learn(Fact.OVERTAKEN, _of(waiting, resource), began)
+
+    async def _idle(self) -> None:
+        """c: calls are answered at once here, but one can be on its way."""
+        waiting = self._node.at(Step.TAKEN)
+        if waiting:
+            began = self._node.moment()
+            await asyncio.sleep(self._pace.grace_s)
+            self._node.learn(Fact.IDLE, tuple(waiting), began)
+
+    async def _not_in_pods(self) -> None:
+        """d: also of what is awaited; List makes the kubelet forget pods that have ended."""
+        began = self._node.moment()
+        named = await self._pod_resources.named()
+        self._named({address for address, resource in named if ours(resource)}, Fact.NOT_IN_PODS, began)
+
+    def _named(self, named: Collection[PciAddress], fact: Fact, began: int) -> None:
+        self._node.learn(Fact.NAMED, named, began)
+        self._node.learn(fact, self._node.books.keys() - named, began)
+
+    async def _not_in_checkpoint(self) -> None:
+        """e and f: with its list sent once more, the kubelet writes down what it knows by now.
+
+        Whatever checkpoint differs from the one before was written after List had ended, which is what counts.
+        """
+        resources = set(self._node.at(Step.UNNAMED, Step.LOOKED).values()) | self._stale_resources()
+        if not resources:
+            return
+        before = checkpoint.identity(self._plugins)
+        for resource in resources:
+            self._node.feeds[resource].again()
+        await self._until(lambda: not self._node.at(Step.UNNAMED, Step.LOOKED))
+        if not await self._until(lambda: checkpoint.identity(self._plugins) != before):
+            return
+        began = self._node.moment()
+        read = checkpoint.read(self._plugins)
+        self._node.written_down(read.holdings)
+        named = {device for holding in self._node.holdings for device in holding.devices}
+        self._named(named, Fact.NOT_IN_CHECKPOINT, began)
+
+    def _stale_resources(self) -> set[str]:
+        """Return the resources whose old answers are in the way: only a new checkpoint tells when they are gone."""
+        if not self._node.stale:
+            return set()
+        return {holding.resource for holding in self._node.holdings} & self._node.feeds.keys()
+
+    async def _until(self, done: Callable[[], bool]) -> bool:
+        """Look until something is so; tell whether it came to be in time."""
+        for _ in range(int(self._pace.write_s / self._pace.look_s)):
+            if done():
+                return True
+            await asyncio.sleep(self._pace.look_s)
+        return done()
+
+
+def _of(waiting: Mapping[PciAddress, str], resource: str) -> list[PciAddress]:
+    return [address for address, of in waiting.items() if of == resource]

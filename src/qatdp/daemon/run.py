@@ -1,0 +1,241 @@
+"""The daemon: its named tasks, how they begin, and how they end.
+
+Each task is started again where it fails, after a pause: none of them takes an endpoint down with it.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from qatdp.core.binding import BindMode
+from qatdp.core.coalesce import RescanSchedule
+from qatdp.core.config import Config
+from qatdp.core.endpoint import Event
+from qatdp.core.pci import PciAddress
+from qatdp.core.pools import ResourcePool
+from qatdp.daemon.look import Look, Seen
+from qatdp.daemon.node import Node
+from qatdp.daemon.release import Pace, Release
+from qatdp.daemon.worker import Worker
+from qatdp.errors import BooksError, ConfigError
+from qatdp.feed import Feed
+from qatdp.host import configfile, uevents
+from qatdp.host.abc import HostCalls
+from qatdp.host.tick import read_watched
+from qatdp.kubelet import checkpoint, watch
+from qatdp.kubelet.endpoint import Endpoint, Timing
+from qatdp.kubelet.podresources import PodResources
+from qatdp.kubelet.registration import sweep
+
+log = logging.getLogger(__name__)
+
+PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where things are, and the daemon's periods in seconds."""
+
+    sysfs: Path = Path("/sys")
+    dev: Path = Path("/dev")
+    plugins: Path = Path("/var/lib/kubelet/device-plugins")
+    pod_resources: Path = Path("/var/lib/kubelet/pod-resources")
+    config: Path | None = None
+    bind: BindMode = BindMode.NEVER
+    listen_to_uevents: bool = True
+    scan_period_s: float = 30.0
+    tick_s: float = 1.0
+    timing: Timing = field(default_factory=Timing)
+    pace: Pace = field(default_factory=Pace)
+
+
+class Daemon:
+    """Serves a node until `stop` is called. Everything but the looks of the worker happens on its event loop."""
+
+    def __init__(self, settings: Settings, calls: HostCalls) -> None:
+        self._settings = settings
+        self._calls = calls
+        self._look = Look(settings.sysfs, settings.dev, calls, settings.bind)
+        self._worker = Worker("look")
+        self._pod_resources = PodResources(settings.pod_resources)
+        self._file = configfile.identity(settings.config) if settings.config else None
+        self.node = Node(configfile.load(settings.config) if settings.config else Config(), self._serve)
+        self.endpoints: dict[str, Endpoint] = {}
+        self._kubelet_is_up = False
+        self._schedule = RescanSchedule()
+        self._poked = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._running: list[asyncio.Task[None]] = []
+
+    def stop(self) -> None:
+        """Let `run` come to its end: streams are closed, nothing is withdrawn."""
+        self._stop.set()
+
+    def hint(self) -> None:
+        """Take note that something has happened: a rescan is due."""
+        self._schedule = self._schedule.event(asyncio.get_running_loop().time())
+        self._poked.set()
+
+    async def run(self) -> None:
+        """Serve until stopped. Raises ConfigError before anything is served, nothing afterwards."""
+        stopped = asyncio.get_running_loop().create_task(self._stop.wait())
+        begun = asyncio.get_running_loop().create_task(self._begin())
+        await asyncio.wait((stopped, begun), return_when=asyncio.FIRST_COMPLETED)
+        if not begun.done():  # stopped while the first look hangs
+            begun.cancel()
+            return
+        begun.result()
+        async with asyncio.TaskGroup() as self._tasks:
+            release = Release(self.node, self._pod_resources, self._settings.plugins, self._settings.pace)
+            self.node.rebuild()
+            self._start("scan", self._scan)
+            self._start("tick", self._tick)
+            self._start("uevents", self._listen)
+            self._start("configuration", self._follow_configuration)
+            self._start("kubelet", self._watch_kubelet)
+            self._start("release", release.run)
+            await stopped
+            for task in self._running:
+                task.cancel()
+
+    async def _begin(self) -> None:
+        """Look at the node and at the kubelet's books, before any list is made of them."""
+        for path in sweep(self._settings.plugins):
+            log.info("removed a socket that a former daemon left behind path=%s", path)
+        seen = await self._worker.do(lambda: self._look(self.node.config))
+        named = set(await self._named_in_pods())
+        try:
+            holdings = checkpoint.read(self._settings.plugins).holdings
+        except BooksError as error:
+            log.error("the kubelet's checkpoint cannot be read reason=%r", str(error))
+            holdings = ()
+        named |= {(device, holding.resource) for holding in holdings for device in holding.devices}
+        self._log_look(seen)
+        self.node.begin(named, holdings, seen.snapshot, seen.unbound)
+
+    async def _named_in_pods(self) -> frozenset[tuple[PciAddress, str]]:
+        try:
+            return await self._pod_resources.named()
+        except BooksError as error:
+            log.info("the kubelet cannot be asked yet, its checkpoint decides reason=%r", str(error))
+            return frozenset()
+
+    def _start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        assert self._tasks is not None
+        self._running.append(self._tasks.create_task(_kept_up(name, work), name=name))
+
+    # Tasks
+
+    def _serve(self, feed: Feed[ResourcePool]) -> None:
+        """Begin to serve a resource that was not served before; it is served from then on."""
+        endpoint = Endpoint(feed, self._settings.plugins, self.node, self._settings.timing)
+        self.endpoints[endpoint.resource] = endpoint
+        self._start(endpoint.resource, lambda: endpoint.run(lambda: self._kubelet_is_up))
+
+    async def _watch_kubelet(self) -> None:
+        async for event in watch.watch(self._settings.plugins):
+            self._kubelet_is_up = event is Event.KUBELET_UP
+            log.info("kubelet is=%s", "up" if self._kubelet_is_up else "gone")
+            for endpoint in self.endpoints.values():
+                endpoint.handle(event)
+
+    async def _scan(self) -> None:
+        """Scan when events say so, and now and then in any case."""
+        loop = asyncio.get_running_loop()
+        last_s = loop.time()
+        while True:
+            due_s = min(self._schedule.due_s or float("inf"), last_s + self._settings.scan_period_s)
+            self._poked.clear()
+            if due_s > loop.time():
+                await _wait(self._poked, due_s - loop.time())
+                continue
+            self._schedule, last_s = self._schedule.scanned(), loop.time()
+            self._take(await self._worker.do(lambda: self._look(self.node.config)))
+
+    def _take(self, seen: Seen) -> None:
+        self._log_look(seen)
+        if seen.snapshot != self.node.snapshot or seen.unbound != self.node.unbound:
+            self.node.scanned(seen.snapshot, seen.unbound)
+            try:  # nodes may have changed hands: see core/stale.py
+                self.node.written_down(checkpoint.read(self._settings.plugins).holdings)
+            except BooksError as error:
+                log.warning("stale hand-overs cannot be told reason=%r", str(error))
+
+    def _log_look(self, seen: Seen) -> None:
+        for binding in seen.bound:
+            log.info("bound vf=%s driver=%s from=%s", binding.address, binding.driver, binding.release)
+        for problem in sorted(set(seen.snapshot.problems) - set(self.node.snapshot.problems)):
+            log.warning("problem where=%s reason=%r", problem.where, problem.reason)
+
+    async def _tick(self) -> None:
+        """Look every second at what changes without an event."""
+        before = None
+        while True:
+            await asyncio.sleep(self._settings.tick_s)
+            now = await self._worker.do(partial(read_watched, self.node.snapshot, self._settings.sysfs, self._calls))
+            if before is not None and now != before:
+                self.hint()
+            before = now
+
+    async def _listen(self) -> None:
+        """Take the kernel's events as hints. Where there are none to be had, the slow scan has to do."""
+        if not self._settings.listen_to_uevents:
+            return
+        try:
+            monitor = uevents.listen()
+        except OSError as error:
+            period_s = self._settings.scan_period_s
+            log.warning("no kernel events, changes are seen every %g s reason=%r", period_s, str(error))
+            return
+        loop = asyncio.get_running_loop()
+        readable = asyncio.Event()
+        loop.add_reader(monitor.fileno(), readable.set)
+        try:
+            while True:
+                await readable.wait()
+                readable.clear()
+                if uevents.drain(monitor):
+                    self.hint()
+        finally:
+            loop.remove_reader(monitor.fileno())
+
+    async def _follow_configuration(self) -> None:
+        """Load the file when it is another one; one that is wrong changes nothing."""
+        path = self._settings.config
+        while path:
+            await asyncio.sleep(self._settings.tick_s)
+            now = configfile.identity(path)
+            if now is None or now == self._file:
+                continue
+            self._file = now
+            try:
+                config = configfile.load(path)
+            except ConfigError as error:
+                log.error("the configuration is wrong, the last good one stays reason=%r", str(error))
+                continue
+            log.info("configuration loaded path=%s", path)
+            self.node.configured(config)
+            self.hint()  # other VFs may be wanted, and are to be bound
+
+
+async def _kept_up(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Do the work; where it fails, say so and do it again after a pause that grows."""
+    pause_s = PAUSE_S
+    while True:
+        try:
+            return await work()
+        except Exception:
+            log.exception("task failed, and starts again task=%s in_s=%g", name, pause_s)
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+
+async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), timeout_s)
