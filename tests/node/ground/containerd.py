@@ -1,0 +1,54 @@
+"""The container runtime: containerd with folders of its own, and the one image that all pods use."""
+
+import subprocess
+from pathlib import Path
+
+from ground.image import write_image
+from ground.network import Network
+from ground.process import Process
+from ground.waiting import until
+
+IMAGE = "localhost/qatdp/probe:1"
+
+# overlayfs on the guest's overlay root would need care, "native" copies. The one image is its own pause image.
+CONFIG = """\
+version = 2
+root = "{folder}/root"
+state = "{folder}/state"
+[grpc]
+  address = "{socket}"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{image}"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "native"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "{network.bin}"
+    conf_dir = "{network.conf}"
+"""
+
+
+class Containerd(Process):
+    def __init__(self, folder: Path, logs: Path, network: Network) -> None:
+        self._folder = folder
+        self.socket = folder / "containerd.sock"
+        config = folder / "config.toml"
+        config.write_text(CONFIG.format(folder=folder, socket=self.socket, image=IMAGE, network=network))
+        super().__init__("containerd", ["containerd", "-c", config], logs)
+
+    def start(self) -> None:
+        """Start and wait until it answers."""
+        super().start()
+        until("containerd answers", self._answers)
+
+    def _answers(self) -> bool:
+        self.check()
+        return self.socket.exists() and subprocess.run(self._ctr("version"), capture_output=True).returncode == 0
+
+    def load(self, probe: Path, busybox: Path) -> None:
+        """Import the image, which holds the VFIO probe and a static busybox and pauses by default."""
+        archive = self._folder / "image.tar"
+        write_image(archive, IMAGE, {"/probe": probe, "/bin/busybox": busybox}, ["/probe", "hold"])
+        subprocess.run(self._ctr("-n", "k8s.io", "images", "import", str(archive)), check=True, capture_output=True)
+
+    def _ctr(self, *words: str) -> list[str]:
+        return ["ctr", "-a", str(self.socket), *words]
