@@ -38,7 +38,7 @@ setup: $(VENV)/.installed
 $(VENV)/.tools: pyproject.toml tools/venv
 	@tools/venv $(VENV)
 	@echo 'setup: development tools'
-	@$(PIP) install --upgrade 'pip >= 25.1'  # the first that knows dependency groups
+	@$(PIP) install 'pip >= 25.1'  # the first that knows dependency groups
 	@$(PIP) install --group dev
 	@touch $@
 
@@ -93,7 +93,8 @@ proto-check: generate
 generate: $(PROTO)/.tools
 	@rm -rf $(PROTO)/out
 	@mkdir $(PROTO)/out
-	$(PROTO)/bin/python -m grpc_tools.protoc -I proto \
+	@echo 'protoc $(PROTOS)'
+	@$(PROTO)/bin/python -m grpc_tools.protoc -I proto \
 		--plugin=protoc-gen-mypy=$(PROTO)/bin/protoc-gen-mypy \
 		--plugin=protoc-gen-mypy_grpc=$(PROTO)/bin/protoc-gen-mypy_grpc \
 		--python_out=$(PROTO)/out --grpc_python_out=$(PROTO)/out \
