@@ -17,13 +17,15 @@ class Feed(Generic[T]):
         self.version = 1
         self._next: asyncio.Future[None] | None = None
 
-    def set(self, value: T) -> bool:
-        """Publish a value unless it equals the last one; tells whether it was published."""
-        if value == self.value:
-            return False
+    def set(self, value: T) -> None:
+        """Publish a value, unless it equals the last one."""
+        if value != self.value:
+            self.value = value
+            self.again()
+
+    def replace(self, value: T) -> None:
+        """Take a value that differs from the last one in nothing that its readers would be told."""
         self.value = value
-        self.again()
-        return True
 
     def again(self) -> None:
         """Publish the same value once more."""

@@ -11,6 +11,10 @@ from ground.node import Node
 IN_GUEST = "QATDP_GUEST" in os.environ
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "unguarded: the daemon runs without the guard on what may be in use")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:

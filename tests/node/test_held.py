@@ -15,7 +15,7 @@ import pytest
 from ground import vfio
 from ground.books import read_books
 from ground.configmap import ConfigMap
-from ground.daemon import Daemon
+from ground.daemon import QATDP, UNGUARDED, Daemon
 from ground.kubelet import ListTaken
 from ground.node import CY, Node
 from ground.pfs import pf_of
@@ -27,6 +27,9 @@ RENAMED = "qat.intel.com/renamed"
 
 # How long a held device must be seen to stay; the release protocol is done with free ones before that.
 STAYS_S = 5
+
+# What all that is free may take to follow a configuration.
+MOVES_S = 30
 
 
 def configuration(name: str, pf: str, limit: int) -> str:
@@ -56,7 +59,8 @@ def config(pfs: tuple[str, str], tmp_path: Path) -> ConfigMap:
 def daemon(node: Node, config: ConfigMap, request: pytest.FixtureRequest) -> Iterator[Daemon]:
     """The daemon with the first configuration, and the kubelet knows all 16 VFs of the first PF."""
     vfio.load()
-    daemon = Daemon(node.kubelet, node.logs, request.node.name, config)
+    program = UNGUARDED if request.node.get_closest_marker("unguarded") else QATDP
+    daemon = Daemon(node.kubelet, node.logs, request.node.name, config, program=program)
     daemon.start()
     daemon.wait_for_lists({CY: ListTaken(16, 16)})
     yield daemon
@@ -130,6 +134,16 @@ def test_the_vf_of_an_allocate_answered_just_before_sigkill_stays_until_its_pod_
     check_left(daemon, held)
 
 
+@pytest.mark.unguarded
+def test_with_the_guard_taken_out_the_first_of_these_tests_fails(
+    node: Node, daemon: Daemon, config: ConfigMap, pfs: tuple[str, str]
+) -> None:
+    with pytest.raises(AssertionError, match="all but the held device has moved"):
+        test_the_vf_of_a_plain_init_container_stays_until_its_pod_is_gone(node, daemon, config, pfs)
+    assert read_books().holdings, "the pod still has it"
+    assert lists_around(daemon, "")["old"] == 0
+
+
 def check_given(pod: Pod, pfs: tuple[str, str]) -> str:
     """Return the one VF that the kubelet gave this pod, which is of the PF selected first."""
     (device,) = read_books().held_by(pod.uid)
@@ -140,7 +154,7 @@ def check_given(pod: Pod, pfs: tuple[str, str]) -> str:
 def check_held(node: Node, daemon: Daemon, device: str) -> None:
     """Wait until everything free has followed the configuration, then see the device stay in the old resource alone."""
     wanted = {"old": 1, "new": 2, "offered besides": set(), "named by": {CY}}
-    until_equal("all but the held device has moved", lambda: lists_around(daemon, device), wanted)
+    until_equal("all but the held device has moved", lambda: lists_around(daemon, device), wanted, timeout_s=MOVES_S)
     throughout("the held device stays", lambda: lists_around(daemon, device), wanted, duration_s=STAYS_S)
     since = node.kubelet.lists(daemon.since)
     assert all(taken.total for resource, taken in since if resource == CY), since  # nor was it away for a moment

@@ -106,10 +106,10 @@ def _order(text: str) -> tuple[bool, PciAddress | str]:
 
 
 def _by_place(ids: Iterable[str], places: Mapping[str, _Place]) -> Mapping[_Place, tuple[str, ...]]:
-    found: dict[_Place, tuple[str, ...]] = {}
+    found: dict[_Place, list[str]] = {}
     for text in ids:
-        found[places[text]] = (*found.get(places[text], ()), text)
-    return found
+        found.setdefault(places[text], []).append(text)
+    return {place: tuple(of) for place, of in found.items()}
 
 
 def _count(ids: Iterable[str], places: Mapping[str, _Place]) -> Mapping[_Place, int]:

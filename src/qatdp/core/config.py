@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from qatdp.core.pci import PciAddress
-from qatdp.core.qat import FAMILIES, GENERIC, VFIO_DRIVERS, Service, Services, default_name
+from qatdp.core.qat import FAMILIES, GENERIC, VFIO_DRIVERS, Service, Services, default_name, default_names
 from qatdp.errors import AddressError, ConfigError
 
 VERSION = 1
@@ -113,10 +113,11 @@ def parse_config(document: object) -> Config:
     if top["version"] != VERSION or isinstance(top["version"], bool):
         raise ConfigError("version", f"expected {VERSION}, got {top['version']!r}", hint="see: qatdp config schema")
     rules = _each(top, "", "resources", _rule)
-    _check_names(rules)
+    defaults = _flag(top, "", "defaults", default=not rules)
+    _check_names(rules, default_names() if defaults else ())
     return Config(
         resources=rules,
-        defaults=_flag(top, "", "defaults", default=not rules),
+        defaults=defaults,
         keep_for_host=_each(top, "", "keep_for_host", _host_share),
         vfio_driver=_choice(top.get("vfio_driver", "vfio-pci"), "vfio_driver", sorted(VFIO_DRIVERS)),
     )
@@ -164,16 +165,21 @@ def _options(rule: Mapping[str, object], path: str) -> ResourceOptions:
 
 
 def _services(value: object, path: str) -> frozenset[Services | None]:
-    """Read one set of services, `generic`, or a list of sets of which any will do."""
+    """Read one set of services, `generic`, or a list of those of which any will do."""
+    if isinstance(value, list) and any(isinstance(word, list) or word == GENERIC for word in value):
+        return frozenset(_service_set(word, f"{path}[{index}]") for index, word in enumerate(value))
+    return frozenset({_service_set(value, path)})
+
+
+def _service_set(value: object, path: str) -> Services | None:
+    """Read one set of services; None for `generic`."""
     if value == GENERIC:
-        return frozenset({None})
+        return None
     words = _list(value, path)
     if not words:
         raise ConfigError(path, "empty", hint="leave the key out for any services, or write generic for none known")
-    if any(isinstance(word, list) or word == GENERIC for word in words):
-        return frozenset().union(*(_services(word, f"{path}[{index}]") for index, word in enumerate(words)))
     known = list(Service)
-    return frozenset({frozenset(Service(_choice(word, f"{path}[{i}]", known)) for i, word in enumerate(words))})
+    return frozenset(Service(_choice(word, f"{path}[{i}]", known)) for i, word in enumerate(words))
 
 
 def _env(value: object, path: str) -> tuple[tuple[str, str], ...]:
@@ -199,14 +205,19 @@ def _host_share(value: object, path: str) -> HostShare:
     return HostShare(_count(share["vfs"], f"{path}.vfs", least=1), _set(share, path, "pfs", _address))
 
 
-def _check_names(rules: Sequence[ResourceRule]) -> None:
+def _check_names(rules: Sequence[ResourceRule], defaults: Iterable[str]) -> None:
     """Refuse rules that could not both be served: one resource with two behaviours, two with one variable."""
+    by_default = {variable_of(full_name(name)): name for name in defaults}
     first: dict[str, tuple[int, ResourceRule]] = {}
     for index, rule in enumerate(rules):
-        other, same = first.setdefault(variable_of(full_name(rule.name)), (index, rule))
+        variable = variable_of(full_name(rule.name))
+        other, same = first.setdefault(variable, (index, rule))
         if rule.name != same.name:
             problem = f"{rule.name!r} and {same.name!r} of resources[{other}] would share an environment variable"
             raise ConfigError(f"resources[{index}].name", problem)
+        if rule.name != by_default.get(variable, rule.name):
+            problem = f"{rule.name!r} and the default name {by_default[variable]!r} would share an environment variable"
+            raise ConfigError(f"resources[{index}].name", problem, hint="take that name, or leave out defaults")
         if (rule.limit, rule.options) != (same.limit, same.options):
             problem = f"{rule.name!r} is merged with resources[{other}], but has other options"
             raise ConfigError(f"resources[{index}]", problem, hint="write the same limit and options at both")

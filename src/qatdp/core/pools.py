@@ -5,7 +5,7 @@ the VFs: none is in two pools, none is left out without a reason.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from qatdp.core.config import Config, ResourceOptions
@@ -58,6 +58,11 @@ class ResourcePool:
     resource: str
     devices: tuple[PoolDevice, ...] = ()
     options: ResourceOptions = ResourceOptions()
+
+    @property
+    def listed(self) -> tuple[tuple[PciAddress, Health, int | None], ...]:
+        """What the kubelet is told of it."""
+        return tuple((device.address, device.health, device.numa_node) for device in self.devices)
 
     @property
     def healthy(self) -> frozenset[str]:
@@ -122,11 +127,8 @@ def _within_limit(addresses: list[PciAddress], limit: int | None, books: Books) 
 
 def _remember(books: Books, snapshot: Snapshot) -> Books:
     """Keep each VF as it was last seen."""
-    current = {}
-    for address, entry in books.items():
-        vf = snapshot.vf(address)
-        current[address] = Entry(entry.resource, entry.step, entry.since, vf) if vf else entry
-    return current
+    seen = {address: vf for address in books if (vf := snapshot.vf(address)) and vf != books[address].vf}
+    return {**books, **{address: replace(books[address], vf=vf) for address, vf in seen.items()}} if seen else books
 
 
 def _device(address: PciAddress, entry: Entry, offer: Offer | None, snapshot: Snapshot, config: Config) -> PoolDevice:

@@ -7,6 +7,7 @@ tree (D15xx, 200xx, C4xxx) have out-of-tree drivers only.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import combinations
 from typing import TypeAlias
 
 VENDOR = 0x8086
@@ -91,3 +92,9 @@ def default_name(services: Services | None) -> str:
     if services is None:
         return GENERIC
     return "cy" if services == CRYPTO else "-".join(in_order(services))
+
+
+def default_names() -> frozenset[str]:
+    """Return every name that default_name can give."""
+    sets = (frozenset(some) for size in range(1, len(Service) + 1) for some in combinations(Service, size))
+    return frozenset(map(default_name, (None, *sets)))

@@ -116,6 +116,8 @@ class Node:
         if feed is None:
             self.feeds[pool.resource] = feed = Feed(pool)
             self._on_resource(feed)
+        elif feed.value.listed == pool.listed:
+            feed.replace(pool)  # a list that says nothing new makes the kubelet write its checkpoint for nothing
         else:
             feed.set(pool)
 

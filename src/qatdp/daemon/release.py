@@ -58,6 +58,7 @@ class Release:
     async def _round(self) -> None:
         """Take each step of the protocol once, for all IDs that have come to it."""
         steps: tuple[Callable[[], Awaitable[None]], ...] = (
+            self._sent,
             self._overtaken,
             self._idle,
             self._not_in_pods,
@@ -71,6 +72,11 @@ class Release:
             if str(error) != self._said:  # once per change, not per round
                 log.warning("nothing is released meanwhile reason=%r", str(error))
             self._said = str(error)
+
+    async def _sent(self) -> None:
+        """a: where a device was Unhealthy before, its withdrawal changed nothing in the list: it is sent again."""
+        for resource in set(self._node.at(Step.WITHDRAWN).values()):
+            self._node.feeds[resource].again()
 
     async def _overtaken(self) -> None:
         """b: the kubelet offers just what the last list says, so it has taken that list."""

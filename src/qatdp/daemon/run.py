@@ -50,6 +50,7 @@ class Settings:
     listen_to_uevents: bool = True
     scan_period_s: float = 30.0
     tick_s: float = 1.0
+    watch_s: float = watch.PERIOD_S
     timing: Timing = field(default_factory=Timing)
     pace: Pace = field(default_factory=Pace)
 
@@ -139,7 +140,7 @@ class Daemon:
         self._start(endpoint.resource, lambda: endpoint.run(lambda: self._kubelet_is_up))
 
     async def _watch_kubelet(self) -> None:
-        async for event in watch.watch(self._settings.plugins):
+        async for event in watch.watch(self._settings.plugins, period_s=self._settings.watch_s):
             self._kubelet_is_up = event is Event.KUBELET_UP
             log.info("kubelet is=%s", "up" if self._kubelet_is_up else "gone")
             for endpoint in self.endpoints.values():

@@ -1,6 +1,7 @@
 """The product: `qatdp run --bind`, started as on a node, from the virtual environment that runs these tests."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ground.configmap import ConfigMap
@@ -8,13 +9,24 @@ from ground.kubelet import FOLDER, Kubelet, ListTaken
 from ground.process import Process
 from ground.waiting import until_equal
 
+QATDP = (Path(sys.executable).with_name("qatdp"),)
+UNGUARDED = (Path(sys.executable), Path(__file__).with_name("unguarded.py"))
+
 
 class Daemon(Process):
-    def __init__(self, kubelet: Kubelet, logs: Path, name: str, config: ConfigMap | None = None) -> None:
+    def __init__(
+        self,
+        kubelet: Kubelet,
+        logs: Path,
+        name: str,
+        config: ConfigMap | None = None,
+        *,
+        program: Sequence[Path] = QATDP,
+    ) -> None:
         options: list[str | Path] = ["--sysfs", "/sys", "--dev", "/dev", "--kubelet-dir", FOLDER]
         if config:
             options += ["--config", config.file]
-        super().__init__(name, [Path(sys.executable).with_name("qatdp"), "run", "--bind", *options], logs)
+        super().__init__(name, [*program, "run", "--bind", *options], logs)
         self._kubelet = kubelet
         self.since = 0  # what the log of the kubelet held when it started
 

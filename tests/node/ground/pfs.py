@@ -1,9 +1,11 @@
 """The PFs: configured by plain sysfs writes, as an administrator would before any plugin runs."""
 
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 DEVICES = Path("/sys/bus/pci/devices")
+DRIVERS_PROBE = Path("/sys/bus/pci/drivers_probe")
 DRIVER = Path("/sys/bus/pci/drivers/4xxx")
 
 
@@ -14,11 +16,37 @@ def pf_addresses() -> Sequence[str]:
 def configure(services: Mapping[str, str]) -> None:
     """Give each PF its services and enable its VFs. The order is the kernel's: services only while down."""
     for address, wanted in services.items():
-        pf = DEVICES / address
-        (pf / "qat/state").write_text("down")
-        (pf / "qat/cfg_services").write_text(wanted)
-        (pf / "qat/state").write_text("up")
-        (pf / "sriov_numvfs").write_text((pf / "sriov_totalvfs").read_text())
+        bring_down(address)
+        (DEVICES / address / "qat/cfg_services").write_text(wanted)
+        bring_up(address)
+
+
+def bring_down(address: str) -> None:
+    """Take a PF down, and with it all its VFs."""
+    (DEVICES / address / "qat/state").write_text("down")
+
+
+def bring_up(address: str) -> None:
+    """Bring a PF up, and enable its VFs."""
+    pf = DEVICES / address
+    (pf / "qat/state").write_text("up")
+    (pf / "sriov_numvfs").write_text((pf / "sriov_totalvfs").read_text())
+
+
+def services_of(address: str) -> str:
+    return (DEVICES / address / "qat/cfg_services").read_text().strip()
+
+
+def unbind(vf: str) -> None:
+    (DEVICES / vf / "driver/unbind").write_text(vf)
+
+
+def bind(vf: str, driver: str) -> None:
+    """Give a VF to a driver, which modprobe can load, whatever has it now."""
+    subprocess.run(["modprobe", driver], check=True)
+    (DEVICES / vf / "driver_override").write_text(driver)
+    unbind(vf)
+    DRIVERS_PROBE.write_text(vf)
 
 
 def vf_addresses(pf: str) -> Sequence[str]:

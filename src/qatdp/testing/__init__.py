@@ -1,0 +1,1 @@
+"""What tests of qatdp are written with; no part of what the daemon runs."""

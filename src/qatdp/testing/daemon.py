@@ -1,0 +1,54 @@
+"""The real daemon in a test's own event loop, over a made node and whichever kubelet, at a hurried pace."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+from qatdp.daemon.release import Pace
+from qatdp.daemon.run import Daemon, Settings
+from qatdp.host.abc import HostCalls
+from qatdp.host.portable import PortableCalls
+from qatdp.kubelet.endpoint import Timing
+
+HURRIED = Settings(
+    listen_to_uevents=False,
+    tick_s=0.02,
+    watch_s=0.02,
+    timing=Timing(stream_s=2.0, first_back_off_s=0.02, longest_back_off_s=0.2),
+    pace=Pace(grace_s=0.05, first_s=0.01, longest_s=0.1, write_s=1.0, look_s=0.002),
+)
+
+
+def hurried(host: Path, kubelet: Path, *, config: Path | None = None) -> Settings:
+    """Return settings for a tree with `sys` and `dev` in it and a kubelet's folder."""
+    return replace(
+        HURRIED,
+        sysfs=host / "sys",
+        dev=host / "dev",
+        plugins=kubelet / "device-plugins",
+        pod_resources=kubelet / "pod-resources",
+        config=config,
+    )
+
+
+class RunningDaemon:
+    """A daemon that runs while the context is open; `stop` ends it as SIGTERM does."""
+
+    def __init__(self, settings: Settings, calls: HostCalls | None = None) -> None:
+        self.daemon = Daemon(settings, calls or PortableCalls())
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self.daemon.run(), name="daemon")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """End it and raise what it has raised."""
+        self.daemon.stop()
+        if self._task is not None:
+            task, self._task = self._task, None
+            await task
