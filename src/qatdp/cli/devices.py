@@ -24,7 +24,13 @@ TITLES = {"address": "vf", "numa_node": "numa", "iommu_group": "group"}
 @click.command()
 @node_options
 @click.option(
-    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="For whom."
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    envvar="QATDP_OUTPUT",
+    show_default=True,
+    help="For people or for programs.",
 )
 def devices(config_file: Path | None, sysfs: Path, dev: Path, output: str) -> None:
     """List this node's QAT VFs, the resource each belongs to, and why one is not offered.

@@ -9,9 +9,8 @@ from qatdp.core.pools import PoolDevice, ResourcePool
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One device of one resource; `what` is added, removed, or its new health, `reason` why it is not healthy."""
+    """One device; `what` is added, removed, or its new health, `reason` why it is not healthy."""
 
-    resource: str
     address: PciAddress
     what: str
     reason: str | None = None
@@ -22,17 +21,17 @@ def changes(old: ResourcePool, new: ResourcePool) -> Iterator[Change]:
     before = {device.address: device for device in old.devices}
     after = {device.address: device for device in new.devices}
     for address in sorted(before.keys() | after.keys()):
-        change = _change(new.resource, before.get(address), after.get(address))
+        change = _change(before.get(address), after.get(address))
         if change:
             yield change
 
 
-def _change(resource: str, before: PoolDevice | None, after: PoolDevice | None) -> Change | None:
+def _change(before: PoolDevice | None, after: PoolDevice | None) -> Change | None:
     if after is None:
-        return Change(resource, before.address, "removed") if before else None
+        return Change(before.address, "removed") if before else None
     if before is None:
         what = "added" if after.reason is None else "added, Unhealthy"
-        return Change(resource, after.address, what, after.reason)
+        return Change(after.address, what, after.reason)
     if (before.health, before.reason) != (after.health, after.reason):
-        return Change(resource, after.address, str(after.health), after.reason)
+        return Change(after.address, str(after.health), after.reason)
     return None

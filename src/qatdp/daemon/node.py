@@ -110,9 +110,7 @@ class Node:
     def _publish(self, pool: ResourcePool) -> None:
         feed = self.feeds.get(pool.resource)
         before = feed.value if feed else ResourcePool(pool.resource)
-        for change in changes(before, pool):
-            reason = f" reason={change.reason!r}" if change.reason else ""
-            log.info("device resource=%s id=%s is=%r%s", change.resource, change.address, change.what, reason)
+        _log_changes(before, pool)
         if feed is None:
             self.feeds[pool.resource] = feed = Feed(pool)
             self._on_resource(feed)
@@ -139,11 +137,22 @@ def _only_ours(holdings: Iterable[Holding]) -> tuple[Holding, ...]:
     return tuple(holding for holding in holdings if ours(holding.resource))
 
 
+# One line for all VFs of which the same is to be said: a large node has a thousand.
+
+
+def _log_changes(before: ResourcePool, after: ResourcePool) -> None:
+    same: dict[tuple[str, str | None], list[str]] = {}
+    for change in changes(before, after):
+        same.setdefault((change.what, change.reason), []).append(str(change.address))
+    for (what, reason), vfs in same.items():
+        why = f" reason={reason!r}" if reason else ""
+        log.info("devices resource=%s is=%r%s vfs=%s", after.resource, what, why, ",".join(vfs))
+
+
 def _log_left_out(before: Mapping[PciAddress, str], after: Mapping[PciAddress, str]) -> None:
-    """Say once why a VF is offered nowhere; VFs of one reason share a line."""
-    of_reason: dict[str, list[str]] = {}
+    same: dict[str, list[str]] = {}
     for address, reason in after.items():
         if before.get(address) != reason:
-            of_reason.setdefault(reason, []).append(str(address))
-    for reason, ids in of_reason.items():
-        log.warning("not offered vfs=%s reason=%r", ",".join(ids), reason)
+            same.setdefault(reason, []).append(str(address))
+    for reason, vfs in same.items():
+        log.warning("not offered reason=%r vfs=%s", reason, ",".join(vfs))

@@ -37,7 +37,8 @@ def _deliver(loop: asyncio.AbstractEventLoop, future: "asyncio.Future[T]", work:
     try:
         result = work()
     except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who waits
-        failure = error
+        # A future refuses StopIteration, and who waits would wait for ever.
+        failure = RuntimeError(repr(error)) if isinstance(error, StopIteration) else error
         _tell(loop, future, lambda: future.set_exception(failure))
     else:
         _tell(loop, future, lambda: future.set_result(result))
