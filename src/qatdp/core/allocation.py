@@ -100,9 +100,9 @@ def _place(device: PoolDevice | None) -> _Place:
     return _Place(-1 if device.numa_node is None else device.numa_node, str(device.pf) if device.pf else "")
 
 
-def _order(text: str) -> tuple[bool, PciAddress | str]:
+def _order(text: str) -> tuple[bool, PciAddress | str, str]:
     address = PciAddress.parse_or_none(text)
-    return (address is None, address or text)
+    return (address is None, address or text, text)  # two texts can write one address
 
 
 def _by_place(ids: Iterable[str], places: Mapping[str, _Place]) -> Mapping[_Place, tuple[str, ...]]:

@@ -4,7 +4,7 @@ Two questions that must not be mixed: a VF with a defect still has its place, so
 Unhealthy, and one that was not is left out with the defect as the reason.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from qatdp.core.config import Config, NodePath, Selector, default_resource, full_name
@@ -53,15 +53,24 @@ NOTHING_ELSE = Circumstances({}, {})
 
 
 def offers(
-    snapshot: Snapshot, config: Config, circumstances: Circumstances = NOTHING_ELSE
+    snapshot: Snapshot,
+    config: Config,
+    circumstances: Circumstances = NOTHING_ELSE,
+    read: Collection[PciAddress] = frozenset(),
 ) -> Mapping[PciAddress, Offer]:
-    """Return the offer of each VF of the snapshot."""
-    return {vf.address: _offer(vf, snapshot, config, circumstances) for vf in snapshot.vfs}
+    """Return the offer of each VF of the snapshot; `read` are those in a list that a kubelet may have read."""
+    return {vf.address: _offer(vf, snapshot, config, circumstances, read) for vf in snapshot.vfs}
 
 
-def _offer(vf: VirtualFunction, snapshot: Snapshot, config: Config, circumstances: Circumstances) -> Offer:
+def _offer(
+    vf: VirtualFunction,
+    snapshot: Snapshot,
+    config: Config,
+    circumstances: Circumstances,
+    read: Collection[PciAddress],
+) -> Offer:
     pf = snapshot.pf(vf.pf)
-    why_not = _reserved(vf, snapshot, config)
+    why_not = _reserved(vf, snapshot, config, read)
     if why_not:
         return Offer(why_not=why_not)
     undecided = _undecided(vf, pf, snapshot)
@@ -70,17 +79,22 @@ def _offer(vf: VirtualFunction, snapshot: Snapshot, config: Config, circumstance
     resource = resource_of(vf, pf, config)
     if resource is None:
         return Offer(why_not="no resource of the configuration selects it")
-    return Offer(resource, defect=_defect(vf, pf, snapshot, config, resource, circumstances))
+    return Offer(resource, defect=defect_of(vf, snapshot, config, resource, circumstances))
 
 
-def _reserved(vf: VirtualFunction, snapshot: Snapshot, config: Config) -> str | None:
-    """Tell why a VF is out of the question whatever its services are."""
+def _reserved(vf: VirtualFunction, snapshot: Snapshot, config: Config, read: Collection[PciAddress]) -> str | None:
+    """Tell why a VF is out of the question whatever its services are.
+
+    Who opens a group has it alone, so one VF stands for it: the lowest, unless another one is in a list by now.
+    """
     kept = max((share.vfs for share in config.keep_for_host if share.pfs is None or vf.pf in share.pfs), default=0)
     if vf.index is not None and vf.index < kept:
         return f"kept for the host, with the first {kept} of its PF"
     group = snapshot.group(vf.iommu_group)
     if group:
-        first = next(member.address for member in group.members if member.qat_vf)
+        ours = (member.address for member in group.members if member.qat_vf)
+        # A VF that went in mid-scan can be missing from its group.
+        first = min(ours, key=lambda address: (address not in read, address), default=vf.address)
         if first != vf.address:
             return f"shares IOMMU group {group.number} with {first}, which stands for the group"
     return None
@@ -122,17 +136,14 @@ def _selects(selector: Selector, vf: VirtualFunction, config: Config) -> bool:
     )
 
 
-def _defect(
-    vf: VirtualFunction,
-    pf: PhysicalFunction | None,
-    snapshot: Snapshot,
-    config: Config,
-    resource: str,
-    circumstances: Circumstances,
+def defect_of(
+    vf: VirtualFunction, snapshot: Snapshot, config: Config, resource: str, circumstances: Circumstances
 ) -> str | None:
-    """Return the first thing that is wrong with a VF, the one to mend first."""
+    """Return the first thing that is wrong with a VF as a device of a resource, the one to mend first."""
+    pf = snapshot.pf(vf.pf)
     return (
-        snapshot.problem(vf.address)
+        _undecided(vf, pf, snapshot)
+        or snapshot.problem(vf.address)
         or (_pf_defect(pf, snapshot) if pf else None)
         or (None if vf.on_vfio else circumstances.unbound.get(vf.address) or _driver_defect(vf, snapshot, config))
         or _group_defect(snapshot.group(vf.iommu_group))
@@ -147,7 +158,7 @@ def _pf_defect(pf: PhysicalFunction, snapshot: Snapshot) -> str | None:
     if problem := snapshot.problem(pf.address):
         return f"its PF {pf.address}: {problem}"
     if pf.driver is None:
-        return f"its PF {pf.address} has no driver (modprobe qat_{pf.family.pf_driver})"
+        return f"its PF {pf.address} has no driver (modprobe {pf.family.module})"
     return None
 
 
@@ -182,13 +193,3 @@ def node_defect(vf: VirtualFunction, path: NodePath) -> str | None:
     if node is None:
         return f"has no {path} node (the kernel makes none)"
     return None if node.present else f"{node.path} is not there"
-
-
-def reasons(found: Mapping[PciAddress, Offer], listed: Iterable[PciAddress]) -> Mapping[PciAddress, str]:
-    """Return why each VF that no list has is offered nowhere."""
-    taken = frozenset(listed)
-    return {
-        address: offer.why_not or offer.defect or f"over the limit of {offer.resource}"
-        for address, offer in found.items()
-        if address not in taken
-    }

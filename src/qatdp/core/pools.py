@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from qatdp.core.config import Config, ResourceOptions
-from qatdp.core.holders import MAYBE_IN_USE, OUT_OF_LIST, WITHDRAWN, Books, Entry, settle
-from qatdp.core.offer import NOTHING_ELSE, Circumstances, Offer, node_of, offers, reasons
+from qatdp.core.holders import MAYBE_IN_USE, OUT_OF_LIST, WITHDRAWN, Books, Entry, Step, settle
+from qatdp.core.offer import NOTHING_ELSE, Circumstances, Offer, defect_of, node_of, offers
 from qatdp.core.pci import PciAddress
 from qatdp.core.snapshot import NodeKind, Snapshot, VirtualFunction
 
@@ -86,14 +86,18 @@ def build_pools(
     circumstances: Circumstances = NOTHING_ELSE,
 ) -> tuple[Pools, Books]:
     """Return the pools, and the books after every ID was told where it belongs (core/holders.py)."""
-    found = offers(snapshot, config, circumstances)
+    read = {address for address, entry in _listed(books).items() if entry.step is not Step.NEW}
+    found = offers(snapshot, config, circumstances, read)
     books = _remember(settle(books, places(found, config, books), moment), snapshot)
-    listed = {address: entry for address, entry in books.items() if entry.step not in OUT_OF_LIST}
     devices: dict[str, list[PoolDevice]] = {}
-    for address, entry in sorted(listed.items()):
-        devices.setdefault(entry.resource, []).append(_device(address, entry, found.get(address), snapshot, config))
+    for address, entry in sorted(_listed(books).items()):
+        devices.setdefault(entry.resource, []).append(_device(address, entry, snapshot, config, circumstances))
     pools = {name: ResourcePool(name, tuple(of), config.options(name)) for name, of in sorted(devices.items())}
-    return Pools(pools, reasons(found, listed)), books
+    return Pools(pools, _left_out(found, books)), books
+
+
+def _listed(books: Books) -> Books:
+    return {address: entry for address, entry in books.items() if entry.step not in OUT_OF_LIST}
 
 
 def places(found: Mapping[PciAddress, Offer], config: Config, books: Books) -> Mapping[PciAddress, str]:
@@ -101,28 +105,51 @@ def places(found: Mapping[PciAddress, Offer], config: Config, books: Books) -> M
 
     A VF with a defect keeps the place it has, but gets no new one. So does one whose services cannot be known now.
     """
+    listed = _listed(books)
     wanted: dict[str, list[PciAddress]] = {}
     for address, offer in found.items():
-        entry = books.get(address)
-        listed_at = entry.resource if entry and entry.step not in OUT_OF_LIST else None
+        listed_at = listed[address].resource if address in listed else None
         resource = listed_at if offer.undecided else offer.resource
         if resource and (resource == listed_at or offer.defect is None):
             wanted.setdefault(resource, []).append(address)
     return {
         address: resource
         for resource, addresses in wanted.items()
-        for address in _within_limit(addresses, config.limit(resource), books)
+        for address in _within_limit(addresses, resource, config.limit(resource), books)
     }
 
 
-def _within_limit(addresses: list[PciAddress], limit: int | None, books: Books) -> list[PciAddress]:
-    """Return the first so many: those that may be in use before others, then those in a list, then by address."""
+def _within_limit(addresses: list[PciAddress], resource: str, limit: int | None, books: Books) -> list[PciAddress]:
+    """Return the first so many: those in the resource's list that may be in use, others in it, then by address.
 
-    def rank(address: PciAddress) -> tuple[bool, bool, PciAddress]:
+    Those that have yet to leave another list, which can take for ever, are the last.
+    """
+
+    def rank(address: PciAddress) -> tuple[int, PciAddress]:
         entry = books.get(address)
-        return (entry is None or entry.step not in MAYBE_IN_USE, entry is None, address)
+        if entry is None:
+            return (2, address)
+        if entry.resource != resource or entry.step in OUT_OF_LIST:
+            return (3, address)
+        return (0 if entry.step in MAYBE_IN_USE else 1, address)
 
     return sorted(addresses, key=rank)[:limit]
+
+
+def _left_out(found: Mapping[PciAddress, Offer], books: Books) -> Mapping[PciAddress, str]:
+    """Return why each VF that no list has is offered nowhere."""
+    listed = _listed(books)
+    return {
+        address: offer.why_not or offer.defect or _not_yet(offer, books.get(address))
+        for address, offer in found.items()
+        if address not in listed
+    }
+
+
+def _not_yet(offer: Offer, entry: Entry | None) -> str:
+    if entry is None:
+        return f"over the limit of {offer.resource}"
+    return f"on its way from {entry.resource} to {offer.resource}"  # its step is RELEASED
 
 
 def _remember(books: Books, snapshot: Snapshot) -> Books:
@@ -131,15 +158,18 @@ def _remember(books: Books, snapshot: Snapshot) -> Books:
     return {**books, **{address: replace(books[address], vf=vf) for address, vf in seen.items()}} if seen else books
 
 
-def _device(address: PciAddress, entry: Entry, offer: Offer | None, snapshot: Snapshot, config: Config) -> PoolDevice:
+def _device(
+    address: PciAddress, entry: Entry, snapshot: Snapshot, config: Config, circumstances: Circumstances
+) -> PoolDevice:
+    # What is listed is judged as what it is listed for, wherever it belongs by now.
     vf = entry.vf
-    sick = "is not there" if snapshot.vf(address) is None else offer.defect if offer else None
+    present = snapshot.vf(address)
     return PoolDevice(
         address=address,
         pf=vf.pf if vf else None,
         numa_node=vf.numa_node if vf else None,
         nodes=_nodes(vf, entry.resource, config) if vf else (),
-        sick=sick,
+        sick=defect_of(present, snapshot, config, entry.resource, circumstances) if present else "is not there",
         withdrawn=entry.step in WITHDRAWN,
         held=entry.step in MAYBE_IN_USE,
     )

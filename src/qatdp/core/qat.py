@@ -48,6 +48,11 @@ class Family:
     def selectable(self) -> bool:
         return self.generation >= FIRST_SELECTABLE
 
+    @property
+    def module(self) -> str:
+        """The kernel module of the PF's driver."""
+        return "qat_c62x" if self.pf_driver == "c6xx" else f"qat_{self.pf_driver}"
+
 
 FAMILIES = (
     Family("dh895xcc", 0x0435, 0x0443, "dh895xcc", "dh895xccvf", 2, denylisted=True),

@@ -1,0 +1,144 @@
+"""A container is given what was chosen for it, in words that every client of QAT reads, whatever else it is given."""
+
+from collections.abc import Iterable, Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qatdp.core.allocation import PERMISSIONS, Allocation, allocate, environment
+from qatdp.core.config import Config, NodePath, ResourceOptions, variable_of
+from qatdp.core.pci import PciAddress
+from qatdp.core.pools import PoolDevice, ResourcePool, build_pools
+from qatdp.core.snapshot import Snapshot
+from qatdp.errors import AllocationError, UnknownDeviceError
+from qatdp.testing.strategies import addresses, configs, snapshots
+
+CY = "qat.intel.com/cy"
+
+
+def device(function: int, *, sick: str | None = None, withdrawn: bool = False, held: bool = False) -> PoolDevice:
+    address = PciAddress(0, 0x6B, 0, function)
+    nodes = (f"/dev/vfio/{function}", "/dev/vfio/vfio")
+    return PoolDevice(address, nodes=nodes, sick=sick, withdrawn=withdrawn, held=held)
+
+
+def a_pool(*devices: PoolDevice, options: ResourceOptions | None = None) -> ResourcePool:
+    return ResourcePool(CY, devices, options or ResourceOptions())
+
+
+def ids(pool: ResourcePool) -> list[str]:
+    return [str(one.address) for one in pool.devices]
+
+
+def addresses_for_dpdk(env: Mapping[str, str]) -> list[str]:
+    """Return what Intel's DPDK image takes for addresses: the value of each variable that begins with QAT."""
+    return sorted(value for name, value in env.items() if name.startswith("QAT") and name != "QAT_POLICY")
+
+
+def merged(answers: Iterable[Allocation]) -> Mapping[str, str]:
+    """Return a container's environment as the kubelet puts it together: the first value of a variable wins."""
+    env: dict[str, str] = {}
+    for answer in answers:
+        env = {**answer.env, **env}
+    return env
+
+
+@given(snapshots(), configs(), st.data())
+def test_each_device_of_a_container_is_named_once_in_any_order_of_its_resources(
+    snapshot: Snapshot, config: Config, data: st.DataObject
+) -> None:
+    pools = build_pools(snapshot, config, {}, moment=1)[0].pools
+    chosen = {name: data.draw(st.sets(st.sampled_from(ids(pool)), min_size=1)) for name, pool in pools.items()}
+    order = data.draw(st.permutations(sorted(chosen)))
+    env = merged(allocate(pools[name], chosen[name]) for name in order)
+    assert addresses_for_dpdk(env) == sorted(text for some in chosen.values() for text in some)
+    for name, some in chosen.items():
+        assert env[variable_of(name)].split(",") == sorted(some, key=PciAddress.parse)
+
+
+@given(snapshots(), configs())
+def test_each_device_has_its_node_and_the_one_that_all_share_is_there_once(snapshot: Snapshot, config: Config) -> None:
+    pools = build_pools(snapshot, config, {}, moment=1)[0].pools
+    answers = [allocate(pool, ids(pool)) for pool in pools.values()]
+    for answer in answers:
+        own = [node for node in answer.nodes if node not in {"/dev/vfio/vfio", "/dev/iommu"}]
+        shared = "/dev/iommu" if own[0].startswith("/dev/vfio/devices/") else "/dev/vfio/vfio"
+        assert list(answer.nodes) == sorted([*own, shared])
+        assert len(set(own)) == len(answer.devices)
+
+
+@given(snapshots(), configs(), st.data())
+def test_the_same_ids_in_any_order_get_the_same_answer(snapshot: Snapshot, config: Config, data: st.DataObject) -> None:
+    for pool in build_pools(snapshot, config, {}, moment=1)[0].pools.values():
+        some = data.draw(st.lists(st.sampled_from(ids(pool)), min_size=1, unique=True))
+        answer = allocate(pool, some)
+        again = allocate(pool, [*data.draw(st.permutations(some)), some[0]])
+        assert answer == again
+        assert list(answer.env.items()) == list(again.env.items())
+        assert answer.devices == tuple(sorted(map(PciAddress.parse, some)))
+
+
+@given(st.lists(addresses(), min_size=1, unique=True))
+def test_variables_of_devices_never_collide(some: list[PciAddress]) -> None:
+    env = environment(a_pool(), some)
+    assert addresses_for_dpdk(env) == sorted(map(str, some))
+    assert len(env) == len(some) + 1
+
+
+def test_an_answer_to_the_letter() -> None:
+    options = ResourceOptions(qat_policy=2, env=(("LIB_X", "1"),))
+    assert allocate(a_pool(device(1), device(2), device(3), options=options), ["0000:6b:00.2", "0000:6b:00.1"]) == (
+        Allocation(
+            devices=(PciAddress(0, 0x6B, 0, 1), PciAddress(0, 0x6B, 0, 2)),
+            nodes=("/dev/vfio/1", "/dev/vfio/2", "/dev/vfio/vfio"),
+            env={
+                "LIB_X": "1",
+                "PCIDEVICE_QAT_INTEL_COM_CY": "0000:6b:00.1,0000:6b:00.2",
+                "QAT27393": "0000:6b:00.1",
+                "QAT27394": "0000:6b:00.2",
+                "QAT_POLICY": "2",
+            },
+        )
+    )
+
+
+def test_nodes_can_be_read_and_written_but_not_made() -> None:
+    assert PERMISSIONS == "rw"
+
+
+def test_an_id_that_is_not_in_the_list_is_refused() -> None:
+    with pytest.raises(UnknownDeviceError, match=r"0000:6b:00\.2 is not a device of qat\.intel\.com/cy") as caught:
+        allocate(a_pool(device(1)), ["0000:6b:00.1", "0000:6b:00.2"])
+    assert caught.value.grpc_code == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("withdrawn", [True, False])
+def test_a_sick_id_that_nobody_has_is_refused_with_the_reason(*, withdrawn: bool) -> None:
+    pool = a_pool(device(1, sick="its PF 0000:6b:00.0 is down", withdrawn=withdrawn), device(2))
+    with pytest.raises(AllocationError, match=r"0000:6b:00\.1 of qat.* cannot be used: its PF .* is down") as caught:
+        allocate(pool, ["0000:6b:00.2", "0000:6b:00.1"])
+    assert caught.value.grpc_code == "FAILED_PRECONDITION"
+
+
+def test_a_sick_id_that_somebody_may_have_is_answered_as_a_good_one() -> None:
+    sick = allocate(a_pool(device(1, sick="its PF is down", held=True)), ["0000:6b:00.1"])
+    assert sick == allocate(a_pool(device(1)), ["0000:6b:00.1"])
+
+
+def test_an_id_that_is_being_withdrawn_is_granted() -> None:
+    withdrawn = allocate(a_pool(device(1, withdrawn=True)), ["0000:6b:00.1"])
+    assert withdrawn == allocate(a_pool(device(1)), ["0000:6b:00.1"])
+
+
+def test_a_device_whose_nodes_are_not_known_is_refused_whoever_has_it() -> None:
+    pool = a_pool(PoolDevice(PciAddress(0, 0x6B, 0, 1), held=True))
+    with pytest.raises(AllocationError, match="its nodes are not known"):
+        allocate(pool, ["0000:6b:00.1"])
+
+
+def test_a_pool_of_cdev_nodes_is_answered_with_iommufd() -> None:
+    address = PciAddress(0, 0x6B, 0, 1)
+    cdev = PoolDevice(address, nodes=("/dev/vfio/devices/vfio3", "/dev/iommu"))
+    answer = allocate(a_pool(cdev, options=ResourceOptions(node=NodePath.CDEV)), [str(address)])
+    assert answer.nodes == ("/dev/iommu", "/dev/vfio/devices/vfio3")

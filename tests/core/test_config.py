@@ -1,0 +1,209 @@
+"""The configuration is read whole or refused with the key path of its first fault."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from qatdp.core.config import (
+    Config,
+    HostShare,
+    NodePath,
+    Policy,
+    ResourceOptions,
+    ResourceRule,
+    Selector,
+    default_resource,
+    full_name,
+    parse_config,
+    variable_of,
+)
+from qatdp.core.pci import PciAddress
+from qatdp.core.qat import Service, Services
+from qatdp.errors import ConfigError
+from qatdp.testing.strategies import documents
+
+CY = frozenset({Service.SYM, Service.ASYM})
+DC = frozenset({Service.DC})
+
+
+def rule(**keys: object) -> dict[str, Any]:
+    """Return a document with one rule, `fast`."""
+    return {"version": 1, "resources": [{"name": "fast", **keys}]}
+
+
+def rules(*entries: dict[str, Any], **keys: object) -> dict[str, Any]:
+    return {"version": 1, "resources": list(entries), **keys}
+
+
+@given(documents())
+def test_good_documents_are_read_rule_by_rule(document: dict[str, Any]) -> None:
+    config = parse_config(document)
+    assert [one.name for one in config.resources] == [one["name"] for one in document.get("resources", [])]
+    assert config.defaults == document.get("defaults", not document.get("resources"))
+    for entry in document.get("resources", []):
+        name = full_name(entry["name"])
+        assert config.limit(name) == entry.get("limit")
+        assert config.options(name).policy == entry.get("policy", Policy.LOCAL)
+        assert dict(config.options(name).env) == entry.get("env", {})
+
+
+def test_nothing_but_the_version_means_the_defaults() -> None:
+    assert parse_config({"version": 1}) == Config()
+    assert Config().defaults
+    assert Config().vfio_driver == "vfio-pci"
+    assert Config().options("qat.intel.com/cy") == ResourceOptions(Policy.LOCAL, NodePath.GROUP, None, ())
+    assert Config().limit("qat.intel.com/cy") is None
+
+
+def test_with_rules_what_no_rule_selects_is_left_out_unless_asked_for() -> None:
+    assert not parse_config(rule()).defaults
+    assert parse_config({**rule(), "defaults": True}).defaults
+
+
+def test_everything_that_can_be_written() -> None:
+    document = {
+        "version": 1,
+        "resources": [
+            {
+                "name": "fast",
+                "services": [["sym", "asym"], "generic"],
+                "pfs": ["0000:6b:00.0", "10000:01:00.0"],
+                "numa_nodes": [0],
+                "families": ["4xxx"],
+                "drivers": ["qat_vfio_pci"],
+                "limit": 0,
+                "policy": "packed",
+                "node": "cdev",
+                "qat_policy": 2,
+                "env": {"B": "2", "A": "1"},
+            }
+        ],
+        "defaults": True,
+        "keep_for_host": [{"vfs": 2}, {"vfs": 4, "pfs": ["0000:6b:00.0"]}],
+        "vfio_driver": "qat_vfio_pci",
+    }
+    pf = PciAddress.parse("0000:6b:00.0")
+    selector = Selector(
+        pfs=frozenset({pf, PciAddress.parse("10000:01:00.0")}),
+        numa_nodes=frozenset({0}),
+        families=frozenset({"4xxx"}),
+        drivers=frozenset({"qat_vfio_pci"}),
+    )
+    options = ResourceOptions(Policy.PACKED, NodePath.CDEV, 2, (("A", "1"), ("B", "2")))
+    assert parse_config(document) == Config(
+        resources=(ResourceRule("fast", frozenset({CY, None}), selector, 0, options),),
+        defaults=True,
+        keep_for_host=(HostShare(2), HostShare(4, frozenset({pf}))),
+        vfio_driver="qat_vfio_pci",
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("generic", {None}),
+        (["sym", "asym"], {CY}),
+        (["asym", "sym", "sym"], {CY}),
+        ([["sym", "asym"], ["dc"]], {CY, DC}),
+        ([["dc"]], {DC}),
+        (["generic"], {None}),
+        (["generic", ["dc"]], {None, DC}),
+    ],
+)
+def test_services_are_one_set_or_several(written: object, meant: set[Services | None]) -> None:
+    assert parse_config(rule(services=written)).resources[0].services == frozenset(meant)
+
+
+def test_entries_of_one_name_are_one_resource() -> None:
+    one = {"name": "all", "limit": 4, "env": {"A": "1", "B": "2"}}
+    other = {"name": "all", "services": ["dc"], "env": {"B": "2", "A": "1"}, "limit": 4}
+    config = parse_config(rules(one, {"name": "cy"}, other))
+    assert [entry.name for entry in config.resources] == ["all", "cy", "all"]
+    assert config.limit("qat.intel.com/all") == 4
+
+
+def test_names_and_variables() -> None:
+    assert default_resource(CY) == "qat.intel.com/cy"
+    assert default_resource(None) == "qat.intel.com/generic"
+    assert variable_of("qat.intel.com/cy") == "PCIDEVICE_QAT_INTEL_COM_CY"
+    assert variable_of("qat.intel.com/asym-dc") == "PCIDEVICE_QAT_INTEL_COM_ASYM_DC"
+
+
+BAD: list[tuple[object, str, str]] = [
+    ([], "", "expected keys and values"),
+    ({1: 2}, "", "expected keys and values"),
+    (None, "", "expected keys and values"),
+    ({}, "version", "missing"),
+    ({"version": 2}, "version", "expected 1, got 2"),
+    ({"version": "1"}, "version", "expected 1"),
+    ({"version": True}, "version", "expected 1"),
+    ({"version": 1, "resource": []}, "resource", "known here: version, resources"),
+    ({"version": 1, "resources": None}, "resources", "expected a list"),
+    ({"version": 1, "resources": {}}, "resources", "expected a list"),
+    ({"version": 1, "resources": ["cy"]}, "resources[0]", "expected keys and values"),
+    ({"version": 1, "defaults": "yes"}, "defaults", "expected true or false"),
+    ({"version": 1, "defaults": 1}, "defaults", "expected true or false"),
+    ({"version": 1, "vfio_driver": "vfio"}, "vfio_driver", "expected 'qat_vfio_pci' or 'vfio-pci', got 'vfio'"),
+    ({"version": 1, "vfio_driver": None}, "vfio_driver", "expected 'qat_vfio_pci'"),
+    (rules({}), "resources[0].name", "missing"),
+    (rules({"name": "cy"}, {"name": "qat.intel.com/cy"}), "resources[1].name", "is put before it"),
+    (rules({"name": ""}), "resources[0].name", "expected a resource's name"),
+    (rules({"name": 1}), "resources[0].name", "expected a resource's name"),
+    (rules({"name": "x" * 64}), "resources[0].name", "at most 63"),
+    (rules({"name": "cy-"}), "resources[0].name", "expected a resource's name"),
+    (rules({"name": "cy\n"}), "resources[0].name", "expected a resource's name"),
+    (rule(polcy="local"), "resources[0].polcy", "unknown key"),
+    (rule(selector={}), "resources[0].selector", "known here: name, services, pfs"),
+    (rule(policy="pakced"), "resources[0].policy", "expected 'local', 'packed' or 'balanced', got 'pakced'"),
+    (rule(node="both"), "resources[0].node", "expected 'group' or 'cdev'"),
+    (rule(limit=-1), "resources[0].limit", "expected a number of 0 or more"),
+    (rule(limit=True), "resources[0].limit", "expected a number"),
+    (rule(limit=1.0), "resources[0].limit", "expected a number"),
+    (rule(limit=None), "resources[0].limit", "expected a number"),
+    (rule(qat_policy=0), "resources[0].qat_policy", "1 or more"),
+    (rule(services="sym"), "resources[0].services", "expected a list"),
+    (rule(services=[]), "resources[0].services", "leave the key out"),
+    (rule(services=["sym", "cy"]), "resources[0].services[1]", "'asym', 'sym', 'dc', 'decomp' or 'dcc', got 'cy'"),
+    (rule(services=[["sym"], []]), "resources[0].services[1]", "empty"),
+    (rule(services=[["sym"], "dc"]), "resources[0].services[1]", "expected a list"),
+    (rule(services=[["sym"], ["cy"]]), "resources[0].services[1][0]", "got 'cy'"),
+    (rule(services=[["sym", "generic"]]), "resources[0].services[0][1]", "got 'generic'"),
+    (rule(services=[[["sym"]]]), "resources[0].services[0][0]", "got ['sym']"),
+    (rule(pfs="0000:6b:00.0"), "resources[0].pfs", "expected a list"),
+    (rule(pfs=[]), "resources[0].pfs", "selects nothing"),
+    (rule(pfs=["6b:00.0"]), "resources[0].pfs[0]", "is no PCI address"),
+    (rule(pfs=["0000:6b:00.0", 90]), "resources[0].pfs[1]", "put it in quotes"),
+    (rule(numa_nodes=[-1]), "resources[0].numa_nodes[0]", "0 or more"),
+    (rule(families=["c6xx"]), "resources[0].families[0]", "'c62x'"),
+    (rule(drivers=["4xxxvf"]), "resources[0].drivers[0]", "'vfio-pci'"),
+    (rule(env=["A=1"]), "resources[0].env", "expected keys and values"),
+    (rule(env={"A": 1}), "resources[0].env.A", "put it in quotes"),
+    (rule(env={"A B": ""}), "resources[0].env.A B", "no name of an environment variable"),
+    (rule(env={"": ""}), "resources[0].env.", "no name of an environment variable"),
+    (rule(env={"QAT_POLICY": "1"}), "resources[0].env.QAT_POLICY", "use qat_policy"),
+    (rule(env={"QATX": "1"}), "resources[0].env.QATX", "begin with QAT"),
+    (rule(env={"PCIDEVICE_X": "1"}), "resources[0].env.PCIDEVICE_X", "begin with PCIDEVICE_"),
+    (rules({"name": "a.b"}, {"name": "c"}, {"name": "A-B"}), "resources[2].name", "'a.b' of resources[0]"),
+    (rules({"name": "a", "limit": 1}, {"name": "a"}), "resources[1]", "same limit and options"),
+    (rules({"name": "a"}, {"name": "a", "policy": "packed"}), "resources[1]", "merged with resources[0]"),
+    (rules({"name": "CY"}, defaults=True), "resources[0].name", "the default name 'cy'"),
+    (rules({"name": "a"}, {"name": "asym.dc"}, defaults=True), "resources[1].name", "'asym-dc'"),
+    ({"version": 1, "keep_for_host": [{}]}, "keep_for_host[0].vfs", "missing"),
+    ({"version": 1, "keep_for_host": [{"vfs": 0}]}, "keep_for_host[0].vfs", "1 or more"),
+    ({"version": 1, "keep_for_host": [{"vfs": 1, "pfs": []}]}, "keep_for_host[0].pfs", "selects nothing"),
+    ({"version": 1, "keep_for_host": [{"vfs": 1, "pf": "x"}]}, "keep_for_host[0].pf", "unknown key"),
+]
+
+
+@pytest.mark.parametrize(("document", "key_path", "words"), BAD)
+def test_a_fault_is_told_with_its_key_path_and_what_was_expected(document: object, key_path: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(document)
+    assert caught.value.key_path == key_path
+    assert words in str(caught.value)
+
+
+def test_a_name_of_another_case_is_no_clash_where_there_are_no_defaults() -> None:
+    assert parse_config(rules({"name": "CY"})).resources[0].name == "CY"
+    assert parse_config(rules({"name": "cy", "limit": 2}, defaults=True)).defaults

@@ -1,0 +1,92 @@
+"""Whatever happens to a node: no VF is ever under two names, and none that somebody may have is moved or dropped."""
+
+from collections.abc import Mapping
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from qatdp.core.config import Config
+from qatdp.core.holders import MAYBE_IN_USE, Books, Fact, Observation, Step, found, observe
+from qatdp.core.pci import PciAddress
+from qatdp.core.pools import build_pools
+from qatdp.core.snapshot import Snapshot
+from qatdp.testing.strategies import SLOTS, VANISHED, a_pf, configs, its_vfs, resources, snapshots
+
+VFS = [vf.address for slot in SLOTS for vf in its_vfs(a_pf(slot), 7)]
+CHAIN = (
+    Fact.LISTED,
+    Fact.OVERTAKEN,
+    Fact.IDLE,
+    Fact.NOT_IN_PODS,
+    Fact.LISTED,
+    Fact.NOT_IN_CHECKPOINT,
+    Fact.LISTED,
+)
+# Those that a daemon learns; to leave and to stay are what build_pools tells.
+FACTS = [fact for fact in Fact if fact not in {Fact.LEAVE, Fact.STAY}]
+
+
+class ListsOverTime(RuleBasedStateMachine):
+    """As the daemon does, pools are built anew after each thing that becomes known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.snapshot, self.config = Snapshot(), Config()
+        self.books: Books = {}
+        self.lists: Mapping[PciAddress, str] = {}
+        self.moment = 0
+
+    @initialize(named=st.lists(st.tuples(st.sampled_from([*VFS, *VANISHED]), resources()), max_size=4))
+    def start(self, named: list[tuple[PciAddress, str]]) -> None:
+        self.books = found(named, self._now())
+        self.lists = {address: entry.resource for address, entry in self.books.items()}
+        self._build()
+
+    @rule(snapshot=snapshots())
+    def scan(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self._build()
+
+    @rule(config=configs())
+    def configure(self, config: Config) -> None:
+        self.config = config
+        self._build()
+
+    @rule(fact=st.sampled_from(FACTS), mask=st.integers(1, 0xFF), before=st.integers(0, 3))
+    def learn(self, fact: Fact, mask: int, before: int) -> None:
+        """Learn any fact about some IDs, begun a while before."""
+        some = [address for n, address in enumerate(sorted(self.books)) if mask >> n % 8 & 1]
+        self._learn(fact, some, self.moment - before)
+
+    @rule(length=st.integers(1, len(CHAIN)), twice=st.booleans())
+    def release(self, length: int, *, twice: bool) -> None:
+        """Learn the facts of the release protocol about all IDs: twice for those that are awaited first."""
+        for fact in (*(CHAIN if twice else ()), *CHAIN[:length]):
+            self._learn(fact, list(self.books), self._now())
+
+    def _now(self) -> int:
+        self.moment += 1
+        return self.moment
+
+    def _learn(self, fact: Fact, some: list[PciAddress], began: int) -> None:
+        self.books = observe(self.books, Observation(fact, some, began, self._now()))
+        self._build()
+
+    def _build(self) -> None:
+        before, lists = self.books, self.lists
+        pools, self.books = build_pools(self.snapshot, self.config, before, self._now())
+        ids = [(device.address, name) for name, pool in pools.pools.items() for device in pool.devices]
+        self.lists = dict(ids)
+        assert len(ids) == len(self.lists), "one VF under two names"
+        for address, entry in before.items():
+            if entry.step in MAYBE_IN_USE:
+                assert self.lists.get(address) == entry.resource == lists[address], "held, but moved or dropped"
+        for address in self.lists.keys() & lists.keys():
+            # What is NEW is in no list that a kubelet can have read.
+            new = before[address].step is Step.NEW
+            assert new or self.lists[address] == lists[address], "moved without having been in no list"
+
+
+TestListsOverTime = ListsOverTime.TestCase
+TestListsOverTime.settings = settings(max_examples=120, stateful_step_count=30)

@@ -1,0 +1,186 @@
+"""Each VF has one place, and at most one defect that is named first: the one to mend first."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+
+from qatdp.core.config import Config, NodePath, parse_config
+from qatdp.core.offer import Circumstances, Offer, node_of, offers, resource_of
+from qatdp.core.pci import PciAddress
+from qatdp.core.snapshot import GroupMember, NodeKind, Problem, Snapshot, VfioNode
+from qatdp.testing.strategies import FAMILY, IN_MACHINE, a_pf, a_snapshot, a_vf, configs, its_vfs, snapshots
+
+PF = a_pf("0000:6b:00.0")
+(VF,) = its_vfs(PF, 1)
+UNBOUND = replace(VF, driver=None, nodes=())
+ON_HOST = replace(UNBOUND, driver="4xxxvf")
+DEFAULTS = Config()
+
+
+def config(*rules: dict[str, object], **keys: object) -> Config:
+    return parse_config({"version": 1, "resources": list(rules), **keys})
+
+
+def offer_of_first(snapshot: Snapshot, of: Config = DEFAULTS, circumstances: Circumstances | None = None) -> Offer:
+    found = offers(snapshot, of, circumstances) if circumstances else offers(snapshot, of)
+    return found[snapshot.vfs[0].address]
+
+
+@given(snapshots(), configs())
+def test_every_vf_has_a_place_or_a_reason(snapshot: Snapshot, of: Config) -> None:
+    found = offers(snapshot, of)
+    assert found.keys() == {vf.address for vf in snapshot.vfs}
+    for offer in found.values():
+        assert (offer.resource is None) == (offer.why_not is not None)
+        assert offer.defect is not None or not offer.undecided
+
+
+@given(snapshots(), configs())
+def test_of_each_group_one_vf_at_most_has_a_place(snapshot: Snapshot, of: Config) -> None:
+    found = offers(snapshot, of)
+    for group in snapshot.groups:
+        members = [member.address for member in group.members if member.qat_vf]
+        placed = [address for address in members if found[address].resource or found[address].undecided]
+        assert placed in ([], members[:1])
+
+
+def test_a_good_vf_has_no_defect() -> None:
+    assert offer_of_first(a_snapshot([PF], [VF])) == Offer("qat.intel.com/cy")
+
+
+@pytest.mark.parametrize(
+    ("family", "services", "resource"),
+    [
+        ("4xxx", "asym;sym", "cy"),
+        ("4xxx", "dc", "dc"),
+        ("6xxx", "dc;sym;asym", "asym-sym-dc"),
+        ("4xxx", "sym;new", "generic"),
+        ("4xxx", None, "generic"),
+        ("4xxx", "", "generic"),
+        ("c62x", "sym;asym", "generic"),  # not selectable before the fourth generation
+    ],
+)
+def test_default_resources(family: str, services: str | None, resource: str) -> None:
+    pf = a_pf("0000:6b:00.0", family, services)
+    assert offer_of_first(a_snapshot([pf], its_vfs(pf, 1))) == Offer(f"qat.intel.com/{resource}")
+
+
+def test_a_vf_in_a_virtual_machine_is_generic_or_what_a_rule_says() -> None:
+    vf = a_vf(IN_MACHINE[0], FAMILY["4xxx"], "vfio-pci", 1)
+    assert offer_of_first(a_snapshot(vfs=[vf])) == Offer("qat.intel.com/generic")
+    by_family = config({"name": "inside", "families": ["4xxx"]})
+    assert offer_of_first(a_snapshot(vfs=[vf]), by_family) == Offer("qat.intel.com/inside")
+    by_pf = config({"name": "inside", "pfs": ["0000:6b:00.0"]})
+    assert offer_of_first(a_snapshot(vfs=[vf]), by_pf).resource is None
+
+
+def test_the_first_rule_that_selects_a_vf_names_it() -> None:
+    narrow: dict[str, object] = {"name": "near", "numa_nodes": [0]}
+    wide: dict[str, object] = {"name": "any"}
+    assert resource_of(VF, PF, config(narrow, wide)) == "qat.intel.com/near"
+    assert resource_of(VF, PF, config(wide, narrow)) == "qat.intel.com/any"
+
+
+@pytest.mark.parametrize(
+    ("rule", "selects"),
+    [
+        ({}, True),
+        ({"services": ["asym", "sym"]}, True),
+        ({"services": ["sym"]}, False),
+        ({"services": ["generic", ["sym", "asym"]]}, True),
+        ({"services": "generic"}, False),
+        ({"pfs": ["0000:6b:00.0"]}, True),
+        ({"pfs": ["10000:6b:00.0"]}, False),
+        ({"numa_nodes": [0, 1]}, True),
+        ({"numa_nodes": [1]}, False),
+        ({"families": ["4xxx", "6xxx"]}, True),
+        ({"families": ["401xx"]}, False),
+        ({"drivers": ["vfio-pci"]}, True),
+        ({"drivers": ["qat_vfio_pci"]}, False),
+        ({"numa_nodes": [0], "families": ["6xxx"]}, False),  # all of it must be true
+    ],
+)
+def test_what_a_rule_selects(rule: dict[str, object], selects: bool) -> None:  # noqa: FBT001
+    assert (resource_of(VF, PF, config({"name": "fast", **rule})) is not None) == selects
+
+
+def test_a_vf_without_a_driver_counts_as_on_the_one_it_would_be_bound_to() -> None:
+    assert resource_of(UNBOUND, PF, config({"name": "a", "drivers": ["vfio-pci"]}))
+    assert not resource_of(UNBOUND, PF, config({"name": "a", "drivers": ["vfio-pci"]}, vfio_driver="qat_vfio_pci"))
+
+
+def test_the_first_vfs_of_each_pf_stay_with_the_host() -> None:
+    other = a_pf("0000:70:00.0")
+    snapshot = a_snapshot([PF, other], [*its_vfs(PF, 3), *its_vfs(other, 3)])
+    shares = [{"vfs": 1}, {"vfs": 2, "pfs": ["0000:70:00.0"]}]
+    found = offers(snapshot, config(keep_for_host=shares))
+    assert [str(address) for address, offer in found.items() if offer.resource is None] == [
+        "0000:6b:00.1",
+        "0000:70:00.1",
+        "0000:70:00.2",
+    ]
+    assert "kept for the host" in str(found[PciAddress.parse("0000:70:00.2")].why_not)
+
+
+@pytest.mark.parametrize("services", [None, "sym;asym"])
+def test_a_vf_of_a_pf_that_is_down_is_never_generic(services: str | None) -> None:
+    down = a_pf("0000:6b:00.0", services=services, state="down")
+    offer = offer_of_first(a_snapshot([down], its_vfs(down, 1)))
+    assert offer.resource in {None, "qat.intel.com/cy"}
+    assert offer.defect == "its PF 0000:6b:00.0 is down"
+
+
+def test_a_vf_whose_pf_cannot_be_read_is_undecided() -> None:
+    vfs = its_vfs(PF, 1)
+    assert offer_of_first(a_snapshot([], vfs)).undecided
+    unreadable = replace(PF, services=None, services_text=None)
+    offer = offer_of_first(a_snapshot([unreadable], vfs, problems=[Problem("0000:6b:00.0", "cannot read it: EIO")]))
+    assert offer.undecided
+    assert "EIO" in str(offer.why_not)
+
+
+STRANGER = GroupMember(PciAddress.parse("0000:6b:03.0"), "ixgbe", qat_vf=False)
+BRIDGE = GroupMember(PciAddress.parse("0000:6a:00.0"), "pcieport", qat_vf=False)
+NODE_GONE = replace(VF, nodes=(VfioNode(NodeKind.GROUP, "/dev/vfio/0", present=False),))
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "words"),
+    [
+        (a_snapshot([PF], [VF], problems=[Problem("0000:6b:00.1", "cannot read numa_node")]), "cannot read numa_node"),
+        (a_snapshot([PF], [VF], problems=[Problem("0000:6b:00.0", "cannot read it")]), "its PF 0000:6b:00.0: cannot"),
+        (a_snapshot([replace(PF, driver=None)], [VF]), "modprobe qat_4xxx"),
+        (a_snapshot([PF], [UNBOUND]), "has no driver (qatdp run --bind"),
+        (a_snapshot([PF], [ON_HOST]), "driver 4xxxvf has it (qatdp run --bind=take"),
+        (a_snapshot([PF], [ON_HOST], drivers=()), "modprobe vfio-pci"),
+        (a_snapshot([PF], [replace(VF, iommu_group=None)]), "intel_iommu=on"),
+        (a_snapshot([PF], [VF], others={0: [STRANGER]}), "not viable: driver ixgbe has 0000:6b:03.0"),
+        (a_snapshot([PF], [replace(VF, nodes=())]), "has no group node"),
+        (a_snapshot([PF], [NODE_GONE]), "/dev/vfio/0 is not there"),
+    ],
+)
+def test_what_is_wrong_is_said(snapshot: Snapshot, words: str) -> None:
+    offer = offer_of_first(snapshot)
+    assert offer.resource == "qat.intel.com/cy"
+    assert words in str(offer.defect)
+
+
+def test_a_bridge_or_a_device_without_a_driver_leaves_a_group_viable() -> None:
+    idle = replace(STRANGER, driver=None)
+    assert offer_of_first(a_snapshot([PF], [VF], others={0: [BRIDGE, idle]})).defect is None
+
+
+def test_circumstances_are_defects_of_the_vf_they_name() -> None:
+    stale = Circumstances({VF.address: "a pod has it"}, {})
+    assert offer_of_first(a_snapshot([PF], [VF]), DEFAULTS, stale).defect == "a pod has it"
+    unbound = Circumstances({}, {VF.address: "vfio-pci refused it"})
+    assert offer_of_first(a_snapshot([PF], [ON_HOST]), DEFAULTS, unbound).defect == "vfio-pci refused it"
+    assert offer_of_first(a_snapshot([PF], [VF]), DEFAULTS, unbound).defect is None  # it is bound by now
+
+
+@pytest.mark.parametrize(("path", "node"), [(NodePath.GROUP, "/dev/vfio/0"), (NodePath.CDEV, "/dev/vfio/devices/vfio")])
+def test_the_node_is_of_the_kind_that_the_resource_wants(path: NodePath, node: str) -> None:
+    found = node_of(VF, path)
+    assert found is not None
+    assert found.path.startswith(node)

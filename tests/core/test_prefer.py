@@ -1,0 +1,156 @@
+"""prefer never fails a pod, and picks what its policy says: as well as trying every choice would."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from itertools import combinations
+from typing import TypeAlias
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qatdp.core.allocation import prefer
+from qatdp.core.config import Policy, ResourceOptions
+from qatdp.core.pci import PciAddress
+from qatdp.core.pools import PoolDevice, ResourcePool
+from qatdp.testing.strategies import SLOTS
+
+Cost: TypeAlias = tuple[int, int]
+Request: TypeAlias = tuple[ResourcePool, list[str], list[str], int]
+POLICIES = st.sampled_from(Policy)
+STRANGERS = ["0000:99:00.1", "0000:99:00.2", "nonsense", "", "0000:6B:00.1"]
+
+
+def device(pf: int, function: int, numa_node: int | None = 0, sick: str | None = None) -> PoolDevice:
+    at = SLOTS[pf]
+    address = PciAddress(at.domain, at.bus, 0, function)
+    return PoolDevice(address, pf=at, numa_node=numa_node, nodes=("/dev/vfio/1",), sick=sick)
+
+
+def a_pool(policy: Policy, *devices: PoolDevice) -> ResourcePool:
+    return ResourcePool("qat.intel.com/cy", devices, ResourceOptions(policy=policy))
+
+
+def ids(devices: Collection[PoolDevice]) -> list[str]:
+    return [str(one.address) for one in devices]
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> ResourcePool:
+    """Up to eight healthy devices of up to four PFs, two of them on one NUMA node."""
+    nodes = draw(st.permutations((0, 0, 1, None)))
+    places = draw(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 7)), max_size=8, unique=True))
+    return a_pool(draw(POLICIES), *(device(pf, function, nodes[pf]) for pf, function in sorted(places)))
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> Request:
+    """A pool and what a kubelet asks of it: available, must_include among it, and a size that can be met."""
+    pool = draw(pools())
+    available = draw(st.lists(st.sampled_from(ids(pool.devices)), unique=True)) if pool.devices else []
+    must = available[: draw(st.integers(0, 2))]
+    size = draw(st.integers(len(must), len(available)))
+    return pool, available, must, size
+
+
+class Choice:
+    """A choice of devices, and what each policy wants least of."""
+
+    def __init__(self, pool: ResourcePool, available: Collection[str], chosen: Collection[str]) -> None:
+        self.chosen = [one for one in pool.devices if str(one.address) in chosen]
+        self.left = [one for one in pool.devices if str(one.address) in set(available) - set(chosen)]
+        self.used = [one for one in pool.devices if one not in self.left]
+
+    def spread(self) -> Cost:
+        """Return how many NUMA nodes, then how many PFs the container touches."""
+        return len({one.numa_node for one in self.chosen}), len({one.pf for one in self.chosen})
+
+    def broken(self) -> Cost:
+        """Return how many PFs still have something free."""
+        return len({one.pf for one in self.left}), 0
+
+    def load(self) -> Cost:
+        """Return the sum of squares of how many of each PF are in use."""
+        return sum(n * n for n in Counter(one.pf for one in self.used).values()), 0
+
+
+COSTS: Mapping[Policy, Callable[[Choice], Cost]] = {
+    Policy.LOCAL: Choice.spread,
+    Policy.PACKED: Choice.broken,
+    Policy.BALANCED: Choice.load,
+}
+
+
+@given(requests())
+def test_no_choice_is_better_than_the_preferred_one(request_: Request) -> None:
+    pool, available, must, size = request_
+    cost = COSTS[pool.options.policy]
+    rest = [text for text in available if text not in must]
+    least = min(cost(Choice(pool, available, {*must, *more})) for more in combinations(rest, size - len(must)))
+    assert cost(Choice(pool, available, prefer(pool, available, must, size))) == least
+
+
+@given(requests(), st.data())
+def test_the_order_of_what_is_asked_changes_nothing(request_: Request, data: st.DataObject) -> None:
+    pool, available, must, size = request_
+    shuffled = data.draw(st.permutations(available)), data.draw(st.permutations(must))
+    assert prefer(pool, *shuffled, size) == prefer(pool, available, must, size)
+
+
+@given(pools(), st.data(), st.integers(-2, 12))
+def test_any_question_is_answered_with_as_many_ids_as_there_are(
+    pool: ResourcePool, data: st.DataObject, size: int
+) -> None:
+    some = st.lists(st.sampled_from([*ids(pool.devices), *STRANGERS]), max_size=12)
+    available, must = data.draw(some), data.draw(some)
+    answer = prefer(pool, available, must, size)
+    assert len(answer) == len(set(answer)) == max(len(set(must)), min(size, len({*available, *must})))
+    assert set(must) <= set(answer) <= {*available, *must}
+
+
+@given(pools(), st.lists(st.text(max_size=3)), st.lists(st.text(max_size=3)), st.integers())
+def test_no_question_raises(pool: ResourcePool, available: list[str], must: list[str], size: int) -> None:
+    prefer(pool, available, must, size)
+
+
+def test_two_texts_of_one_address_are_in_one_order() -> None:
+    upper, lower = "0000:6B:00.1", "0000:6b:00.1"
+    pool = a_pool(Policy.LOCAL)
+    assert prefer(pool, [upper, lower], [], 1) == prefer(pool, [lower, upper], [], 1) == (upper,)
+    assert prefer(pool, [], [lower, upper], 1) == (upper, lower)
+
+
+@pytest.mark.parametrize("policy", Policy)
+def test_healthy_devices_go_before_others(policy: Policy) -> None:
+    pool = a_pool(policy, device(0, 1, sick="is not there"), device(0, 2, sick="is not there"), device(1, 1))
+    everything = ids(pool.devices)
+    assert prefer(pool, everything, [], 1) == (everything[2],)
+    assert len(prefer(pool, everything, [], 2)) == 2
+
+
+SIX = [device(0, 1, 0), device(0, 2, 0), device(0, 3, 0), device(1, 1, 0), device(2, 1, 1), device(2, 2, 1)]
+A1, A2, A3, B1, C1, C2 = ids(SIX)
+
+
+@pytest.mark.parametrize(
+    ("policy", "available", "must", "size", "answer"),
+    [
+        # One PF that has enough; of several on a NUMA node the one that leaves least over.
+        (Policy.LOCAL, [A1, A2, B1, C1], [], 2, (A1, A2)),
+        (Policy.LOCAL, [A1, A2, A3, B1], [], 1, (B1,)),
+        (Policy.LOCAL, [A1, B1, C1, C2], [], 2, (C1, C2)),
+        (Policy.LOCAL, [A1, A2, A3, B1, C1], [], 4, (A1, A2, A3, B1)),
+        # What must be included decides where the rest is.
+        (Policy.LOCAL, [A1, A2, B1, C1, C2], [B1], 2, (B1, A1)),
+        (Policy.LOCAL, [A1, A2, B1, C1, C2], [C2], 2, (C2, C1)),
+        (Policy.PACKED, [A1, A2, A3, B1, C1, C2], [], 1, (B1,)),
+        (Policy.PACKED, [A1, A2, A3, C1, C2], [], 3, (C1, C2, A1)),
+        # A3 is in use by others, so each other PF comes first.
+        (Policy.BALANCED, [A1, A2, B1, C1, C2], [], 3, (B1, C1, A1)),
+        (Policy.BALANCED, [A1, A2, A3, B1, C1, C2], [B1], 3, (B1, A1, C1)),
+    ],
+)
+def test_policies_by_example(
+    policy: Policy, available: list[str], must: list[str], size: int, answer: tuple[str, ...]
+) -> None:
+    assert prefer(a_pool(policy, *SIX), available, must, size) == answer

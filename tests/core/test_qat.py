@@ -1,0 +1,97 @@
+"""Services are sets whatever the kernel's order, and name their resource as Intel's plugin does."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qatdp.core.qat import (
+    FAMILIES,
+    FAMILY_OF_PF,
+    FAMILY_OF_VF,
+    Service,
+    default_name,
+    default_names,
+    in_order,
+    parse_services,
+)
+from qatdp.testing.strategies import services
+
+
+@given(services().flatmap(lambda some: st.tuples(st.just(some), st.permutations(sorted(some)))))
+def test_any_order_of_the_same_services_is_the_same_set(drawn: tuple[frozenset[Service], list[Service]]) -> None:
+    some, words = drawn
+    assert parse_services(";".join(words)) == some
+
+
+@given(st.text(st.sampled_from("symadcep; \n"), max_size=12))
+def test_what_is_read_is_what_is_written_word_by_word(text: str) -> None:
+    words = {word.strip() for word in text.split(";")} - {""}
+    known = {service.value for service in Service}
+    assert parse_services(text) == (words if words and words <= known else None)
+
+
+@pytest.mark.parametrize("text", ["", "\n", ";", "sym;new", "SYM", "sym,asym", "sym asym"])
+def test_an_unknown_word_makes_all_unknown(text: str) -> None:
+    assert parse_services(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("sym;asym", "cy"),
+        ("asym;sym\n", "cy"),
+        ("sym", "sym"),
+        ("asym", "asym"),
+        ("dc", "dc"),
+        ("dcc", "dcc"),
+        ("asym;dc", "asym-dc"),
+        ("dc;asym", "asym-dc"),
+        ("dc;sym", "sym-dc"),
+        ("dc;sym;asym", "asym-sym-dc"),  # gen6
+        ("decomp;asym;sym", "asym-sym-decomp"),  # gen6
+        ("decomp;dc", "dc-decomp"),
+        ("new", "generic"),
+    ],
+)
+def test_default_names(text: str, name: str) -> None:
+    assert default_name(parse_services(text)) == name
+
+
+def test_no_two_sets_of_services_have_one_name() -> None:
+    assert len(default_names()) == 2 ** len(Service)  # one of these for generic instead of the empty set
+
+
+@given(services() | st.none())
+def test_default_names_has_every_default_name(some: frozenset[Service] | None) -> None:
+    assert default_name(some) in default_names()
+
+
+@given(services())
+def test_in_order_keeps_all_and_knows_one_order(some: frozenset[Service]) -> None:
+    assert frozenset(in_order(some)) == some
+    assert in_order(some) == tuple(service for service in Service if service in some)
+
+
+def test_no_device_id_is_that_of_two_families() -> None:
+    ids = [number for family in FAMILIES for number in (family.pf_device, family.vf_device)]
+    assert len(ids) == len(set(ids))
+    assert len(FAMILY_OF_PF) == len(FAMILY_OF_VF) == len(FAMILIES)
+    assert len({family.name for family in FAMILIES}) == len(FAMILIES)
+
+
+def test_services_can_be_selected_from_the_fourth_generation_on() -> None:
+    selectable = {family.name for family in FAMILIES if family.selectable}
+    assert selectable == {"4xxx", "401xx", "402xx", "420xx", "6xxx"}
+
+
+def test_vfio_denies_the_families_of_its_own_list() -> None:
+    # drivers/vfio/pci/vfio_pci.c, vfio_pci_dev_in_denylist
+    assert {family.name for family in FAMILIES if family.denylisted} == {"dh895xcc", "c62x", "c3xxx"}
+
+
+@pytest.mark.parametrize(
+    ("family", "module"),
+    [("c62x", "qat_c62x"), ("dh895xcc", "qat_dh895xcc"), ("402xx", "qat_4xxx"), ("6xxx", "qat_6xxx")],
+)
+def test_the_module_of_a_pf_driver_has_its_own_name(family: str, module: str) -> None:
+    assert {one.name: one.module for one in FAMILIES}[family] == module

@@ -1,0 +1,98 @@
+"""An old Allocate answer that names another VF's node by now keeps both VFs from being offered."""
+
+from dataclasses import replace
+
+from hypothesis import given
+
+from qatdp.core.pci import PciAddress
+from qatdp.core.snapshot import NodeKind, Snapshot, VfioNode, VirtualFunction
+from qatdp.core.stale import SHARED_NODES, Holding, stale_hand_overs
+from qatdp.testing.strategies import VANISHED, a_pf, a_snapshot, its_vfs, snapshots
+
+CY = "qat.intel.com/cy"
+PF = a_pf("0000:6b:00.0")
+A, B, C = its_vfs(PF, 3)
+GONE = VANISHED[1]
+
+
+def at_group(vf: VirtualFunction, number: int) -> VirtualFunction:
+    node = VfioNode(NodeKind.GROUP, f"/dev/vfio/{number}", present=True)
+    return replace(vf, iommu_group=number, nodes=(node,))
+
+
+def holding(*devices: PciAddress, groups: tuple[int, ...] = ()) -> Holding:
+    return Holding(CY, devices, frozenset(f"/dev/vfio/{number}" for number in groups) | {"/dev/vfio/vfio"})
+
+
+def node(*vfs: VirtualFunction) -> Snapshot:
+    return a_snapshot([PF], vfs)
+
+
+NOW = node(at_group(A, 10), at_group(B, 11), at_group(C, 12))
+
+
+@given(snapshots())
+def test_without_holdings_nothing_is_stale(snapshot: Snapshot) -> None:
+    assert stale_hand_overs([], snapshot) == {}
+
+
+@given(snapshots())
+def test_what_was_given_as_it_is_now_is_not_stale(snapshot: Snapshot) -> None:
+    holdings = [
+        Holding(CY, (vf.address,), frozenset({one.path, *SHARED_NODES})) for vf in snapshot.vfs for one in vf.nodes
+    ]
+    together = Holding(
+        CY, tuple(vf.address for vf in snapshot.vfs), frozenset(one.path for vf in snapshot.vfs for one in vf.nodes)
+    )
+    assert stale_hand_overs([*holdings, together], snapshot) == {}
+
+
+@given(snapshots())
+def test_an_answer_without_nodes_is_not_stale(snapshot: Snapshot) -> None:
+    # With CDI the runtime looks the node up anew.
+    assert stale_hand_overs([Holding(CY, tuple(vf.address for vf in snapshot.vfs))], snapshot) == {}
+
+
+def test_a_group_number_that_moved_makes_the_device_and_the_nodes_new_owner_stale() -> None:
+    reasons = stale_hand_overs([holding(A.address, groups=(11,))], NOW)
+    assert reasons == {
+        A.address: "a pod that has it was given /dev/vfio/11, which it no longer is",
+        B.address: "a pod that was given /dev/vfio/11 for another VF still runs",
+    }
+
+
+def test_a_node_that_is_nobodys_by_now_makes_the_device_stale() -> None:
+    assert stale_hand_overs([holding(A.address, groups=(99,))], NOW).keys() == {A.address}
+
+
+def test_two_that_changed_places_are_both_stale() -> None:
+    reasons = stale_hand_overs([holding(A.address, groups=(11,)), holding(B.address, groups=(10,))], NOW)
+    assert reasons.keys() == {A.address, B.address}
+    assert all("which it no longer is" in reason for reason in reasons.values())
+
+
+def test_the_nodes_of_one_answer_belong_to_all_its_devices() -> None:
+    assert stale_hand_overs([holding(A.address, B.address, groups=(10, 11))], NOW) == {}
+    assert stale_hand_overs([holding(A.address, B.address, groups=(11, 10))], NOW) == {}
+    reasons = stale_hand_overs([holding(A.address, B.address, groups=(10, 12))], NOW)
+    assert reasons.keys() == {A.address, B.address, C.address}
+
+
+def test_a_vf_that_is_not_there_proves_nothing() -> None:
+    assert stale_hand_overs([holding(GONE, groups=(99,))], NOW) == {}
+    assert stale_hand_overs([holding(A.address, GONE, groups=(10, 99))], NOW) == {}
+
+
+def test_a_vf_that_is_not_on_vfio_now_proves_nothing() -> None:
+    unbound = replace(A, driver=None, nodes=())
+    assert stale_hand_overs([holding(A.address, groups=(10,))], node(unbound)) == {}
+
+
+def test_the_node_of_a_vf_that_is_not_there_can_be_anothers_by_now() -> None:
+    assert stale_hand_overs([holding(GONE, groups=(11,))], NOW).keys() == {GONE, B.address}
+
+
+def test_holdings_of_several_containers_are_judged_one_by_one() -> None:
+    good, bad = holding(A.address, groups=(10,)), holding(B.address, groups=(12,))
+    assert stale_hand_overs([good, bad], NOW).keys() == {B.address, C.address}
+    assert stale_hand_overs([bad, good], NOW) == stale_hand_overs([good, bad], NOW)
