@@ -16,6 +16,8 @@ from qatdp.core.config import Config, parse_config
 from qatdp.errors import ConfigError
 
 CONFIG_BYTES = 1 << 20  # a ConfigMap can hold no more
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+NUMBER_CHARACTERS = 40
 
 Identity: TypeAlias = tuple[str, int, int, int] | None
 
@@ -60,13 +62,44 @@ def parse(content: bytes) -> Config:
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, but a key that stands twice is a fault: YAML would let the last one win silently."""
+    """The safe loader, less what a configuration has no need of and a fault, or malice, can blow up.
+
+    A key that stands twice is a fault: YAML would let the last one win silently.
+    """
+
+    def __init__(self, stream: bytes) -> None:
+        super().__init__(stream)
+        self._length = 0  # of all that was composed, as if no alias had been used
+        self._lengths: dict[int, int] = {}  # of each node, by its id()
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
+        if getattr(event, "tag", None):  # PyYAML's constructors raise what they like on "!!int x"
+            raise _refused("tags are not taken here", event.start_mark)
+        before = self._length
+        node = super().compose_node(parent, index)
+        if isinstance(event, yaml.AliasEvent):  # ten lines of them can write 10^10 words, or a list that is in itself
+            self._length += self._lengths.get(id(node), CONFIG_BYTES + 1)
+            if self._length > CONFIG_BYTES:
+                raise _refused("aliases make this too large", event.start_mark)
+            return node
+        self._length += 1
+        if isinstance(node, yaml.ScalarNode):
+            self._length += len(node.value)
+            if node.tag in NUMBERS and len(node.value) > NUMBER_CHARACTERS:  # base 60: minutes for a megabyte
+                raise _refused(f"a number of more than {NUMBER_CHARACTERS} characters", event.start_mark)
+        self._lengths[id(node)] = self._length - before
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
+                    raise _refused(f"{key.value!r} stands twice", key.start_mark)
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def _refused(problem: str, where: Any) -> yaml.MarkedYAMLError:  # noqa: ANN401 - the stubs know of two kinds of Mark
+    return yaml.constructor.ConstructorError(None, None, problem, where)

@@ -31,6 +31,7 @@ ABSENT = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR})
 
 NOTABLE_DRIVERS = VFIO_DRIVERS | {driver for family in FAMILIES for driver in (family.pf_driver, family.vf_driver)}
 SERVICES_ENABLED = re.compile(r"^ServicesEnabled\s*=\s*(.*)$", re.MULTILINE)
+NUMBER = re.compile(r"0x[0-9a-f]{1,8}|-?[0-9]{1,9}")  # such as fit in what they are handed on in
 VIRTFN = re.compile(r"virtfn(\d+)")
 
 
@@ -87,9 +88,8 @@ class _Scan:
 
     def _pf(self, address: PciAddress, family: Family) -> PhysicalFunction:
         for name in self._names(self._folder(address), address):
-            match = VIRTFN.fullmatch(name)
-            if match and (target := self._link(address, name)):
-                self._found_vf(address, int(match[1]), target)
+            if match := VIRTFN.fullmatch(name):
+                self._found_vf(address, int(match[1]), self._folder(address) / name)
         text = self._services_text(address, family)
         return PhysicalFunction(
             address=address,
@@ -101,10 +101,17 @@ class _Scan:
             services_text=text,
         )
 
-    def _found_vf(self, pf: PciAddress, index: int, target: str) -> None:
+    def _found_vf(self, pf: PciAddress, index: int, link: Path) -> None:
+        # A link that leads nowhere is no problem of the PF, which its other VFs would share.
+        try:
+            target = self.calls.link(link)
+        except OSError as error:
+            if error.errno not in ABSENT:
+                self._problem(link, f"cannot be read: {os.strerror(error.errno or 0)}")
+            return
         address = PciAddress.parse_or_none(target)
         if address is None:
-            self._problem(pf, f"virtfn{index} points to {target!r}, which is no PCI address")
+            self._problem(link, f"points to {target!r}, which is no PCI address")
         elif not self.calls.exists(self._folder(address)):
             self._problem(address, f"virtfn{index} of {pf} points to it, but it is not there")
         else:
@@ -180,8 +187,17 @@ class _Scan:
 
     def _groups(self, vfs: Iterable[VirtualFunction]) -> tuple[IommuGroup, ...]:
         drivers = {vf.address: vf.driver for vf in vfs}
-        numbers = sorted({vf.iommu_group for vf in vfs if vf.iommu_group is not None})
-        return tuple(IommuGroup(number, self._members(number, drivers)) for number in numbers)
+        found: dict[int, tuple[GroupMember, ...]] = {}
+        for vf in vfs:
+            number = vf.iommu_group
+            if number is None:
+                continue
+            if number not in found:
+                found[number] = self._members(number, drivers)
+            if all(member.address != vf.address for member in found[number]):
+                # It went in mid-scan, or the folder cannot be listed: then nobody knows who else is in the group.
+                self._problem(vf.address, f"is not among the devices of its IOMMU group {number}")
+        return tuple(IommuGroup(number, members) for number, members in sorted(found.items()))
 
     def _members(self, number: int, drivers: Mapping[PciAddress, str | None]) -> tuple[GroupMember, ...]:
         names = self._names(self.sysfs / f"kernel/iommu_groups/{number}/devices")
@@ -222,11 +238,10 @@ class _Scan:
         text = self._text(address, attribute)
         if text is None:
             return None
-        try:
-            return int(text, 0)
-        except ValueError:
+        if not NUMBER.fullmatch(text):
             self._problem(address, f"{attribute} is no number: {text[:40]!r}")
             return None
+        return int(text, 16 if text.startswith("0x") else 10)
 
     def _numa_node(self, address: PciAddress) -> int | None:
         node = self._number(address, "numa_node")

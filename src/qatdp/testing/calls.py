@@ -1,0 +1,128 @@
+"""HostCalls for tests: they fail, do something in between, keep what was asked, or act as the kernel does on writes.
+
+Each passes on to other calls whatever it has nothing to do with, so they can be put one before another.
+"""
+
+import errno
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from qatdp.host.abc import HostCalls
+from qatdp.host.portable import PortableCalls
+from qatdp.testing.bus import kernel_error
+from qatdp.testing.host import FakeHost
+
+Fault: TypeAlias = int | Callable[[], None]
+
+
+class PassingCalls:
+    """Passes every call on to `inner`, after `before` has seen it."""
+
+    def __init__(self, inner: HostCalls) -> None:
+        self.name = inner.name
+        self._inner = inner
+
+    def before(self, call: str, path: Path) -> None:
+        """See a call, by the name of its method, before it is passed on. An OSError is what the call then raises."""
+
+    def read(self, path: Path) -> bytes:
+        self.before("read", path)
+        return self._inner.read(path)
+
+    def write(self, path: Path, content: bytes) -> None:
+        self.before("write", path)
+        self._inner.write(path, content)
+
+    def link(self, path: Path) -> str:
+        self.before("link", path)
+        return self._inner.link(path)
+
+    def names(self, path: Path) -> Sequence[str]:
+        self.before("names", path)
+        return self._inner.names(path)
+
+    def exists(self, path: Path) -> bool:
+        try:
+            self.before("exists", path)
+        except OSError:
+            return False
+        return self._inner.exists(path)
+
+
+class FaultyCalls(PassingCalls):
+    """Calls with faults at chosen paths.
+
+    A path is chosen by its end, each component a pattern (`0000:6b:00.1/*`). An errno is raised each time; a function
+    is called once, before the first such call is passed on: it takes a device away in mid-scan, for instance.
+    """
+
+    def __init__(self, inner: HostCalls, faults: Mapping[str, Fault]) -> None:
+        super().__init__(inner)
+        self._faults = dict(faults)
+
+    def before(self, call: str, path: Path) -> None:
+        for pattern, fault in list(self._faults.items()):
+            if not path.match(pattern):
+                continue
+            if isinstance(fault, int):
+                raise kernel_error(fault, path)
+            del self._faults[pattern]
+            fault()
+
+
+class RecordingCalls(PassingCalls):
+    """Keeps what was asked: the method's name and the path."""
+
+    def __init__(self, inner: HostCalls) -> None:
+        super().__init__(inner)
+        self.asked: list[tuple[str, Path]] = []
+
+    def before(self, call: str, path: Path) -> None:
+        self.asked.append((call, path))
+
+
+class FakeKernelCalls(PassingCalls):
+    """The kernel behind a FakeHost: acts on writes that give devices to drivers, and refuses all others.
+
+    `written` is what was written, by real paths below /sys.
+    """
+
+    def __init__(self, host: FakeHost, inner: HostCalls | None = None) -> None:
+        super().__init__(inner or PortableCalls())
+        self._host = host
+        self.written: list[tuple[str, bytes]] = []
+
+    def write(self, path: Path, content: bytes) -> None:
+        if not path.exists():
+            raise kernel_error(errno.ENOENT, path)
+        real = os.path.relpath(os.path.realpath(path), os.path.realpath(self._host.sysfs))
+        self.written.append((real, content))
+        for shape, act in WRITES.items():
+            if match := shape.fullmatch(real):
+                return act(self._host, match[1], content.decode().removesuffix("\n"))
+        raise kernel_error(errno.EACCES, path)
+
+
+def _override(host: FakeHost, address: str, driver: str) -> None:
+    host.attribute(address, "driver_override", driver or "(null)")
+
+
+def _bind(host: FakeHost, driver: str, address: str) -> None:
+    host.bind(address, driver)
+
+
+def _unbind(host: FakeHost, driver: str, address: str) -> None:
+    if host.driver(address) != driver:
+        raise kernel_error(errno.ENODEV, host.drivers / driver / "unbind")
+    host.unbind(address)
+
+
+WRITES: Mapping[re.Pattern[str], Callable[[FakeHost, str, str], None]] = {
+    re.compile(r"devices/.*/(.*)/driver_override"): _override,
+    re.compile(r"bus/pci/(drivers_probe)"): lambda host, _, address: host.attach(address),
+    re.compile(r"bus/pci/drivers/(.*)/bind"): _bind,
+    re.compile(r"bus/pci/drivers/(.*)/unbind"): _unbind,
+}

@@ -1,0 +1,31 @@
+"""A made node for each test, and an alarm: nothing in here may wait for anything."""
+
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+import pytest
+
+from qatdp.testing.host import FakeHost, fake_host
+
+LONGEST_S = 20
+
+
+@pytest.fixture
+def host() -> Iterator[FakeHost]:
+    with fake_host() as host:
+        yield host
+
+
+@pytest.fixture(autouse=True)
+def alarm() -> Iterator[None]:
+    """Fail a test that hangs, in the open of a FIFO for instance, where it hangs."""
+    before = signal.signal(signal.SIGALRM, _hangs)
+    signal.alarm(LONGEST_S)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def _hangs(_number: int, _frame: FrameType | None) -> None:
+    pytest.fail(f"still not done after {LONGEST_S} s")
