@@ -114,7 +114,9 @@ class Release:
 
         Whatever checkpoint differs from the one before was written after List had ended, which is what counts.
         """
-        resources = set(self._node.at(Step.UNNAMED, Step.LOOKED).values()) | self._stale_resources()
+        # Also of those whose list was sent in an earlier round, after which no checkpoint came or none could be read.
+        waiting = self._node.at(Step.UNNAMED, Step.LOOKED, Step.REWRITTEN, Step.RELISTED)
+        resources = set(waiting.values()) | self._stale_resources()
         if not resources:
             return
         before = checkpoint.identity(self._plugins)

@@ -238,5 +238,7 @@ async def _kept_up(name: str, work: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    # Not wait_for: up to Python 3.11 it loses a cancellation that comes as it times out (python/cpython#86296).
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            await event.wait()

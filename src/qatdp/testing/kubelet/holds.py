@@ -1,0 +1,71 @@
+"""Holds: how a test stops the kubelet before a call, and lets it go on."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+
+
+class Call(StrEnum):
+    """Where the kubelet can be held: before it begins what it was asked for, or before it asks a plugin."""
+
+    REGISTER = "Register"
+    OPTIONS = "GetDevicePluginOptions"
+    LIST_AND_WATCH = "ListAndWatch"
+    PREFERRED = "GetPreferredAllocation"
+    ALLOCATE = "Allocate"
+    LIST = "List"
+    ALLOCATABLE = "GetAllocatableResources"
+    CHECKPOINT = "checkpoint"  # a list has come in, and is to be written down
+
+
+class Hold:
+    """One kind of call that is held. A resource of None is any."""
+
+    def __init__(self, call: Call, resource: str | None, changed: Callable[[], None]) -> None:
+        self.call, self.resource = call, resource
+        self.waiting = 0
+        self._changed = changed
+        self._reached, self._released = asyncio.Event(), asyncio.Event()
+
+    async def reached(self, *, timeout_s: float = 10.0) -> None:
+        """Wait until a call has come to it."""
+        async with asyncio.timeout(timeout_s):
+            await self._reached.wait()
+
+    def release(self) -> None:
+        """Let through what waits, and whatever comes."""
+        self._released.set()
+
+    async def passes(self) -> None:
+        self.waiting += 1
+        self._reached.set()
+        try:
+            await self._released.wait()
+        finally:
+            self.waiting -= 1
+            self._changed()
+
+
+class Holds:
+    """All holds there are now. `changed` is called when one of them has let something through."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._holds: list[Hold] = []
+        self._changed = changed
+
+    @contextmanager
+    def held(self, call: Call, resource: str | None = None) -> Iterator[Hold]:
+        hold = Hold(call, resource, self._changed)
+        self._holds.append(hold)
+        try:
+            yield hold
+        finally:
+            self._holds.remove(hold)
+            hold.release()
+
+    async def passes(self, call: Call, resource: str = "") -> None:
+        """Return when a call may go on."""
+        for hold in tuple(self._holds):
+            if hold.call is call and hold.resource in (None, resource):
+                await hold.passes()

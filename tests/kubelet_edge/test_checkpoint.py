@@ -1,0 +1,124 @@
+"""The kubelet's checkpoint is read as it is written, and what is not understood is never taken for free."""
+
+import asyncio
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qatdp.core.pci import PciAddress
+from qatdp.core.stale import Holding
+from qatdp.errors import BooksError
+from qatdp.kubelet.checkpoint import FILE, Checkpoint, identity, read
+from qatdp.testing.kubelet import Call, FakeKubelet
+
+CY, DC = "qat.intel.com/cy", "qat.intel.com/dc"
+VFS = tuple(map(PciAddress.parse, ("0000:6b:00.1", "0000:6b:00.2", "0000:70:00.1")))
+
+# As 1.37 wrote it. The first answer: env A=B, devices /dev/vfio/7 and /dev/vfio/vfio, both rw.
+GOLDEN = (
+    b'{"Data":{"PodDeviceEntries":['
+    b'{"PodUID":"5e1d8d4e-3c0f-4b0a-8f77-9f5a1cf0a6f1","ContainerName":"main","ResourceName":"qat.intel.com/cy",'
+    b'"DeviceIDs":{"1":["0000:70:00.1"],"0":["0000:6b:00.1"]},'
+    b'"AllocResp":"CgYKAUESAUIaHgoLL2Rldi92ZmlvLzcSCy9kZXYvdmZpby83GgJydxokCg4vZGV2L3ZmaW8vdmZpbxIOL2Rldi92ZmlvL3'
+    b'ZmaW8aAnJ3"},'
+    b'{"PodUID":"1c0b6d0e-9d5e-4a51-8d0f-6a0b7f0c2d11","ContainerName":"init","ResourceName":"qat.intel.com/dc",'
+    b'"DeviceIDs":{"-1":["0000:6b:00.2"]},"AllocResp":""},'
+    b'{"PodUID":"1c0b6d0e-9d5e-4a51-8d0f-6a0b7f0c2d11","ContainerName":"main","ResourceName":"example.com/gpu",'
+    b'"DeviceIDs":{"0":["GPU-1","GPU-2"]},"AllocResp":""}],'
+    b'"RegisteredDevices":{"example.com/gpu":["GPU-1","GPU-2"],"qat.intel.com/cy":["0000:6b:00.1","0000:70:00.1"]}},'
+    b'"Checksum":2741893741}'
+)
+
+
+def write(folder: Path, content: object) -> None:
+    text = content if isinstance(content, bytes) else json.dumps(content).encode()
+    (folder / FILE).write_bytes(text)
+
+
+def an_entry(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - what is wrong has any type
+    right = {"PodUID": "u", "ContainerName": "c", "ResourceName": CY, "DeviceIDs": {"0": [str(VFS[0])]}}
+    return {"Data": {"PodDeviceEntries": [{**right, "AllocResp": "", **fields}], "RegisteredDevices": {}}}
+
+
+def test_each_entry_is_read_with_its_devices_of_all_numa_nodes_and_the_nodes_of_its_answer(folder: Path) -> None:
+    write(folder, GOLDEN)
+    assert read(folder).holdings == (
+        Holding(CY, (VFS[0], VFS[2]), frozenset({"/dev/vfio/7", "/dev/vfio/vfio"})),
+        Holding(DC, (VFS[1],)),
+        Holding("example.com/gpu", ()),  # the IDs of others are no addresses
+    )
+
+
+def test_where_there_is_no_file_nobody_holds_anything(folder: Path) -> None:
+    assert read(folder) == read(folder / "nowhere") == Checkpoint(None)
+    assert identity(folder) is identity(folder / "nowhere") is None
+
+
+@pytest.mark.parametrize("entries", [None, []])
+def test_a_kubelet_without_pods_writes_no_entries(folder: Path, entries: object) -> None:
+    write(folder, {"Data": {"PodDeviceEntries": entries, "RegisteredDevices": {}}, "Checksum": 1})
+    assert read(folder).holdings == ()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        GOLDEN[:-200],
+        b"null",
+        b"[]",
+        b"{}",
+        {"Data": None},
+        {"Data": {}},
+        {"Data": {"PodDeviceEntries": {}}},
+        {"Data": {"PodDeviceEntries": ""}},
+        {"Data": {"PodDeviceEntries": 0}},
+        {"Data": {"PodDeviceEntries": [None]}},
+        {"Data": {"PodDeviceEntries": [{}]}},
+        {"Data": {"PodDeviceEntries": [[]]}},
+        an_entry(DeviceIDs=[str(VFS[0])]),  # before 1.20: without NUMA nodes
+        an_entry(DeviceIDs=None),
+        an_entry(DeviceIDs={"0": str(VFS[0])}),
+        an_entry(DeviceIDs={"0": None}),
+        an_entry(DeviceIDs={"0": [1]}),
+        an_entry(ResourceName=None),
+        an_entry(ResourceName=5),
+        an_entry(ResourceName=[CY]),
+        an_entry(AllocResp="no base64!"),
+        an_entry(AllocResp=base64.b64encode(b"\xff").decode()),
+        an_entry(AllocResp=7),
+    ],
+)
+def test_a_format_that_is_not_known_is_never_read_as_nothing_held(folder: Path, content: object) -> None:
+    write(folder, content)
+    with pytest.raises(BooksError, match="is not understood") as raised:
+        read(folder)
+    assert "nothing is released meanwhile" in str(raised.value)
+
+
+def test_a_file_that_cannot_be_read_is_an_error(folder: Path) -> None:
+    (folder / FILE).mkdir()
+    with pytest.raises(BooksError, match="cannot be read: Is a directory"):
+        read(folder)
+
+
+def test_a_file_is_told_from_the_one_that_is_renamed_into_its_place(folder: Path) -> None:
+    write(folder, GOLDEN)
+    before = read(folder).identity
+    assert before == identity(folder)
+    (folder / "new").write_bytes(GOLDEN)
+    (folder / "new").rename(folder / FILE)
+    assert before != read(folder).identity == identity(folder)
+
+
+async def test_what_a_kubelet_writes_is_read(kubelet: FakeKubelet) -> None:
+    # A kubelet that has never been asked for anything has written nothing.
+    with kubelet.held(Call.CHECKPOINT):
+        await asyncio.sleep(0)
+    assert read(kubelet.plugins) == Checkpoint(None)

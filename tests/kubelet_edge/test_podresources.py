@@ -1,0 +1,113 @@
+"""The kubelet's answers about pods and devices are read as they are, and no answer is never taken for an empty one."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import grpc
+import pytest
+
+from qatdp.api import podresources_v1_pb2 as api
+from qatdp.api.podresources_v1_pb2_grpc import PodResourcesListerServicer, add_PodResourcesListerServicer_to_server
+from qatdp.core.pci import PciAddress
+from qatdp.errors import BooksError
+from qatdp.kubelet.podresources import PodResources
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+CY, GPU = "qat.intel.com/cy", "example.com/gpu"
+VFS = tuple(map(PciAddress.parse, ("0000:6b:00.1", "0000:6b:00.2")))
+
+
+def entry(resource: str, text: str, node: int | None = None) -> api.ContainerDevices:
+    topology = None if node is None else api.TopologyInfo(nodes=[api.NUMANode(ID=node)])
+    return api.ContainerDevices(resource_name=resource, device_ids=[text], topology=topology)
+
+
+@dataclass
+class Server(PodResourcesListerServicer):
+    """Answers what it is told to."""
+
+    devices: tuple[api.ContainerDevices, ...] = ()
+    pods: int = 1
+    error: grpc.StatusCode | None = None
+
+    async def List(self, request: api.ListPodResourcesRequest, context: Context) -> api.ListPodResourcesResponse:
+        if self.error:
+            await context.abort(self.error, "rejected by rate limit")
+        container = api.ContainerResources(name="main", devices=self.devices)
+        pod = api.PodResources(name="pod", namespace="default", containers=[container])
+        return api.ListPodResourcesResponse(pod_resources=[pod] * self.pods)
+
+    async def GetAllocatableResources(
+        self, request: api.AllocatableResourcesRequest, context: Context
+    ) -> api.AllocatableResourcesResponse:
+        if self.error:
+            await context.abort(self.error, "rejected by rate limit")
+        return api.AllocatableResourcesResponse(devices=self.devices)
+
+    async def Get(self, request: api.GetPodResourcesRequest, context: Context) -> api.GetPodResourcesResponse:
+        raise NotImplementedError
+
+
+@pytest.fixture
+async def server(folder: Path) -> AsyncIterator[Server]:
+    books = Server()
+    server = grpc.aio.server()
+    add_PodResourcesListerServicer_to_server(books, server)
+    server.add_insecure_port(f"unix:{folder}/kubelet.sock")
+    await server.start()
+    yield books
+    await server.stop(None)
+
+
+async def test_every_device_is_named_with_its_resource_once_whatever_numa_nodes_it_has(
+    server: Server, folder: Path
+) -> None:
+    server.devices = (entry(CY, str(VFS[0]), 0), entry(CY, str(VFS[0]), 1), entry(CY, str(VFS[1])))
+    assert await PodResources(folder).named() == {(VFS[0], CY), (VFS[1], CY)}
+
+
+async def test_ids_that_are_no_addresses_are_those_of_others(server: Server, folder: Path) -> None:
+    server.devices = (entry(GPU, "GPU-1"), entry(GPU, str(VFS[0])))
+    assert await PodResources(folder).named() == {(VFS[0], GPU)}
+
+
+async def test_what_may_be_handed_out_is_told_by_resource(server: Server, folder: Path) -> None:
+    server.devices = (entry(CY, "a", 0), entry(CY, "a", 1), entry(CY, "b"), entry(GPU, "c"))
+    assert await PodResources(folder).allocatable() == {CY: {"a", "b"}, GPU: {"c"}}
+
+
+async def test_an_answer_may_be_larger_than_grpc_s_default(server: Server, folder: Path) -> None:
+    server.devices, server.pods = (entry(CY, str(VFS[0])),) * 2_000, 100
+    assert api.ListPodResourcesResponse(
+        pod_resources=[api.PodResources(containers=[api.ContainerResources(devices=server.devices)])] * server.pods
+    ).ByteSize() > (4 << 20)
+    assert await PodResources(folder).named() == {(VFS[0], CY)}
+
+
+@pytest.mark.parametrize("call", ["named", "allocatable"])
+async def test_an_error_is_told_with_the_kubelet_s_words(server: Server, folder: Path, call: str) -> None:
+    server.error = grpc.StatusCode.RESOURCE_EXHAUSTED
+    with pytest.raises(BooksError, match="kubelet.sock: RESOURCE_EXHAUSTED: rejected by rate limit"):
+        await getattr(PodResources(folder), call)()
+
+
+@pytest.mark.parametrize("call", ["named", "allocatable"])
+async def test_no_kubelet_is_an_error(folder: Path, call: str) -> None:
+    with pytest.raises(BooksError, match="UNAVAILABLE"):
+        await getattr(PodResources(folder), call)()
+
+
+async def test_each_call_finds_the_kubelet_that_runs_now(folder: Path) -> None:
+    books = PodResources(folder)
+    for device in VFS:
+        other = grpc.aio.server()
+        add_PodResourcesListerServicer_to_server(replace(Server(), devices=(entry(CY, str(device)),)), other)
+        other.add_insecure_port(f"unix:{folder}/kubelet.sock")
+        await other.start()
+        assert await books.named() == {(device, CY)}
+        await other.stop(None)
+        with pytest.raises(BooksError):
+            await books.named()
