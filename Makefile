@@ -20,6 +20,7 @@ PROTOS := $(patsubst proto/%,%,$(wildcard proto/qatdp/api/*.proto))
 .PHONY: help
 help:
 	@echo 'make setup         put qatdp and the development tools into $(VENV), where they are not yet or not as new'
+	@echo 'make run           show what qatdp does, on a made node with an embedded kubelet'
 	@echo 'make test          lint, proto-check and the fast tests'
 	@echo 'make lint          ruff, mypy and import-linter'
 	@echo 'make format        let ruff mend and format what it can'
@@ -49,6 +50,10 @@ $(VENV)/.installed: $(VENV)/.tools $(SOURCES)
 	@touch $@
 
 # --- test ------------------------------------------------------------------------------------------------------------
+
+.PHONY: run
+run: setup
+	@$(BIN)/qatdp simulate
 
 .PHONY: test
 test: lint proto-check

@@ -3,12 +3,18 @@
 Exit status: 0 done, 1 something failed, 2 wrong usage or configuration, 128 + n ended by signal n against its will.
 """
 
+import os
+
 import click
 
 from qatdp.cli.config import config
 from qatdp.cli.devices import devices
 from qatdp.cli.run import run
+from qatdp.cli.simulate import simulate
 from qatdp.errors import QatdpError
+
+# gRPC's C core tells on standard error of every stream that ends, which is our business to tell.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 
 class _Failed(click.ClickException):
@@ -41,3 +47,4 @@ def main() -> None:
 main.add_command(run)
 main.add_command(devices)
 main.add_command(config)
+main.add_command(simulate)
