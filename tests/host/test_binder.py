@@ -67,7 +67,10 @@ def test_takes_a_vf_from_its_driver(host: FakeHost, binder: Binder, gen2_vf: Pci
     assert [vf.driver for vf in host.scan().vfs] == ["vfio-pci", "c6xxvf"]
 
 
-def test_taking_writes_three_files_and_no_other(calls: FakeKernelCalls, binder: Binder, gen2_vf: PciAddress) -> None:
+def test_taking_writes_three_files_and_no_other(
+    host: FakeHost, calls: FakeKernelCalls, binder: Binder, gen2_vf: PciAddress
+) -> None:
+    host.load_driver("vfio-pci", disable_denylist=True)
     binder.bind(Binding(gen2_vf, "vfio-pci", "c6xxvf"))
     assert calls.written == [
         ("devices/pci0000:3d/0000:3d:01.0/driver_override", b"vfio-pci\n"),
@@ -132,3 +135,11 @@ def test_sysfs_that_is_read_only_is_told(host: FakeHost, calls: FakeKernelCalls,
     binder = Binder(host.sysfs, FaultyCalls(calls, {"driver_override": errno.EROFS}))
     assert binder.bind(Binding(vf, "vfio-pci")) == "Read-only file system"
     assert host.driver(vf) is None
+
+
+def test_a_vf_that_vfio_does_not_take_goes_back_to_its_driver(
+    host: FakeHost, binder: Binder, gen2_vf: PciAddress
+) -> None:
+    assert binder.bind(Binding(gen2_vf, "vfio-pci", "c6xxvf")) == "it has no driver afterwards"
+    assert host.driver(gen2_vf) == "c6xxvf"
+    assert host.path(gen2_vf, "driver_override").read_text() == "(null)\n"

@@ -30,12 +30,18 @@ class Look:
         self._scanner = SysfsScanner(sysfs, dev, calls)
         self._binder = Binder(sysfs, calls)
         self._mode = mode
+        self._refused: dict[Binding, str] = {}  # those that cost another driver its device in vain
 
     def __call__(self, config: Config) -> Seen:
         """Scan, bind what is to be bound, and scan again where something was."""
         snapshot = self._scanner.scan()
         plan = plan_bindings(snapshot, config, offers(snapshot, config), self._mode)
-        outcome = {binding: self._binder.bind(binding) for binding in plan}
+        outcome = {binding: self._refused.get(binding) or self._binder.bind(binding) for binding in plan}
+        # Tried once: each try unbinds and binds, whose events lead to the next look. Once more after the driver was
+        # loaded anew, perhaps with other options.
+        self._refused = {
+            b: error for b, error in outcome.items() if error and b.release and b.driver in snapshot.drivers
+        }
         bound = tuple(binding for binding, error in outcome.items() if error is None)
         unbound = {binding.address: _why(snapshot, binding, error) for binding, error in outcome.items() if error}
         return Seen(self._scanner.scan() if bound else snapshot, bound, unbound)

@@ -4,6 +4,7 @@ Nothing else on the machine is changed. What was done is read back: drivers_prob
 the device (drivers/pci/pci-driver.c, device_attach).
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -30,7 +31,16 @@ class Binder:
             self._calls.write(self._pci / "drivers_probe", str(binding.address).encode())
         except OSError as error:
             return os.strerror(error.errno or 0)
-        return self._check(device, binding.driver)
+        refused = self._check(device, binding.driver)
+        if refused and binding.release:
+            self._give_back(device, binding)
+        return refused
+
+    def _give_back(self, device: Path, binding: Binding) -> None:
+        """Undo what was done: a VF that VFIO does not take is of use to its former driver."""
+        with contextlib.suppress(OSError):
+            self._calls.write(device / "driver_override", b"\n")
+            self._calls.write(self._pci / "drivers_probe", str(binding.address).encode())
 
     def _loaded(self, driver: str) -> bool:
         return self._calls.exists(self._pci / "drivers" / driver)

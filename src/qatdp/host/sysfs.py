@@ -32,6 +32,7 @@ ABSENT = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR})
 NOTABLE_DRIVERS = VFIO_DRIVERS | {driver for family in FAMILIES for driver in (family.pf_driver, family.vf_driver)}
 SERVICES_ENABLED = re.compile(r"^ServicesEnabled\s*=\s*(.*)$", re.MULTILINE)
 NUMBER = re.compile(r"0x[0-9a-f]{1,8}|-?[0-9]{1,9}")  # such as fit in what they are handed on in
+UNKNOWN_DRIVER = "(unknown)"
 VIRTFN = re.compile(r"virtfn(\d+)")
 
 
@@ -205,11 +206,16 @@ class _Scan:
         return tuple(
             GroupMember(
                 address,
-                drivers[address] if address in drivers else self._link(address, "driver"),
+                drivers[address] if address in drivers else self._driver_of_other(address),
                 qat_vf=address in drivers,
             )
             for address in sorted(addresses)
         )
+
+    def _driver_of_other(self, address: PciAddress) -> str | None:
+        """Return the driver of a device that is not ours; one that cannot be told is not taken for none."""
+        driver = self._link(address, "driver")
+        return UNKNOWN_DRIVER if driver is None and self._has_problem(address) else driver
 
     # Attributes: None where there is none, and where it cannot be read, which is then a problem.
 
