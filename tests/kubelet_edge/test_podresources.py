@@ -90,7 +90,7 @@ async def test_an_answer_may_be_larger_than_grpc_s_default(server: Server, folde
 @pytest.mark.parametrize("call", ["named", "allocatable"])
 async def test_an_error_is_told_with_the_kubelet_s_words(server: Server, folder: Path, call: str) -> None:
     server.error = grpc.StatusCode.RESOURCE_EXHAUSTED
-    with pytest.raises(BooksError, match="kubelet.sock: RESOURCE_EXHAUSTED: rejected by rate limit"):
+    with pytest.raises(BooksError, match=r"kubelet\.sock: RESOURCE_EXHAUSTED: rejected by rate limit"):
         await getattr(PodResources(folder), call)()
 
 
