@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 SOURCES := meson.build $(shell find src -name __pycache__ -prune -o -print)
 
 # These need a real thing each, and are programs of their own as well: they import from their own folder.
-GROUNDS := guest kubelet node
+GROUNDS := guest image kubelet node
 FAST_TESTS := $(filter-out $(GROUNDS:%=tests/%),$(wildcard tests/*))
 
 PROTO := $(VENV)/proto
@@ -29,6 +29,7 @@ help:
 	@echo "make test-kubelet  tests on Kubernetes' own device manager"
 	@echo 'make test-node     tests on a whole node: a guest with QAT devices, VFIO, containerd and a kubelet'
 	@echo 'make image         build the container image as an OCI archive, without an engine or a registry'
+	@echo "make test-image    tests of that image in Debian's containerd, with a DaemonSet's rights"
 	@echo 'make clean         remove all that these made here'
 
 # --- setup -----------------------------------------------------------------------------------------------------------
@@ -60,8 +61,8 @@ run: setup
 test: lint proto-check
 	$(BIN)/python -m pytest
 
-.PHONY: test-kubelet test-node
-test-kubelet test-node: test-%: setup
+.PHONY: test-kubelet test-node test-image
+test-kubelet test-node test-image: test-%: setup
 	tests/$*/run
 
 # --- image -----------------------------------------------------------------------------------------------------------
@@ -81,7 +82,7 @@ lint: setup
 	$(BIN)/lint-imports --no-cache --no-logo
 
 # Each by a call of its own, as two of them have a package `ground`.
-mypy_ground = echo 'mypy $(1)' && MYPYPATH=$(1):tests/guest:tools $(BIN)/mypy --no-error-summary \
+mypy_ground = echo 'mypy $(1)' && MYPYPATH=$(1):tests/guest:$(if $(filter %/image,$(1)),tests/node:)tools $(BIN)/mypy --no-error-summary \
 	--cache-dir .mypy_cache/$(1) $(sort $(wildcard $(1)/*.py $(1)/*/*.py) $(shell grep -sl '^\#!.*python' $(1)/*))
 
 .PHONY: format

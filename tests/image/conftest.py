@@ -1,0 +1,47 @@
+"""Fixtures: a containerd that holds the image. It is there only under tests/image/run; elsewhere these tests skip."""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/node"))
+from runtime import Runtime  # noqa: E402
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if "RECORD" not in os.environ and here in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason="needs a container runtime: run tests/image/run"))
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    runtime: Runtime
+    image: str
+
+    def record(self, about: Mapping[str, object]) -> None:
+        """Keep what a container said of itself, for the run's last lines."""
+        with open(os.environ["RECORD"], "a") as file:
+            file.write(json.dumps({**about, "runtime": self.runtime.version}) + "\n")
+
+
+@pytest.fixture(scope="session")
+def ground() -> Iterator[Ground]:
+    # A short path, as those of sockets hold 107 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="qatdp-image-", dir="/var/tmp"))
+    runtime = Runtime(folder, Path(os.environ["LOGS"]))
+    try:
+        runtime.start()
+        yield Ground(runtime, runtime.load(Path(os.environ["IMAGE"])))
+    finally:
+        runtime.close()
+        shutil.rmtree(folder)
