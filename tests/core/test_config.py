@@ -163,6 +163,7 @@ BAD: list[tuple[object, str, str]] = [
     (rule(limit=None), "resources[0].limit", "expected a number"),
     (rule(qat_policy=0), "resources[0].qat_policy", "1 or more"),
     (rule(services="sym"), "resources[0].services", "expected a list"),
+    (rule(services=5), "resources[0].services", "expected a list"),
     (rule(services=[]), "resources[0].services", "leave the key out"),
     (rule(services=["sym", "cy"]), "resources[0].services[1]", "'asym', 'sym', 'dc', 'decomp' or 'dcc', got 'cy'"),
     (rule(services=[["sym"], []]), "resources[0].services[1]", "empty"),

@@ -1,5 +1,6 @@
 """An endpoint comes back whatever a kubelet does, and never leaves two listeners behind."""
 
+from collections.abc import Mapping
 from itertools import product
 
 import pytest
@@ -108,6 +109,27 @@ def test_closed_is_final(events: list[Event]) -> None:
     for event in events:
         assert servers.happens(event) == ()
         assert (servers.state, servers.listeners) == (State.CLOSED, [])
+
+
+# What matters to each state. All else is an echo of an older try, or something that its own end will tell.
+HEEDED: Mapping[State, set[Event]] = {
+    State.ABSENT: {Event.KUBELET_UP, Event.STOP},
+    State.REGISTERING: set(Event) - {Event.KUBELET_GONE, Event.TIMER},
+    State.REGISTERED: set(Event) - {Event.REGISTERED, Event.REFUSED},
+    State.LIVE: {Event.STREAM_ENDED, Event.KUBELET_UP, Event.TIMER, Event.STOP},
+    State.WAITING: {Event.KUBELET_UP, Event.KUBELET_GONE, Event.TIMER, Event.STOP},
+    State.CLOSED: set(),
+}
+
+
+@pytest.mark.parametrize(("state", "event"), list(TABLE))
+def test_what_does_not_matter_to_a_state_changes_nothing(state: State, event: Event) -> None:
+    assert (react(state, event) == (state, ())) == (event not in HEEDED[state])
+
+
+@pytest.mark.parametrize("state", [State.REGISTERED, State.WAITING])
+def test_who_waits_for_a_kubelet_that_is_gone_waits_for_the_next_one(state: State) -> None:
+    assert react(state, Event.KUBELET_GONE) == (State.ABSENT, (Command.CLOSE,))
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.CLOSED])

@@ -26,7 +26,7 @@ from qatdp.core.holders import (
 from qatdp.core.pci import PciAddress
 from qatdp.testing.strategies import addresses, resources
 
-VF = PciAddress.parse("0000:6b:00.1")
+VF, OTHER = PciAddress.parse("0000:6b:00.1"), PciAddress.parse("0000:6b:00.2")
 CY, DC = "qat.intel.com/cy", "qat.intel.com/dc"
 
 # The facts a to f, and the list without the ID that ends it.
@@ -182,12 +182,17 @@ def test_a_fact_about_an_unknown_id_changes_nothing() -> None:
 
 @given(st.lists(st.tuples(addresses(), resources()), max_size=6))
 def test_all_that_is_named_at_the_start_is_held_under_one_name(named: list[tuple[PciAddress, str]]) -> None:
-    books = found(named, 3)
+    books = found(named, (), 3)
     assert books.keys() == {address for address, _ in named}
     for address, entry in books.items():
         assert (address, entry.resource) in named
         assert (entry.step, entry.since) == (Step.HELD, 3)
-    assert books == found(reversed(named), 3)
+    assert books == found(reversed(named), (), 3)
+
+
+def test_what_is_offered_at_the_start_is_in_a_list_and_what_is_held_besides_is_held() -> None:
+    books = found([(VF, CY)], [(VF, DC), (OTHER, DC)], 3)
+    assert books == {VF: Entry(CY, Step.HELD, 3), OTHER: Entry(DC, Step.OFFERED, 3)}
 
 
 def test_settle_enters_what_is_new_and_forgets_what_no_list_has() -> None:

@@ -39,7 +39,7 @@ class ListsOverTime(RuleBasedStateMachine):
 
     @initialize(named=st.lists(st.tuples(st.sampled_from([*VFS, *VANISHED]), resources()), max_size=4))
     def start(self, named: list[tuple[PciAddress, str]]) -> None:
-        self.books = found(named, self._now())
+        self.books = found(named, (), self._now())
         self.lists = {address: entry.resource for address, entry in self.books.items()}
         self._build()
 

@@ -66,6 +66,11 @@ def test_default_resources(family: str, services: str | None, resource: str) -> 
     assert offer_of_first(a_snapshot([pf], its_vfs(pf, 1))) == Offer(f"qat.intel.com/{resource}")
 
 
+def test_a_function_before_the_fourth_generation_is_generic_whatever_is_written_of_it() -> None:
+    pf = replace(a_pf("0000:6b:00.0", "c62x"), services=PF.services, services_text=PF.services_text)
+    assert offer_of_first(a_snapshot([pf], its_vfs(pf, 1))) == Offer("qat.intel.com/generic")
+
+
 def test_a_vf_in_a_virtual_machine_is_generic_or_what_a_rule_says() -> None:
     vf = a_vf(IN_MACHINE[0], FAMILY["4xxx"], "vfio-pci", 1)
     assert offer_of_first(a_snapshot(vfs=[vf])) == Offer("qat.intel.com/generic")
@@ -108,6 +113,7 @@ def test_what_a_rule_selects(rule: dict[str, object], selects: bool) -> None:  #
 def test_a_vf_without_a_driver_counts_as_on_the_one_it_would_be_bound_to() -> None:
     assert resource_of(UNBOUND, PF, config({"name": "a", "drivers": ["vfio-pci"]}))
     assert not resource_of(UNBOUND, PF, config({"name": "a", "drivers": ["vfio-pci"]}, vfio_driver="qat_vfio_pci"))
+    assert resource_of(VF, PF, config({"name": "a", "drivers": ["vfio-pci"]}, vfio_driver="qat_vfio_pci"))
 
 
 def test_the_first_vfs_of_each_pf_stay_with_the_host() -> None:
@@ -123,17 +129,20 @@ def test_the_first_vfs_of_each_pf_stay_with_the_host() -> None:
     assert "kept for the host" in str(found[PciAddress.parse("0000:70:00.2")].why_not)
 
 
-@pytest.mark.parametrize("services", [None, "sym;asym"])
-def test_a_vf_of_a_pf_that_is_down_is_never_generic(services: str | None) -> None:
+@pytest.mark.parametrize(("services", "resource"), [(None, None), ("sym;asym", "qat.intel.com/cy")])
+def test_a_vf_of_a_pf_that_is_down_is_never_generic(services: str | None, resource: str | None) -> None:
     down = a_pf("0000:6b:00.0", services=services, state="down")
     offer = offer_of_first(a_snapshot([down], its_vfs(down, 1)))
-    assert offer.resource in {None, "qat.intel.com/cy"}
+    assert (offer.resource, offer.undecided) == (resource, resource is None)
     assert offer.defect == "its PF 0000:6b:00.0 is down"
 
 
 def test_a_vf_whose_pf_cannot_be_read_is_undecided() -> None:
     vfs = its_vfs(PF, 1)
-    assert offer_of_first(a_snapshot([], vfs)).undecided
+    gone = offer_of_first(a_snapshot([], vfs))
+    assert (gone.undecided, gone.why_not) == (True, "its PF 0000:6b:00.0 cannot be read: it is not there")
+    dead = offer_of_first(a_snapshot([], vfs, problems=[Problem("0000:6b:00.0", "cannot read device: EIO")]))
+    assert dead.why_not == "its PF 0000:6b:00.0 cannot be read: cannot read device: EIO"
     unreadable = replace(PF, services=None, services_text=None)
     offer = offer_of_first(a_snapshot([unreadable], vfs, problems=[Problem("0000:6b:00.0", "cannot read it: EIO")]))
     assert offer.undecided
@@ -152,6 +161,7 @@ NODE_GONE = replace(VF, nodes=(VfioNode(NodeKind.GROUP, "/dev/vfio/0", present=F
         (a_snapshot([PF], [VF], problems=[Problem("0000:6b:00.0", "cannot read it")]), "its PF 0000:6b:00.0: cannot"),
         (a_snapshot([replace(PF, driver=None)], [VF]), "modprobe qat_4xxx"),
         (a_snapshot([PF], [UNBOUND]), "has no driver (qatdp run --bind"),
+        (a_snapshot([PF], [UNBOUND], drivers=()), "has no driver; vfio-pci is not loaded (modprobe vfio-pci)"),
         (a_snapshot([PF], [ON_HOST]), "driver 4xxxvf has it (qatdp run --bind=take"),
         (a_snapshot([PF], [ON_HOST], drivers=()), "modprobe vfio-pci"),
         (a_snapshot([PF], [replace(VF, iommu_group=None)]), "intel_iommu=on"),

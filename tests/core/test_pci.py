@@ -42,6 +42,7 @@ def test_what_is_read(text: str, address: PciAddress) -> None:
 
 def test_the_number_packs_device_and_function_as_the_kernel_does() -> None:
     assert PciAddress.parse("0000:6b:02.1").number == 0x6B11
+    assert PciAddress.parse("10000:01:00.0").number == 0x10000_0100
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,16 @@ def test_what_another_list_has_does_not_use_up_a_limit(step: Step) -> None:
     assert listed(pools)["one"] == ["6b:00.2"]
 
 
+def test_what_no_kubelet_has_read_moves_to_another_resource_at_once() -> None:
+    pools = build(of=config({"name": "one", "limit": 1}), known=known(Step.NEW, VFS[0], VFS[1]))
+    assert listed(pools) == {"one": ["6b:00.1"]}
+
+
+def test_what_has_just_left_a_list_does_not_push_another_out_of_its_limit() -> None:
+    before = {**known(Step.RELEASED, VFS[0]), **known(Step.OFFERED, VFS[1])}
+    assert listed(build(of=config({"name": "cy", "limit": 1}), known=before)) == {"cy": ["6b:00.2"]}
+
+
 def shared(*vfs: VirtualFunction) -> Snapshot:
     return a_snapshot([PF], [replace(vf, iommu_group=7) for vf in vfs])
 

@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import TypeAlias
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qatdp.core.allocation import prefer
@@ -37,8 +37,8 @@ def ids(devices: Collection[PoolDevice]) -> list[str]:
 
 @st.composite
 def pools(draw: st.DrawFn) -> ResourcePool:
-    """Up to eight healthy devices of up to four PFs, two of them on one NUMA node."""
-    nodes = draw(st.permutations((0, 0, 1, None)))
+    """Up to eight healthy devices of up to four PFs."""
+    nodes = draw(st.lists(st.sampled_from((0, 1, None)), min_size=4, max_size=4))
     places = draw(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 7)), max_size=8, unique=True))
     return a_pool(draw(POLICIES), *(device(pf, function, nodes[pf]) for pf, function in sorted(places)))
 
@@ -81,6 +81,7 @@ COSTS: Mapping[Policy, Callable[[Choice], Cost]] = {
 }
 
 
+@settings(max_examples=500)
 @given(requests())
 def test_no_choice_is_better_than_the_preferred_one(request_: Request) -> None:
     pool, available, must, size = request_
@@ -113,6 +114,13 @@ def test_no_question_raises(pool: ResourcePool, available: list[str], must: list
     prefer(pool, available, must, size)
 
 
+def test_devices_alike_are_preferred_in_the_order_of_addresses() -> None:
+    assert prefer(a_pool(Policy.LOCAL), ["10000:01:00.0", "f000:01:00.0", "x"], [], 2) == (
+        "f000:01:00.0",
+        "10000:01:00.0",
+    )
+
+
 def test_two_texts_of_one_address_are_in_one_order() -> None:
     upper, lower = "0000:6B:00.1", "0000:6b:00.1"
     pool = a_pool(Policy.LOCAL)
@@ -125,11 +133,15 @@ def test_healthy_devices_go_before_others(policy: Policy) -> None:
     pool = a_pool(policy, device(0, 1, sick="is not there"), device(0, 2, sick="is not there"), device(1, 1))
     everything = ids(pool.devices)
     assert prefer(pool, everything, [], 1) == (everything[2],)
+    assert prefer(pool, everything, everything[:1], 2) == (everything[0], everything[2])
     assert len(prefer(pool, everything, [], 2)) == 2
 
 
-SIX = [device(0, 1, 0), device(0, 2, 0), device(0, 3, 0), device(1, 1, 0), device(2, 1, 1), device(2, 2, 1)]
-A1, A2, A3, B1, C1, C2 = ids(SIX)
+A = [device(0, n, numa_node=0) for n in (1, 2, 3)]
+B = [device(1, 1, numa_node=0)]
+C = [device(2, n, numa_node=1) for n in (1, 2)]
+D = [device(3, n, numa_node=0) for n in (1, 2)]
+A1, A2, A3, B1, C1, C2, D1, D2 = ids([*A, *B, *C, *D])
 
 
 @pytest.mark.parametrize(
@@ -140,6 +152,8 @@ A1, A2, A3, B1, C1, C2 = ids(SIX)
         (Policy.LOCAL, [A1, A2, A3, B1], [], 1, (B1,)),
         (Policy.LOCAL, [A1, B1, C1, C2], [], 2, (C1, C2)),
         (Policy.LOCAL, [A1, A2, A3, B1, C1], [], 4, (A1, A2, A3, B1)),
+        (Policy.LOCAL, [A1, A2, A3, B1, D1, D2], [], 4, (A1, A2, A3, B1)),
+        (Policy.LOCAL, [A1, A2, A3, B1, D1, D2], [], 5, (A1, A2, A3, D1, D2)),
         # What must be included decides where the rest is.
         (Policy.LOCAL, [A1, A2, B1, C1, C2], [B1], 2, (B1, A1)),
         (Policy.LOCAL, [A1, A2, B1, C1, C2], [C2], 2, (C2, C1)),
@@ -153,4 +167,5 @@ A1, A2, A3, B1, C1, C2 = ids(SIX)
 def test_policies_by_example(
     policy: Policy, available: list[str], must: list[str], size: int, answer: tuple[str, ...]
 ) -> None:
-    assert prefer(a_pool(policy, *SIX), available, must, size) == answer
+    pool = a_pool(policy, *A, *B, *C, *(D if D1 in available else []))
+    assert prefer(pool, available, must, size) == answer

@@ -79,6 +79,10 @@ def test_no_device_id_is_that_of_two_families() -> None:
     assert len({family.name for family in FAMILIES}) == len(FAMILIES)
 
 
+def test_a_vfs_device_id_follows_its_pfs_but_for_the_oldest_family() -> None:
+    assert [family.name for family in FAMILIES if family.vf_device != family.pf_device + 1] == ["dh895xcc"]
+
+
 def test_services_can_be_selected_from_the_fourth_generation_on() -> None:
     selectable = {family.name for family in FAMILIES if family.selectable}
     assert selectable == {"4xxx", "401xx", "402xx", "420xx", "6xxx"}

@@ -65,6 +65,12 @@ def test_a_node_that_is_nobodys_by_now_makes_the_device_stale() -> None:
     assert stale_hand_overs([holding(A.address, groups=(99,))], NOW).keys() == {A.address}
 
 
+def test_all_nodes_that_belong_to_others_by_now_are_told() -> None:
+    reasons = stale_hand_overs([holding(A.address, groups=(12, 11, 10))], NOW)
+    assert reasons[A.address] == "a pod that has it was given /dev/vfio/11 /dev/vfio/12, which it no longer is"
+    assert reasons.keys() == {A.address, B.address, C.address}
+
+
 def test_two_that_changed_places_are_both_stale() -> None:
     reasons = stale_hand_overs([holding(A.address, groups=(11,)), holding(B.address, groups=(10,))], NOW)
     assert reasons.keys() == {A.address, B.address}

@@ -1,10 +1,13 @@
 """Uevents are hints: one that matters means a rescan, a storm means one as well, and none is waited for."""
 
-import errno
+import contextlib
 import itertools
 import os
-from collections.abc import Iterable
+import select
+import socket
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -17,11 +20,16 @@ class Device:
 
 
 class FakeMonitor:
-    """Gives events by their subsystems, then none; an OSError is raised in its turn."""
+    """Gives events by their subsystems, then none; an OSError is raised in its turn, and the socket is asked for it."""
 
-    def __init__(self, events: Iterable[str | OSError | None]) -> None:
+    def __init__(self, events: Iterable[str | OSError | None], of: socket.socket | None = None) -> None:
         self._events = iter(events)
+        self._socket = of
         self.polls = 0
+
+    def fileno(self) -> int:
+        assert self._socket is not None
+        return self._socket.fileno()
 
     def poll(self, timeout: float | None = None) -> Device | None:
         assert timeout == 0, "drain must not wait"
@@ -54,11 +62,44 @@ def test_all_that_has_come_is_taken() -> None:
     assert not drain(monitor)
 
 
-@pytest.mark.parametrize("number", [errno.ENOBUFS, errno.EIO])
-def test_an_overrun_is_a_hint_as_well(number: int) -> None:
-    monitor = FakeMonitor(["block", OSError(number, os.strerror(number)), "block"])
-    assert drain(monitor)
-    assert not drain(monitor)
+@contextlib.contextmanager
+def with_error() -> Iterator[socket.socket]:
+    """Yield a socket that has an error on it: nobody listens where it has sent something."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as refused, socket.socket(socket.AF_INET) as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        refused.connect(nobody.getsockname())
+        refused.send(b"?")
+        yield refused
+
+
+def test_an_overrun_is_a_hint_as_well() -> None:
+    with socket.socket() as fine:
+        monitor = FakeMonitor(["block", OSError("error while polling"), "block"], fine)
+        assert drain(monitor)
+        assert not drain(monitor)
+
+
+def test_a_monitor_that_is_of_no_use_any_more_raises() -> None:
+    with with_error() as broken, pytest.raises(OSError, match="refused"):
+        drain(FakeMonitor([OSError("error while polling")], broken))
+
+
+def test_after_a_real_overrun_the_socket_is_silent_again_and_tells_of_the_next_event() -> None:
+    trigger = Path("/sys/class/mem/null/uevent")
+    try:
+        monitor = listen()
+        trigger.write_text("change")
+    except OSError as error:
+        pytest.skip(f"no uevents can be made here: {error}")
+    with socket.socket(fileno=os.dup(monitor.fileno())) as same:
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
+        for _ in range(100):
+            trigger.write_text("change")
+        assert drain(monitor)
+        while select.select([same], [], [], 0)[0]:
+            drain(monitor)
+        trigger.write_text("change")
+        assert select.select([same], [], [], 1)[0]
 
 
 def test_a_storm_is_taken_in_portions() -> None:

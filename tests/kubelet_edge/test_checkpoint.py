@@ -1,6 +1,5 @@
 """The kubelet's checkpoint is read as it is written, and what is not understood is never taken for free."""
 
-import asyncio
 import base64
 import json
 from pathlib import Path
@@ -8,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from qatdp.api import deviceplugin_v1beta1_pb2 as api
 from qatdp.core.pci import PciAddress
 from qatdp.core.stale import Holding
 from qatdp.errors import BooksError
 from qatdp.kubelet.checkpoint import FILE, Checkpoint, identity, read
-from qatdp.testing.kubelet import Call, FakeKubelet
+from qatdp.testing.kubelet.checkpoint import dump
+from qatdp.testing.kubelet.ledger import Given
 
 CY, DC = "qat.intel.com/cy", "qat.intel.com/dc"
 VFS = tuple(map(PciAddress.parse, ("0000:6b:00.1", "0000:6b:00.2", "0000:70:00.1")))
@@ -117,8 +118,10 @@ def test_a_file_is_told_from_the_one_that_is_renamed_into_its_place(folder: Path
     assert before != read(folder).identity == identity(folder)
 
 
-async def test_what_a_kubelet_writes_is_read(kubelet: FakeKubelet) -> None:
-    # A kubelet that has never been asked for anything has written nothing.
-    with kubelet.held(Call.CHECKPOINT):
-        await asyncio.sleep(0)
-    assert read(kubelet.plugins) == Checkpoint(None)
+def test_what_the_fake_kubelet_writes_is_read(folder: Path) -> None:
+    answer = api.ContainerAllocateResponse(devices=[api.DeviceSpec(host_path="/dev/vfio/7")])
+    given = Given({0: (str(VFS[0]),), 1: (str(VFS[2]), "GPU-1")}, answer)
+    (folder / FILE).write_bytes(dump({"uid": {"main": {CY: given}}}, {CY: {str(VFS[0])}}))
+    assert read(folder).holdings == (Holding(CY, (VFS[0], VFS[2]), frozenset({"/dev/vfio/7"})),)
+    (folder / FILE).write_bytes(dump({}, {}))
+    assert read(folder).holdings == ()

@@ -1,7 +1,9 @@
 """A socket's name is used once, fits, and is cleared away when nobody listens at it any more."""
 
+import contextlib
 import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -49,14 +51,24 @@ def listen(path: Path) -> socket.socket:
     return server
 
 
+@contextlib.contextmanager
+def filled(path: Path) -> Iterator[None]:
+    """Connect until there is no more room in the backlog."""
+    with contextlib.ExitStack() as connections:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                connection = connections.enter_context(socket.socket(socket.AF_UNIX))
+                connection.setblocking(False)
+                connection.connect(str(path))
+        yield
+
+
 def test_a_sweep_removes_what_nobody_listens_at_and_nothing_else(folder: Path) -> None:
     dead, living, full = (folder / f"{PREFIX}{name}.sock" for name in ("dead", "living", "full"))
     foreign, kubelets = folder / "sriov.sock", folder / "kubelet.sock"
     for path in (dead, foreign, kubelets):
         listen(path).close()
-    with listen(living), listen(full), socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
-        first.connect(str(full))
-        second.connect(str(full))  # its backlog has no more room
+    with listen(living), listen(full), filled(full):
         assert list(sweep(folder)) == [dead]
         assert sorted(folder.iterdir()) == sorted((living, full, foreign, kubelets))
 

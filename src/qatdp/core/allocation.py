@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from qatdp.core.config import Policy, variable_of
 from qatdp.core.pci import PciAddress
-from qatdp.core.pools import PoolDevice, ResourcePool
+from qatdp.core.pools import Health, PoolDevice, ResourcePool
 from qatdp.errors import AllocationError, UnknownDeviceError
 
 # VFIO maps and ioctls need read and write; making nodes ("m") is nobody's business.
@@ -74,16 +74,24 @@ def prefer(pool: ResourcePool, available: Collection[str], must_include: Collect
     known = {str(device.address): device for device in pool.devices}
     given = sorted(set(must_include), key=_order)
     free = sorted(set(available) - set(given), key=_order)
-    # What the kubelet believes to be available can be older than the pool.
-    healthy = pool.healthy
-    good = [text for text in free if text in healthy]
-    free = good if len(good) >= size - len(given) else free
+    free = _best(free, size - len(given), known)
     need = min(size - len(given), len(free))
     if need <= 0:
         return tuple(given)
     places = {text: _place(known.get(text)) for text in (*given, *free)}
     request = _Request(need, _by_place(free, places), _count(given, places), _others_use(known, {*given, *free}))
     return (*given, *PICK[pool.options.policy](request))
+
+
+def _best(free: list[str], need: int, known: Mapping[str, PoolDevice]) -> list[str]:
+    """Return the best of them that are enough: those that shall stay, or at least healthy ones, or else all.
+
+    What the kubelet believes to be available can be older than the pool; and a busy VF that is to leave, of which each
+    pod is followed by another, would never leave.
+    """
+    healthy = [text for text in free if text in known and known[text].health is Health.HEALTHY]
+    staying = [text for text in healthy if not known[text].awaited]
+    return next((some for some in (staying, healthy) if len(some) >= need), free)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -42,13 +42,15 @@ class Command(StrEnum):
     CLOSE = "close"  # close all servers
     WAIT_FOR_STREAM = "wait-for-stream"  # arm the timer with the time a stream may take to come
     BACK_OFF = "back-off"  # arm the timer, longer each time
+    PROVE = "prove"  # arm the timer with the time a stream has to last
     SETTLED = "settled"  # the next back-off is a short one again
 
 
 Reaction: TypeAlias = tuple[State, tuple[Command, ...]]
 _TRY = (State.REGISTERING, (Command.REGISTER,))
 _LATER = (State.WAITING, (Command.CLOSE, Command.BACK_OFF))
-_LIVE = (State.LIVE, (Command.RETIRE, Command.SETTLED))
+# A stream can end as soon as it is open, over a list that the kubelet does not take: that must not be tried at once.
+_LIVE = (State.LIVE, (Command.RETIRE, Command.PROVE))
 _STOP = (State.CLOSED, (Command.CLOSE,))
 _NO_KUBELET = (State.ABSENT, (Command.CLOSE,))
 
@@ -91,7 +93,7 @@ TABLE: Mapping[tuple[State, Event], Reaction] = MappingProxyType(
         (State.LIVE, Event.REFUSED): _stay(State.LIVE),
         (State.LIVE, Event.STREAM_OPENED): _stay(State.LIVE),
         (State.LIVE, Event.STREAM_ENDED): _LATER,
-        (State.LIVE, Event.TIMER): _stay(State.LIVE),
+        (State.LIVE, Event.TIMER): (State.LIVE, (Command.SETTLED,)),
         (State.LIVE, Event.STOP): _STOP,
         (State.WAITING, Event.KUBELET_UP): _TRY,
         (State.WAITING, Event.KUBELET_GONE): _NO_KUBELET,

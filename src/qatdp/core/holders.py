@@ -53,6 +53,7 @@ class Fact(StrEnum):
     ALLOCATED = "allocated"  # an Allocate that named it was answered
     ASKED = "asked"  # a GetPreferredAllocation named it: the kubelet is about to choose, from what it knew by then
     NAMED = "named"  # PodResources or the checkpoint names it for a container
+    HANDED = "handed"  # the list of its resource is about to be written to a stream: it can be read from now on
     LISTED = "listed"  # the list of its resource was written to the kubelet's stream
     CUT = "cut"  # its resource has no stream
     OVERTAKEN = "overtaken"  # the kubelet offers just what the last list says
@@ -74,7 +75,7 @@ TABLE: Mapping[Step, Mapping[Fact, Step]] = MappingProxyType(
     {
         Step.NEW: {
             Fact.LEAVE: Step.GONE,
-            Fact.LISTED: Step.OFFERED,
+            Fact.HANDED: Step.OFFERED,
             Fact.ALLOCATED: Step.HELD,
             Fact.NAMED: Step.HELD,
         },
@@ -143,15 +144,17 @@ def observe(books: Books, seen: Observation) -> Books:
     return {**books, **changed} if changed else books
 
 
-def found(named: Iterable[tuple[PciAddress, str]], moment: int) -> Books:
-    """Return the books of a daemon that has just started: every ID that the kubelet's books name is held.
+def found(named: Iterable[tuple[PciAddress, str]], offered: Iterable[tuple[PciAddress, str]], moment: int) -> Books:
+    """Return the books of a daemon that has just started.
 
-    `named` gives each with its resource. Were one named under two, the first in order of names has it: the kubelet's
-    own books cannot be that wrong, and an ID must be in one list.
+    Each ID comes with its resource. What the kubelet's books name is held; what it may hand out at this moment, from
+    the list of a daemon that still runs, is in a list that it has read. Were one named under two resources, the first
+    in order of names has it: the kubelet's own books cannot be that wrong, and an ID must be in one list.
     """
     books: dict[PciAddress, Entry] = {}
-    for address, resource in sorted(named):
-        books.setdefault(address, Entry(resource, Step.HELD, moment))
+    for step, ids in ((Step.HELD, named), (Step.OFFERED, offered)):
+        for address, resource in sorted(ids):
+            books.setdefault(address, Entry(resource, step, moment))
     return books
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from qatdp.core.config import Config, ResourceOptions
-from qatdp.core.holders import MAYBE_IN_USE, OUT_OF_LIST, WITHDRAWN, Books, Entry, Step, settle
+from qatdp.core.holders import LEAVING, MAYBE_IN_USE, OUT_OF_LIST, WITHDRAWN, Books, Entry, Step, settle
 from qatdp.core.offer import NOTHING_ELSE, Circumstances, Offer, defect_of, node_of, offers
 from qatdp.core.pci import PciAddress
 from qatdp.core.snapshot import NodeKind, Snapshot, VirtualFunction
@@ -30,7 +30,8 @@ class PoolDevice:
     """A device in a resource's list.
 
     `sick` says what is wrong with the VF itself, `withdrawn` tells that it is on its way out of the list: either makes
-    it Unhealthy. `held` tells that somebody may have it. `nodes` are paths on the host, the same in the container.
+    it Unhealthy. `held` tells that somebody may have it, `awaited` that it is to leave once nobody has. `nodes` are
+    paths on the host, the same in the container.
     """
 
     address: PciAddress
@@ -40,6 +41,7 @@ class PoolDevice:
     sick: str | None = None
     withdrawn: bool = False
     held: bool = False
+    awaited: bool = False
 
     @property
     def health(self) -> Health:
@@ -127,11 +129,9 @@ def _within_limit(addresses: list[PciAddress], resource: str, limit: int | None,
 
     def rank(address: PciAddress) -> tuple[int, PciAddress]:
         entry = books.get(address)
-        if entry is None:
-            return (2, address)
-        if entry.resource != resource or entry.step in OUT_OF_LIST:
-            return (3, address)
-        return (0 if entry.step in MAYBE_IN_USE else 1, address)
+        if entry and entry.resource == resource and entry.step not in OUT_OF_LIST:
+            return (0 if entry.step in MAYBE_IN_USE else 1, address)
+        return (2 if entry is None or entry.step is Step.NEW else 3, address)
 
     return sorted(addresses, key=rank)[:limit]
 
@@ -172,6 +172,7 @@ def _device(
         sick=defect_of(present, snapshot, config, entry.resource, circumstances) if present else "is not there",
         withdrawn=entry.step in WITHDRAWN,
         held=entry.step in MAYBE_IN_USE,
+        awaited=entry.step in MAYBE_IN_USE and entry.step in LEAVING,
     )
 
 

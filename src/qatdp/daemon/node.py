@@ -33,6 +33,7 @@ class Node:
         self.snapshot = Snapshot()
         self.books: Books = {}
         self.holdings: tuple[Holding, ...] = ()
+        self.unread: str | None = None  # why the kubelet's checkpoint was never read
         self.unbound: Mapping[PciAddress, str] = {}
         self.stale: Mapping[PciAddress, str] = {}
         self.pools = Pools({}, {})
@@ -47,30 +48,41 @@ class Node:
 
     # What becomes known
 
-    def begin(
-        self,
-        named: Iterable[tuple[PciAddress, str]],
-        holdings: Iterable[Holding],
-        snapshot: Snapshot,
-        unbound: Mapping[PciAddress, str],
-    ) -> None:
-        """Take all that is known at the start of the daemon, the kubelet's books first. Nothing is published yet."""
-        self.books = found(((address, resource) for address, resource in named if ours(resource)), self.moment())
-        self.holdings = _only_ours(holdings)
+    def begin(self, snapshot: Snapshot, unbound: Mapping[PciAddress, str]) -> None:
+        """Take the node as it is at the start of the daemon. Nothing is published yet."""
         self.snapshot, self.unbound = snapshot, unbound
 
-    def scanned(self, snapshot: Snapshot, unbound: Mapping[PciAddress, str]) -> None:
+    def books_say(
+        self,
+        named: Iterable[tuple[PciAddress, str]],
+        offered: Iterable[tuple[PciAddress, str]],
+        holdings: Iterable[Holding],
+    ) -> None:
+        """Take what the kubelet's books name, and what it may hand out. Nothing is published yet."""
+        held, listed = ([(address, of) for address, of in ids if ours(of)] for ids in (named, offered))
+        self.books = {**found(held, listed, self.moment()), **self.books}
+        self.holdings = _only_ours(holdings)
+
+    def scanned(
+        self, snapshot: Snapshot, unbound: Mapping[PciAddress, str], holdings: Iterable[Holding] | None = None
+    ) -> None:
+        """Take a scan, with what the checkpoint said at that time; None where it could not be read."""
         self.snapshot, self.unbound = snapshot, unbound
+        if holdings is not None:
+            self.holdings = _only_ours(holdings)
         self.rebuild()
 
     def configured(self, config: Config) -> None:
-        self.config = config
+        self.config = config.after(self.config)
         self.rebuild()
 
     def written_down(self, holdings: Iterable[Holding]) -> None:
         """Take what the kubelet's checkpoint says of who was given which nodes."""
         self.holdings = _only_ours(holdings)
         self.rebuild()
+
+    def handed(self, resource: str) -> None:
+        self.learn(Fact.HANDED, self.of_resource(resource), self._moment)
 
     def listed(self, resource: str, began: int) -> None:
         self.learn(Fact.LISTED, self.of_resource(resource), began)
@@ -97,7 +109,7 @@ class Node:
         """Build the pools of all that is known, and publish those that changed."""
         before = self.pools
         self.stale = stale_hand_overs(self.holdings, self.snapshot)
-        circumstances = Circumstances(self.stale, self.unbound)
+        circumstances = Circumstances({**self._withheld(), **self.stale}, self.unbound)
         self.pools, self.books = build_pools(self.snapshot, self.config, self.books, self.moment(), circumstances)
         for resource in sorted(self.feeds.keys() | self.pools.pools.keys()):
             self._publish(self.pools.pools.get(resource, ResourcePool(resource)))
@@ -106,6 +118,12 @@ class Node:
             self.leaving.set()
         else:
             self.leaving.clear()
+
+    def _withheld(self) -> Mapping[PciAddress, str]:
+        """Return why VFs are not offered of which it is not known whether somebody has them, and by which name."""
+        if self.unread is None:
+            return {}
+        return {vf.address: self.unread for vf in self.snapshot.vfs if vf.address not in self.books}
 
     def _publish(self, pool: ResourcePool) -> None:
         feed = self.feeds.get(pool.resource)

@@ -1,7 +1,7 @@
 """Release: establishes, one after the other, the facts by which an ID may leave its list (core/holders.py).
 
-It asks only while some ID is to leave, and less often the longer nothing comes of it. A book that cannot be read
-establishes nothing: whatever it may name stays where it is.
+It asks only while some ID is to leave, or an old answer is in the way, and less often the longer nothing comes of it.
+A book that cannot be read establishes nothing: whatever it may name stays where it is.
 """
 
 import asyncio
@@ -64,14 +64,15 @@ class Release:
             self._not_in_pods,
             self._not_in_checkpoint,
         )
-        try:
-            for step in steps:
+        failed = None
+        for step in steps:
+            try:
                 await step()
-            self._said = None
-        except BooksError as error:
-            if str(error) != self._said:  # once per change, not per round
-                log.warning("nothing is released meanwhile reason=%r", str(error))
-            self._said = str(error)
+            except BooksError as error:
+                failed = failed or str(error)
+        if failed and failed != self._said:  # once per change, not per round
+            log.warning("nothing is released meanwhile reason=%r", failed)
+        self._said = failed
 
     async def _sent(self) -> None:
         """a: where a device was Unhealthy before, its withdrawal changed nothing in the list: it is sent again."""
@@ -127,15 +128,16 @@ class Release:
             return
         began = self._node.moment()
         read = checkpoint.read(self._plugins)
+        if read.identity is None:  # removed by somebody: that says nothing
+            return
         self._node.written_down(read.holdings)
         named = {device for holding in self._node.holdings for device in holding.devices}
         self._named(named, Fact.NOT_IN_CHECKPOINT, began)
 
     def _stale_resources(self) -> set[str]:
-        """Return the resources whose old answers are in the way: only a new checkpoint tells when they are gone."""
-        if not self._node.stale:
-            return set()
-        return {holding.resource for holding in self._node.holdings} & self._node.feeds.keys()
+        """Return whose list to send where old answers are in the way, as a new checkpoint tells when they are gone."""
+        held = {holding.resource for holding in self._node.holdings} & self._node.feeds.keys()
+        return set(sorted(held)[:1]) if self._node.stale else set()  # any list makes the kubelet write
 
     async def _until(self, done: Callable[[], bool]) -> bool:
         """Look until something is so; tell whether it came to be in time."""

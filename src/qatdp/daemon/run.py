@@ -28,13 +28,14 @@ from qatdp.host.abc import HostCalls
 from qatdp.host.tick import read_watched
 from qatdp.kubelet import checkpoint, watch
 from qatdp.kubelet.endpoint import Endpoint, Timing
-from qatdp.kubelet.podresources import PodResources
-from qatdp.kubelet.registration import sweep
+from qatdp.kubelet.podresources import Named, PodResources
+from qatdp.kubelet.registration import KUBELET_SOCKET, sweep
 
 log = logging.getLogger(__name__)
 
 PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
+SLOW_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,10 @@ class Settings:
 
 
 class Daemon:
-    """Serves a node until `stop` is called. Everything but the looks of the worker happens on its event loop."""
+    """Serves a node until `stop` is called. Everything but the looks of the worker happens on its event loop.
+
+    Raises ConfigError where it is made with a file that is wrong.
+    """
 
     def __init__(self, settings: Settings, calls: HostCalls) -> None:
         self._settings = settings
@@ -70,6 +74,7 @@ class Daemon:
         self._kubelet_is_up = False
         self._schedule = RescanSchedule()
         self._poked = asyncio.Event()
+        self._checkpoint_is_due = False  # it could not be read when the nodes last changed
         self._stop = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._running: list[asyncio.Task[None]] = []
@@ -84,7 +89,7 @@ class Daemon:
         self._poked.set()
 
     async def run(self) -> None:
-        """Serve until stopped. Raises ConfigError before anything is served, nothing afterwards."""
+        """Serve until stopped."""
         stopped = asyncio.get_running_loop().create_task(self._stop.wait())
         begun = asyncio.get_running_loop().create_task(self._begin())
         await asyncio.wait((stopped, begun), return_when=asyncio.FIRST_COMPLETED)
@@ -101,6 +106,7 @@ class Daemon:
             self._start("configuration", self._follow_configuration)
             self._start("kubelet", self._watch_kubelet)
             self._start("release", release.run)
+            self._start("books", self._read_unread_books)
             await stopped
             for task in self._running:
                 task.cancel()
@@ -110,36 +116,70 @@ class Daemon:
         for path in sweep(self._settings.plugins):
             log.info("removed a socket that a former daemon left behind path=%s", path)
         seen = await self._worker.do(lambda: self._look(self.node.config))
-        named = set(await self._named_in_pods())
-        try:
-            holdings = checkpoint.read(self._settings.plugins).holdings
-        except BooksError as error:
-            log.error("the kubelet's checkpoint cannot be read reason=%r", str(error))
-            holdings = ()
-        named |= {(device, holding.resource) for holding in holdings for device in holding.devices}
         self._log_look(seen)
-        self.node.begin(named, holdings, seen.snapshot, seen.unbound)
+        self.node.begin(seen.snapshot, seen.unbound)
+        await self._read_books()
 
-    async def _named_in_pods(self) -> frozenset[tuple[PciAddress, str]]:
+    async def _read_books(self) -> None:
+        """Read the kubelet's books. What only the checkpoint names must not be offered while that cannot be read."""
+        named, offered = await self._asked()
+        unread, holdings = self.node.unread, self.node.holdings
         try:
-            return await self._pod_resources.named()
+            holdings, self.node.unread = checkpoint.read(self._settings.plugins).holdings, None
+        except BooksError as error:
+            self.node.unread = str(error)
+            if unread != self.node.unread:
+                log.error("nothing more is offered before the kubelet's checkpoint can be read reason=%r", str(error))
+        in_checkpoint = {(device, holding.resource) for holding in holdings for device in holding.devices}
+        self.node.books_say(named | in_checkpoint, offered, holdings)
+
+    async def _read_unread_books(self) -> None:
+        """Read the books again until they could be read."""
+        while self.node.unread:
+            await asyncio.sleep(self._settings.tick_s)
+            await self._read_books()
+            self.node.rebuild()
+
+    async def _asked(self) -> tuple[Named, Named]:
+        """Return what the kubelet names for containers, and what it may hand out, if it can be asked."""
+        try:
+            named, offered = await self._pod_resources.named(), await self._pod_resources.allocatable()
         except BooksError as error:
             log.info("the kubelet cannot be asked yet, its checkpoint decides reason=%r", str(error))
-            return frozenset()
+            return frozenset(), frozenset()
+        pairs = ((PciAddress.parse_or_none(text), resource) for resource, ids in offered.items() for text in ids)
+        return named, frozenset((address, resource) for address, resource in pairs if address)
 
     def _start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         assert self._tasks is not None
-        self._running.append(self._tasks.create_task(_kept_up(name, work), name=name))
+        self._running.append(self._tasks.create_task(self._kept_up(name, work), name=name))
+
+    async def _kept_up(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do the work; where it fails, say so and do it again after a pause that grows."""
+        pause_s = PAUSE_S
+        while not self._stop.is_set():
+            try:
+                await work()
+            except Exception:
+                log.exception("task failed, and starts again task=%s in_s=%g", name, pause_s)
+            else:
+                return
+            await _wait(self._stop, pause_s)
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
     # Tasks
 
     def _serve(self, feed: Feed[ResourcePool]) -> None:
         """Begin to serve a resource that was not served before; it is served from then on."""
+        if self._stop.is_set():
+            return
         endpoint = Endpoint(feed, self._settings.plugins, self.node, self._settings.timing)
         self.endpoints[endpoint.resource] = endpoint
         self._start(endpoint.resource, lambda: endpoint.run(lambda: self._kubelet_is_up))
 
     async def _watch_kubelet(self) -> None:
+        if watch.identity(self._settings.plugins) is None:
+            log.info("waiting for the kubelet path=%s", self._settings.plugins / KUBELET_SOCKET)
         async for event in watch.watch(self._settings.plugins, period_s=self._settings.watch_s):
             self._kubelet_is_up = event is Event.KUBELET_UP
             log.info("kubelet is=%s", "up" if self._kubelet_is_up else "gone")
@@ -157,16 +197,27 @@ class Daemon:
                 await _wait(self._poked, due_s - loop.time())
                 continue
             self._schedule, last_s = self._schedule.scanned(), loop.time()
-            self._take(await self._worker.do(lambda: self._look(self.node.config)))
+            self._take(await self._patiently(self._worker.do(partial(self._look, self.node.config))))
 
     def _take(self, seen: Seen) -> None:
         self._log_look(seen)
-        if seen.snapshot != self.node.snapshot or seen.unbound != self.node.unbound:
-            self.node.scanned(seen.snapshot, seen.unbound)
-            try:  # nodes may have changed hands: see core/stale.py
-                self.node.written_down(checkpoint.read(self._settings.plugins).holdings)
-            except BooksError as error:
-                log.warning("stale hand-overs cannot be told reason=%r", str(error))
+        if (seen.snapshot, seen.unbound) == (self.node.snapshot, self.node.unbound) and not self._checkpoint_is_due:
+            return
+        holdings = None
+        try:  # nodes may have changed hands: see core/stale.py
+            holdings = checkpoint.read(self._settings.plugins).holdings
+        except BooksError as error:
+            log.warning("stale hand-overs cannot be told reason=%r", str(error))
+        self._checkpoint_is_due = holdings is None
+        self.node.scanned(seen.snapshot, seen.unbound, holdings)
+
+    async def _patiently(self, look: Awaitable[Seen]) -> Seen:
+        """Wait for a look; say so where it takes too long, for all that is known stays as it is meanwhile."""
+        task = asyncio.ensure_future(look)
+        done, _ = await asyncio.wait((task,), timeout=SLOW_S)
+        if not done:
+            log.error("a look at /sys has not come back within %g s, and nothing new is seen before it does", SLOW_S)
+        return await task
 
     def _log_look(self, seen: Seen) -> None:
         for binding in seen.bound:
@@ -178,11 +229,11 @@ class Daemon:
         """Look every second at what changes without an event."""
         before = None
         while True:
-            await asyncio.sleep(self._settings.tick_s)
             now = await self._worker.do(partial(read_watched, self.node.snapshot, self._settings.sysfs, self._calls))
             if before is not None and now != before:
                 self.hint()
             before = now
+            await asyncio.sleep(self._settings.tick_s)
 
     async def _listen(self) -> None:
         """Take the kernel's events as hints. Where there are none to be had, the slow scan has to do."""
@@ -216,25 +267,13 @@ class Daemon:
                 continue
             self._file = now
             try:
-                config = configfile.load(path)
+                config = await self._worker.do(partial(configfile.load, path))
             except ConfigError as error:
                 log.error("the configuration is wrong, the last good one stays reason=%r", str(error))
                 continue
             log.info("configuration loaded path=%s", path)
             self.node.configured(config)
             self.hint()  # other VFs may be wanted, and are to be bound
-
-
-async def _kept_up(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Do the work; where it fails, say so and do it again after a pause that grows."""
-    pause_s = PAUSE_S
-    while True:
-        try:
-            return await work()
-        except Exception:
-            log.exception("task failed, and starts again task=%s in_s=%g", name, pause_s)
-        await asyncio.sleep(pause_s)
-        pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> None:

@@ -25,16 +25,19 @@ class Binder:
             return "no such driver"
         device = self._pci / "devices" / str(binding.address)
         try:
-            self._calls.write(device / "driver_override", binding.driver.encode() + b"\n")
-            if binding.release:
-                self._calls.write(device / "driver/unbind", str(binding.address).encode())
-            self._calls.write(self._pci / "drivers_probe", str(binding.address).encode())
+            self._write(device, binding)
+            refused = self._check(device, binding.driver)
         except OSError as error:
-            return os.strerror(error.errno or 0)
-        refused = self._check(device, binding.driver)
+            refused = os.strerror(error.errno or 0)
         if refused and binding.release:
             self._give_back(device, binding)
         return refused
+
+    def _write(self, device: Path, binding: Binding) -> None:
+        self._calls.write(device / "driver_override", binding.driver.encode() + b"\n")
+        if binding.release:
+            self._calls.write(device / "driver/unbind", str(binding.address).encode())
+        self._calls.write(self._pci / "drivers_probe", str(binding.address).encode())
 
     def _give_back(self, device: Path, binding: Binding) -> None:
         """Undo what was done: a VF that VFIO does not take is of use to its former driver."""

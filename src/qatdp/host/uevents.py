@@ -4,7 +4,10 @@ From the kernel's group, not udev's: udev's messages do not reach the network na
 broadcasts the kernel's to every network namespace of the initial user namespace).
 """
 
+import errno
 import logging
+import os
+import socket
 from typing import TypeAlias
 
 import pyudev
@@ -38,15 +41,25 @@ def listen() -> Monitor:
 def drain(monitor: Monitor) -> bool:
     """Take what has come, a bounded portion; tell whether any of it concerns PCI functions or VFIO.
 
-    A storm overruns the buffer (ENOBUFS): then something has certainly happened.
+    A storm overruns the buffer: then something has certainly happened. Raises OSError where the monitor is of no use
+    any more.
     """
     seen = False
     for _ in range(PORTION):
         try:
             device = monitor.poll(timeout=0)
         except OSError:
+            _take_error(monitor)
             return True
         if device is None:
             break
         seen = seen or device.subsystem in SUBSYSTEMS
     return seen
+
+
+def _take_error(monitor: Monitor) -> None:
+    """Take the error off the socket, which pyudev leaves on it: it would be readable for ever."""
+    with socket.socket(fileno=os.dup(monitor.fileno())) as again:
+        number = again.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if number not in (0, errno.ENOBUFS):
+        raise OSError(number, os.strerror(number))

@@ -8,10 +8,10 @@ import base64
 import binascii
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from qatdp.core.pci import PciAddress
 from qatdp.core.stale import Holding
@@ -20,6 +20,7 @@ from qatdp.kubelet.convert import nodes_of_answer
 
 FILE = "kubelet_internal_checkpoint"
 
+T = TypeVar("T")
 Identity: TypeAlias = tuple[int, int, int] | None
 
 
@@ -52,25 +53,34 @@ def read(folder: Path) -> Checkpoint:
         raise BooksError(f"{folder / FILE} cannot be read: {os.strerror(error.errno or 0)}") from error
     try:
         holdings = tuple(_holdings(content))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         hint = "this kubelet writes another format than 1.26 to 1.37: nothing is released meanwhile"
         raise BooksError(f"{folder / FILE} is not understood: {error!r}", hint=hint) from error
     return Checkpoint((status.st_dev, status.st_ino, status.st_ctime_ns), holdings)
 
 
 def _holdings(content: bytes) -> Iterator[Holding]:
-    data = json.loads(content)["Data"]
-    for entry in data["PodDeviceEntries"] or ():
-        yield Holding(entry["ResourceName"], tuple(sorted(_devices(entry["DeviceIDs"]))), _nodes(entry["AllocResp"]))
+    entries = json.loads(content)["Data"]["PodDeviceEntries"]
+    for entry in () if entries is None else _a(list, entries):  # Go writes null for an empty slice
+        devices = tuple(sorted(_devices(entry["DeviceIDs"])))
+        yield Holding(_a(str, entry["ResourceName"]), devices, _nodes(entry["AllocResp"]))
 
 
-def _devices(ids: Mapping[str, Iterable[str]]) -> set[PciAddress]:
+def _devices(ids: object) -> set[PciAddress]:
     """Read the IDs, which are sorted by NUMA node. One that is no address is another plugin's."""
-    return {address for of_node in ids.values() for text in of_node if (address := PciAddress.parse_or_none(text))}
+    texts = (_a(str, text) for of_node in _a(dict, ids).values() for text in _a(list, of_node))
+    return {address for text in texts if (address := PciAddress.parse_or_none(text))}
 
 
-def _nodes(answer: str | None) -> frozenset[str]:
+def _a(kind: type[T], value: object) -> T:
+    """Return a value that must be of a kind. Anything else is not known, and must not be read as nothing held."""
+    if not isinstance(value, kind):
+        raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")
+    return value
+
+
+def _nodes(answer: object) -> frozenset[str]:
     try:
-        return nodes_of_answer(base64.b64decode(answer or "", validate=True))
+        return nodes_of_answer(base64.b64decode("" if answer is None else _a(str, answer), validate=True))
     except binascii.Error as error:
         raise ValueError(f"AllocResp: {error}") from error

@@ -1,9 +1,10 @@
 """Endpoint: carries out the life of one resource with the kubelet, as core/endpoint.py decides it."""
 
 import asyncio
+import contextlib
 import logging
 import random
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -23,9 +24,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds: what a stream may take after Register was answered, and the first and longest time between tries."""
+    """Seconds: what a stream may take after Register was answered, how long it has to last to be relied on, and the
+    first and longest time between tries."""
 
     stream_s: float = 10.0
+    proof_s: float = 5.0
     first_back_off_s: float = 0.5
     longest_back_off_s: float = 30.0
 
@@ -51,6 +54,7 @@ class Endpoint:
         self._number = 0
         self._tries = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] | None = None
 
@@ -67,13 +71,22 @@ class Endpoint:
         try:
             await self._failure
         finally:
-            for task in self._tasks:
+            # Not the tasks that shut servers: one that is cancelled leaves a server that cannot be stopped any more.
+            for task in self._under_way:
                 task.cancel()
             self.handle(Event.STOP)
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def handle(self, event: Event) -> None:
         """Take an event, and do what the table says."""
+        try:
+            self._handle(event)
+        except Exception as error:
+            if not self._failure or self._failure.done():
+                raise
+            self._failure.set_exception(error)  # `run` raises it, and whoever runs it begins anew
+
+    def _handle(self, event: Event) -> None:
         before = self.state
         self.state, commands = react(self.state, event)
         if self.state is not before:
@@ -102,10 +115,20 @@ class Endpoint:
         self._number += 1
         self._disarm()
         self._observer.cut(self.resource)
-        self._spawn(self._try(self._number))
+        task = self._spawn(self._try(self._number, tuple(self._under_way)))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
 
-    async def _try(self, number: int) -> None:
-        """Serve on a new socket, then register it: the kubelet dials back before it answers."""
+    async def _try(self, number: int, before: Collection[asyncio.Task[None]]) -> None:
+        """Serve on a new socket, then register it: the kubelet dials back before it answers.
+
+        Not while a try before is under way: each has a connection of its own, so that its Register could come in last.
+        Up to 1.36 the kubelet then takes the end of that older server for the end of this one, and tells nobody.
+        """
+        if before:
+            await asyncio.wait(before)
+        if number != self._number:
+            return
         name = new_socket_name(self.resource)
         try:
             await self._listen(number, name)
@@ -150,7 +173,8 @@ class Endpoint:
         self._listeners = [listener for listener in self._listeners if listener not in listeners]
         await asyncio.gather(*(listener.server.stop(grace=None) for listener in listeners))
         for listener in listeners:
-            (self._folder / listener.name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (self._folder / listener.name).unlink()
         if send_again:
             self._feed.again()
 
@@ -162,6 +186,9 @@ class Endpoint:
         self._tries = min(self._tries + 1, 20)
         self._arm(longest * random.uniform(0.5, 1.0))
 
+    def _prove(self) -> None:
+        self._arm(self._timing.proof_s)
+
     def _settled(self) -> None:
         self._tries = 0
 
@@ -171,6 +198,7 @@ class Endpoint:
         Command.CLOSE: _close,
         Command.WAIT_FOR_STREAM: _wait_for_stream,
         Command.BACK_OFF: _back_off,
+        Command.PROVE: _prove,
         Command.SETTLED: _settled,
     }
 
@@ -185,10 +213,11 @@ class Endpoint:
             self._timer.cancel()
             self._timer = None
 
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+    def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -10,6 +10,9 @@ class Observer(Protocol):
     def moment(self) -> int:
         """Return the next moment."""
 
+    def handed(self, resource: str) -> None:
+        """Take note that the list of a resource is about to be written to a stream, be it one that is to be retired."""
+
     def listed(self, resource: str, began: int) -> None:
         """Take note that the list of a resource, as it was at a moment, was written to the kubelet's stream."""
 

@@ -1,5 +1,6 @@
 """Registration: one Register call, and the names of the sockets that are registered."""
 
+import contextlib
 import re
 import secrets
 import socket
@@ -45,10 +46,12 @@ def sweep(folder: Path) -> Iterator[Path]:
     """Remove sockets of ours that a killed daemon left behind, and yield them; one that still listens stays."""
     for path in sorted(folder.glob(f"{PREFIX}*.sock")):
         with socket.socket(socket.AF_UNIX) as probe:
+            probe.setblocking(False)  # the connect would wait for room in the backlog of one that hangs
             try:
                 probe.connect(str(path))
             except ConnectionRefusedError:
-                path.unlink(missing_ok=True)
-                yield path
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                    yield path
             except OSError:
                 continue

@@ -55,6 +55,7 @@ class ResourceServer(DevicePluginServicer):
         self._on_opened()
         try:
             while True:
+                self._observer.handed(self._feed.value.resource)
                 began, version = self._observer.moment(), self._feed.version
                 yield to_list(self._feed.value)  # comes back when the message has been written
                 if self._is_current():

@@ -15,7 +15,7 @@ HURRIED = Settings(
     listen_to_uevents=False,
     tick_s=0.02,
     watch_s=0.02,
-    timing=Timing(stream_s=2.0, first_back_off_s=0.02, longest_back_off_s=0.2),
+    timing=Timing(stream_s=2.0, proof_s=0.1, first_back_off_s=0.02, longest_back_off_s=0.2),
     pace=Pace(grace_s=0.05, first_s=0.01, longest_s=0.1, write_s=1.0, look_s=0.002),
 )
 

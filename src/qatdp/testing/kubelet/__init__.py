@@ -20,9 +20,10 @@ answers.py     pods on paper, and what it answers about them
 from qatdp.testing.kubelet.answers import Container, KubeletEndedError, Pod, RefusedError
 from qatdp.testing.kubelet.fake import FakeKubelet
 from qatdp.testing.kubelet.holds import Call, Hold
-from qatdp.testing.kubelet.versions import VERSIONS, Version
+from qatdp.testing.kubelet.versions import KINDS, VERSIONS, Version
 
 __all__ = [
+    "KINDS",
     "VERSIONS",
     "Call",
     "Container",

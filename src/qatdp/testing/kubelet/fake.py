@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Self
@@ -26,7 +26,7 @@ from qatdp.testing.kubelet.answers import (
 from qatdp.testing.kubelet.holds import Call, Hold, Holds
 from qatdp.testing.kubelet.ledger import HEALTHY
 from qatdp.testing.kubelet.life import Life
-from qatdp.testing.kubelet.setting import History, Setting
+from qatdp.testing.kubelet.setting import History, Passage, Setting
 from qatdp.testing.kubelet.versions import VERSIONS
 
 TIMEOUT_S = 10.0
@@ -184,9 +184,9 @@ class FakeKubelet:
 
     # What a test does to it, and waits for
 
-    def held(self, call: Call, resource: str | None = None) -> AbstractContextManager[Hold]:
-        """Hold such calls while the context is open. A resource of None is any."""
-        return self._setting.holds.held(call, resource)
+    def held(self, call: Call, resource: str | None = None, *, most: int | None = None) -> AbstractContextManager[Hold]:
+        """Hold such calls while the context is open, the first `most` of them or all. A resource of None is any."""
+        return self._setting.holds.held(call, resource, most)
 
     async def close_stream(self, resource: str) -> None:
         """Close the connections to a resource's plugins, as the kubelet does that will have nothing more of them."""
@@ -196,11 +196,15 @@ class FakeKubelet:
         """Wait until something is so, looking whenever something has happened here. Raises TimeoutError."""
         await self._setting.history.until(done, timeout_s=timeout_s)
 
+    def changed(self) -> None:
+        """Let who waits look again: for what happens elsewhere."""
+        self._setting.history.changed()
+
     async def list_of(self, resource: str, wanted: Mapping[str, str], *, timeout_s: float = TIMEOUT_S) -> None:
         """Wait until the list of a resource is this one: health by ID. Raises AssertionError, which shows both."""
         await self._comes(f"list of {resource}", lambda: self.known(resource), dict(wanted), timeout_s)
 
-    async def offers(self, resource: str, ids: Collection[str], *, timeout_s: float = TIMEOUT_S) -> None:
+    async def offers(self, resource: str, ids: Iterable[str], *, timeout_s: float = TIMEOUT_S) -> None:
         """Wait until it would hand out just these. Raises AssertionError, which shows both."""
         await self._comes(f"offer of {resource}", lambda: self.offered(resource), frozenset(ids), timeout_s)
 
@@ -234,6 +238,11 @@ class FakeKubelet:
         """Return the requests of a call, of all kubelets so far; of LIST_AND_WATCH the lists."""
         history = self._setting.history
         return [one.message for one in history.passed if (one.call, one.resource) == (call, resource)]
+
+    @property
+    def asked(self) -> list[Passage]:
+        """Return all that passed, in its order."""
+        return self._setting.history.passed
 
     def streams(self, resource: str) -> list[str]:
         """Return the names of the sockets from which the kubelet reads lists of a resource."""

@@ -20,10 +20,10 @@ class Call(StrEnum):
 
 
 class Hold:
-    """One kind of call that is held. A resource of None is any."""
+    """One kind of call that is held. A resource of None is any; `most` is how many are held, None for all."""
 
-    def __init__(self, call: Call, resource: str | None, changed: Callable[[], None]) -> None:
-        self.call, self.resource = call, resource
+    def __init__(self, call: Call, resource: str | None, most: int | None, changed: Callable[[], None]) -> None:
+        self.call, self.resource, self._left = call, resource, most
         self.waiting = 0
         self._changed = changed
         self._reached, self._released = asyncio.Event(), asyncio.Event()
@@ -38,8 +38,12 @@ class Hold:
         self._released.set()
 
     async def passes(self) -> None:
+        if self._left == 0:
+            return
+        self._left = self._left - 1 if self._left else None
         self.waiting += 1
         self._reached.set()
+        self._changed()
         try:
             await self._released.wait()
         finally:
@@ -48,15 +52,15 @@ class Hold:
 
 
 class Holds:
-    """All holds there are now. `changed` is called when one of them has let something through."""
+    """All holds there are now. `changed` is called when one of them stops something or lets it go."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._holds: list[Hold] = []
         self._changed = changed
 
     @contextmanager
-    def held(self, call: Call, resource: str | None = None) -> Iterator[Hold]:
-        hold = Hold(call, resource, self._changed)
+    def held(self, call: Call, resource: str | None, most: int | None) -> Iterator[Hold]:
+        hold = Hold(call, resource, most, self._changed)
         self._holds.append(hold)
         try:
             yield hold

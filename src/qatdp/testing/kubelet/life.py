@@ -65,7 +65,7 @@ class Life:
             else:
                 stays = path.is_dir() and not path.is_symlink()
             if not stays and path.name != checkpoint.FILE:
-                path.unlink()
+                path.unlink(missing_ok=True)  # its owner may be as quick
 
     async def stop(self) -> None:
         """End as by SIGTERM: plugins are disconnected and kubelet.sock is removed. The other socket stays."""

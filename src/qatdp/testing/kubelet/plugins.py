@@ -30,6 +30,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 VERSION = "v1beta1"
+CLOSED = "rpc error: code = Canceled desc = grpc: the client connection is closing"
 ENDPOINT_CHARACTERS = 75  # behind /var/lib/kubelet/device-plugins/ sun_path has no more
 
 # grpc-go has a connection of its own for each client, takes 4 MiB at most, and tries to connect again after a second.
@@ -65,12 +66,14 @@ class PluginError(Exception):
 
 @dataclass(eq=False, slots=True)
 class Plugin:
-    """One connection to a plugin's socket. `stopped_s`: when it ended; None while it is there."""
+    """One connection to a plugin's socket. `stopped_s`: when it was told to have ended; None while it is there."""
 
     resource: str
     socket: Path
     channel: grpc.aio.Channel | None = None  # None: known from the checkpoint alone
+    is_connected: bool = False
     options: api.DevicePluginOptions | None = None
+    stream: "grpc.aio.UnaryStreamCall[api.Empty, api.ListAndWatchResponse] | None" = None
     stopped_s: float | None = None
 
     @property
@@ -78,7 +81,17 @@ class Plugin:
         """What it can be asked; raises PluginError where it has ended."""
         if self.channel is None or self.stopped_s is not None:
             raise PluginError(f"endpoint {self.socket.name} of {self.resource} has been stopped")
+        if not self.is_connected:
+            raise PluginError(CLOSED)
         return DevicePluginStub(self.channel)
+
+    async def close(self) -> None:
+        """Close the connection; one that is still being made is left alone."""
+        if self.channel and self.is_connected:
+            self.is_connected = False
+            if self.stream:
+                self.stream.cancel()
+            await self.channel.close()
 
 
 class Plugins(RegistrationServicer):
@@ -143,6 +156,7 @@ class Plugins(RegistrationServicer):
         self._track(plugin)
         try:
             await self._dial(channel, endpoint)
+            plugin.is_connected = True
             await self._meet(plugin)
         except BaseException:
             self._untrack(plugin)  # up to 1.36 whichever plugin of the resource, from 1.37 whichever of this path
@@ -207,7 +221,8 @@ class Plugins(RegistrationServicer):
 
     async def _read(self, plugin: Plugin) -> None:
         try:
-            async for message in plugin.stub.ListAndWatch(api.Empty()):
+            plugin.stream = plugin.stub.ListAndWatch(api.Empty())
+            async for message in plugin.stream:
                 self._receive(plugin.resource, message)
                 await self._setting.holds.passes(Call.CHECKPOINT, plugin.resource)
                 checkpoint.write(self._setting.plugins, self._ledger)
@@ -233,15 +248,15 @@ class Plugins(RegistrationServicer):
         self._untrack(plugin)
         self._disconnected(plugin)
         self._setting.history.changed()
-        if plugin.channel:
-            await plugin.channel.close()
+        await plugin.close()
 
     def _disconnected(self, plugin: Plugin) -> None:
         now_s = asyncio.get_running_loop().time()
         resource = plugin.resource
         if not self._setting.version.plugins_by_path:
-            self._primary[resource].stopped_s = now_s
-            self._ledger.disconnect(resource)
+            if resource in self._primary:  # whichever plugin that is by now
+                self._primary[resource].stopped_s = now_s
+                self._ledger.disconnect(resource)
             return
         known = self._by_path.get(resource, {})
         if plugin.socket not in known:
@@ -267,7 +282,7 @@ async def ask(call: Callable[[], Awaitable[T]]) -> T:
     except asyncio.CancelledError as error:
         if _is_cancelled():
             raise
-        raise PluginError("rpc error: code = Canceled desc = grpc: the client connection is closing") from error
+        raise PluginError(CLOSED) from error
 
 
 def _is_cancelled() -> bool:

@@ -46,3 +46,6 @@ def _version(minor: int) -> Version:
 
 
 VERSIONS: Mapping[str, Version] = MappingProxyType({f"1.{minor}": _version(minor) for minor in range(FIRST, LAST + 1)})
+
+# One version of each kind: the newest of those that do the same.
+KINDS = tuple({version: minor for minor, version in VERSIONS.items()}.values())

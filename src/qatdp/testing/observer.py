@@ -1,0 +1,34 @@
+"""RecordingObserver: keeps what endpoints tell whoever keeps the books."""
+
+from collections.abc import Collection
+
+
+class RecordingObserver:
+    """An Observer (kubelet/observer.py); each list is what was told, in that order."""
+
+    def __init__(self) -> None:
+        self.moments = 0
+        self.handed_over: list[str] = []
+        self.lists: list[tuple[str, int]] = []  # resource, and the moment its list was begun
+        self.cuts: list[str] = []
+        self.allocations: list[tuple[str, tuple[str, ...]]] = []
+        self.questions: list[tuple[str, tuple[str, ...]]] = []
+
+    def moment(self) -> int:
+        self.moments += 1
+        return self.moments
+
+    def handed(self, resource: str) -> None:
+        self.handed_over.append(resource)
+
+    def listed(self, resource: str, began: int) -> None:
+        self.lists.append((resource, began))
+
+    def cut(self, resource: str) -> None:
+        self.cuts.append(resource)
+
+    def allocated(self, resource: str, ids: Collection[str]) -> None:
+        self.allocations.append((resource, tuple(ids)))
+
+    def asked(self, resource: str, ids: Collection[str]) -> None:
+        self.questions.append((resource, tuple(ids)))

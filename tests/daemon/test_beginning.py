@@ -1,0 +1,215 @@
+"""A daemon that starts finds pods at work: what they have stays what it was, whatever has changed meanwhile."""
+
+import shutil
+import socket
+
+import pytest
+
+from qatdp.core.holders import Step
+from qatdp.core.pci import PciAddress
+from qatdp.errors import ConfigError
+from qatdp.testing.kubelet import KINDS, Call, Container, Pod
+from qatdp.testing.stage import CY, Stage
+
+PF, OTHER_PF = "0000:6b:00.0", "0000:70:00.0"
+RENAMED = "qat.intel.com/renamed"
+RENAME = "version: 1\nresources: [{name: renamed, services: [sym, asym]}]\n"
+EACH_KIND = pytest.mark.parametrize("version", KINDS)
+
+
+async def at_work(stage: Stage, count: int = 1) -> tuple[Pod, list[PciAddress], list[PciAddress]]:
+    """Let a daemon give VFs to a pod and then end; return the pod, its VFs and the others."""
+    stage.host.add_pf(PF, vfs=4)
+    await stage.start_daemon()
+    vfs = stage.host.vfs(PF)
+    await stage.offers(CY, vfs)
+    pod = Pod.of(cy=count)
+    held = sorted(map(PciAddress.parse, (await stage.kubelet.admit(pod)).ids))
+    await stage.end_daemon()
+    return pod, held, [vf for vf in vfs if vf not in held]
+
+
+async def test_what_a_pod_has_is_held_and_nothing_else_changes(stage: Stage) -> None:
+    pod, held, free = await at_work(stage)
+    await stage.start_daemon()
+    await stage.offers(CY, [*held, *free])
+    assert [stage.step(vf) for vf in held] == [Step.HELD]
+    assert {stage.step(vf) for vf in free} == {Step.OFFERED}
+    assert (await stage.kubelet.admit(Pod.of(cy=3))).ids == set(map(str, free))
+    assert (await stage.kubelet.options(pod)).envs["PCIDEVICE_QAT_INTEL_COM_CY"] == str(held[0])
+
+
+@EACH_KIND
+async def test_what_a_pod_has_keeps_a_name_that_the_configuration_no_longer_has(stage: Stage) -> None:
+    pod, held, free = await at_work(stage)
+    stage.configure(RENAME)
+    await stage.start_daemon()
+    await stage.lists(CY, held)
+    await stage.lists(RENAMED, free)
+    await stage.kubelet.remove(pod)
+    await stage.lists(RENAMED, sorted([*held, *free]))
+    await stage.lists(CY, ())
+
+
+async def test_what_a_pod_has_and_is_gone_is_listed_as_unhealthy(stage: Stage) -> None:
+    pod, held, free = await at_work(stage)
+    stage.host.remove(held[0])
+    await stage.start_daemon()
+    await stage.lists(CY, free, held)
+    await stage.kubelet.remove(pod)
+    await stage.lists(CY, free)
+
+
+async def test_what_pods_have_is_listed_on_a_node_whose_pfs_are_all_gone(stage: Stage) -> None:
+    pod, held, _ = await at_work(stage, 2)
+    stage.host.remove(PF)
+    stage.configure(RENAME)
+    await stage.start_daemon()
+    await stage.lists(CY, (), held)
+    await stage.kubelet.remove(pod)
+    await stage.lists(CY, ())
+
+
+@pytest.mark.parametrize("name", ["init", "sidecar"])
+async def test_what_init_containers_have_is_held_as_well(stage: Stage, name: str) -> None:
+    stage.host.add_pf(PF, vfs=2)
+    await stage.start_daemon()
+    await stage.offers(CY, stage.host.vfs(PF))
+    pod = Pod("pod", (Container(),), init=(Container(name, {CY: 1}, restartable=name == "sidecar"),))
+    (held,) = map(PciAddress.parse, (await stage.kubelet.admit(pod)).ids)
+    await stage.end_daemon()
+    stage.configure(RENAME)
+    await stage.start_daemon()
+    await stage.lists(CY, [held])
+    await stage.lists(RENAMED, [vf for vf in stage.host.vfs(PF) if vf != held])
+
+
+@EACH_KIND
+async def test_while_the_kubelet_is_down_its_checkpoint_tells_what_is_held(stage: Stage) -> None:
+    pod, held, free = await at_work(stage)
+    await stage.kubelet.kill()
+    stage.configure(RENAME)
+    await stage.start_daemon()
+    await stage.scanned()
+    assert [stage.step(vf) for vf in held] == [Step.AWAITED]
+    await stage.kubelet.start(sources_ready=False, running=[f"{pod.uid}/main"])
+    assert {*map(PciAddress.parse, (await stage.kubelet.admit(pod)).ids)} == set(held)
+    await stage.kubelet.set_sources(ready=True)
+    await stage.lists(CY, held)
+    await stage.lists(RENAMED, free)
+    await stage.kubelet.remove(pod)
+    await stage.lists(RENAMED, sorted([*held, *free]))
+
+
+async def test_where_no_kubelet_ever_ran_it_waits_for_one(stage: Stage) -> None:
+    await stage.kubelet.stop()
+    shutil.rmtree(stage.kubelet.folder)
+    stage.host.add_pf(PF, vfs=2)
+    await stage.start_daemon()
+    await stage.scanned()
+    await stage.kubelet.start()
+    await stage.offers(CY, stage.host.vfs(PF))
+
+
+async def test_while_the_checkpoint_cannot_be_read_only_what_podresources_names_is_listed(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    # What only the checkpoint names may be held under any name: that of plain init containers.
+    pod, held, free = await at_work(stage)
+    (stage.kubelet.plugins / "kubelet_internal_checkpoint").write_text('{"Data": {"Version": 3}}')
+    stage.configure(RENAME)
+    with stage.kubelet.held(Call.CHECKPOINT):
+        await stage.start_daemon()
+        await stage.lists(CY, held)
+        await stage.scanned(3)
+        assert stage.kubelet.registrations(RENAMED) == []
+        assert "kubelet_internal_checkpoint is not understood" in caplog.text
+    await stage.lists(RENAMED, free)
+    await stage.kubelet.remove(pod)
+    await stage.lists(RENAMED, sorted([*held, *free]))
+
+
+async def test_devices_of_other_plugins_are_not_ours_although_their_ids_are_addresses(stage: Stage) -> None:
+    _, held, free = await at_work(stage)
+    checkpoint = stage.kubelet.plugins / "kubelet_internal_checkpoint"
+    await stage.kubelet.kill()
+    checkpoint.write_bytes(checkpoint.read_bytes().replace(b"qat.intel.com/cy", b"example.com/sriov"))
+    stage.configure(RENAME)
+    await stage.start_daemon()
+    await stage.kubelet.start()
+    await stage.lists(RENAMED, sorted([*held, *free]))
+    assert stage.kubelet.registrations("example.com/sriov") == []
+
+
+async def test_sockets_that_a_killed_daemon_left_behind_are_removed(stage: Stage) -> None:
+    await at_work(stage)
+    dead = stage.kubelet.plugins / "qatdp-cy-0123456789ab.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(dead))
+    await stage.start_daemon()
+    await stage.until(lambda: bool(stage.kubelet.streams(CY)))
+    assert [path.name for path in stage.kubelet.plugins.glob("qatdp-*")] == stage.kubelet.streams(CY)
+
+
+async def test_a_configuration_that_is_wrong_ends_it_before_anything_is_served(stage: Stage) -> None:
+    stage.host.add_pf(PF, vfs=2)
+    stage.configure("version: 2")
+    with pytest.raises(ConfigError, match="version: expected 1"):
+        await stage.start_daemon()
+    assert stage.kubelet.registrations(CY) == []
+
+
+# Stale hand-overs
+
+
+async def rebooted(stage: Stage) -> tuple[Pod, PciAddress, PciAddress]:
+    """Reboot a node with other group numbers while a pod has a VF; return both, and the VF that owns its node now."""
+    stage.host.add_pf(PF, vfs=2)
+    stage.host.add_pf(OTHER_PF, vfs=2)
+    await stage.start_daemon()
+    await stage.offers(CY, [*stage.host.vfs(PF), *stage.host.vfs(OTHER_PF)])
+    pod = Pod.of(cy=1)
+    (held,) = map(PciAddress.parse, (await stage.kubelet.admit(pod)).ids)
+    number = stage.host.group(held)
+    await stage.end_daemon()
+    stage.reboot()
+    stage.host.add_pf(OTHER_PF, vfs=2)
+    stage.host.add_pf(PF, vfs=2)
+    (owner,) = (vf for pf in (PF, OTHER_PF) for vf in stage.host.vfs(pf) if stage.host.group(vf) == number)
+    assert owner != held
+    await stage.start_daemon()
+    return pod, held, owner
+
+
+async def test_neither_a_vf_with_a_stale_answer_nor_the_one_that_owns_its_node_now_is_offered(stage: Stage) -> None:
+    pod, held, owner = await rebooted(stage)
+    others = [vf for pf in (PF, OTHER_PF) for vf in stage.host.vfs(pf) if vf not in (held, owner)]
+    await stage.offers(CY, others)
+    reason = stage.node.pools.pools[CY].devices
+    assert "was given /dev/vfio/" in next(device.reason or "" for device in reason if device.address == held)
+    assert "still runs" in stage.node.pools.left_out[owner]
+    refused = await stage.kubelet.admit(Pod.of(cy=3))
+    assert "Requested: 3, Available: 2" in (refused.error or "")
+    await stage.kubelet.remove(pod)
+    await stage.offers(CY, [*others, held, owner])
+
+
+async def test_a_hand_over_becomes_stale_while_the_daemon_runs(stage: Stage) -> None:
+    stage.host.add_pf(PF, vfs=2)
+    await stage.start_daemon()
+    vfs = stage.host.vfs(PF)
+    await stage.offers(CY, vfs)
+    pod = Pod.of(cy=1)
+    (held,) = map(PciAddress.parse, (await stage.kubelet.admit(pod)).ids)
+    stage.host.share_group(held)  # in a new group, by itself
+    await stage.lists(CY, [vf for vf in vfs if vf != held], [held])
+    # A start of the pod's container would be given the old node: it is not asked for again.
+    assert (await stage.kubelet.admit(Pod.of(cy=2))).admitted is False
+    await stage.kubelet.remove(pod)
+    await stage.lists(CY, vfs)
+
+
+async def test_a_pod_that_ends_over_the_reboot_leaves_nothing_stale(stage: Stage) -> None:
+    await rebooted(stage)
+    await stage.kubelet.restart(kill=True)  # and nobody brings the pod again
+    await stage.offers(CY, [*stage.host.vfs(PF), *stage.host.vfs(OTHER_PF)])

@@ -1,0 +1,304 @@
+"""An endpoint comes to rest with one listener and one stream, whatever the kubelet, of whichever version, does."""
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from qatdp.core.endpoint import Event, State
+from qatdp.core.pci import PciAddress
+from qatdp.core.pools import PoolDevice, ResourcePool
+from qatdp.feed import Feed
+from qatdp.kubelet.endpoint import Endpoint, Timing
+from qatdp.kubelet.watch import watch
+from qatdp.testing.kubelet import KINDS, VERSIONS, Call, FakeKubelet, Pod
+from qatdp.testing.observer import RecordingObserver
+
+CY, DC = "qat.intel.com/cy", "qat.intel.com/dc"
+IDS = ("0000:6b:00.1", "0000:6b:00.2")
+HURRIED = Timing(stream_s=0.1, first_back_off_s=0.005, longest_back_off_s=0.05)
+EACH_KIND = pytest.mark.parametrize("version", KINDS)
+
+
+def a_pool(resource: str) -> ResourcePool:
+    nodes = ("/dev/vfio/1", "/dev/vfio/vfio")
+    return ResourcePool(resource, tuple(PoolDevice(PciAddress.parse(text), numa_node=0, nodes=nodes) for text in IDS))
+
+
+class Plugin:
+    """Endpoints that are told of the kubelet's comings and goings, as the daemon tells them."""
+
+    def __init__(self, folder: Path, *resources: str, timing: Timing = HURRIED) -> None:
+        self.folder = folder / "device-plugins"
+        self.observer = RecordingObserver()
+        self.feeds = {resource: Feed(a_pool(resource)) for resource in resources}
+        self.endpoints = [Endpoint(feed, self.folder, self.observer, timing) for feed in self.feeds.values()]
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for endpoint in self.endpoints:
+                tasks.create_task(endpoint.run(lambda: False))
+            tasks.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        async for event in watch(self.folder, period_s=0.005):
+            for endpoint in self.endpoints:
+                endpoint.handle(event)
+
+    def listening(self) -> list[str]:
+        """Return the names of the sockets in the folder that somebody listens at."""
+        return [path.name for path in sorted(self.folder.glob("qatdp-*")) if accepts(path)]
+
+
+def accepts(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+@asynccontextmanager
+async def a_plugin(folder: Path, *resources: str, timing: Timing = HURRIED) -> AsyncIterator[Plugin]:
+    plugin = Plugin(folder, *resources, timing=timing)
+    running = asyncio.create_task(plugin.run())
+    try:
+        async with asyncio.timeout(20):
+            yield plugin
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert list(plugin.folder.glob("qatdp-*")) == []
+
+
+def settled(kubelet: FakeKubelet, plugin: Plugin) -> Callable[[], bool]:
+    """Return whether each resource has one stream, from the one socket there is, and the kubelet has its list."""
+
+    def look() -> bool:
+        streams = [socket for resource in plugin.feeds for socket in kubelet.streams(resource)]
+        return (
+            len(streams) == len(plugin.feeds)
+            and sorted(streams) == plugin.listening() == sorted(path.name for path in plugin.folder.glob("qatdp-*"))
+            and all(kubelet.offered(resource) == feed.value.healthy for resource, feed in plugin.feeds.items())
+        )
+
+    return look
+
+
+def endpoints_used(kubelet: FakeKubelet, resource: str = CY) -> list[str]:
+    return [request.endpoint for request in kubelet.registrations(resource)]
+
+
+@EACH_KIND
+@pytest.mark.parametrize("kubelet_first", [True, False])
+async def test_it_registers_whoever_comes_first(folder: Path, version: str, *, kubelet_first: bool) -> None:
+    kubelet = FakeKubelet(folder, version, dial_s=0.1)
+    if kubelet_first:
+        await kubelet.start()
+    async with a_plugin(folder, CY, DC) as plugin:
+        if not kubelet_first:
+            await asyncio.to_thread(lambda: None)  # the folder is not there yet
+            assert plugin.listening() == []
+            await kubelet.start()
+        await kubelet.until(settled(kubelet, plugin))
+        assert len(endpoints_used(kubelet, CY)) == len(endpoints_used(kubelet, DC)) == 1
+        assert all(endpoint.live for endpoint in plugin.endpoints)
+    await kubelet.kill()
+
+
+@EACH_KIND
+@pytest.mark.parametrize("kill", [True, False])
+async def test_it_registers_again_after_a_restart(folder: Path, version: str, *, kill: bool) -> None:
+    async with FakeKubelet(folder, version, dial_s=0.1) as kubelet, a_plugin(folder, CY, DC) as plugin:
+        for _ in range(3):
+            await kubelet.until(settled(kubelet, plugin))
+            await kubelet.restart(kill=kill)
+        await kubelet.until(settled(kubelet, plugin))
+        assert len(set(endpoints_used(kubelet))) == len(endpoints_used(kubelet))
+
+
+@EACH_KIND
+async def test_a_kubelet_that_comes_back_after_a_while_is_registered_with(folder: Path, version: str) -> None:
+    async with FakeKubelet(folder, version, dial_s=0.1) as kubelet, a_plugin(folder, CY) as plugin:
+        await kubelet.until(settled(kubelet, plugin))
+        await kubelet.kill()
+        tries = len(endpoints_used(kubelet))
+        plugin.feeds[CY].set(replace(a_pool(CY), devices=()))
+        await kubelet.start()
+        await kubelet.until(lambda: len(endpoints_used(kubelet)) > tries and settled(kubelet, plugin)())
+
+
+@EACH_KIND
+async def test_a_socket_made_anew_with_the_same_inode_number_is_registered_with(folder: Path, version: str) -> None:
+    # On a kubelet that runs it is one Register too many. Up to 1.36 the end of the old stream closes the new one.
+    async with FakeKubelet(folder, version, dial_s=0.1) as kubelet, a_plugin(folder, CY) as plugin:
+        await kubelet.until(settled(kubelet, plugin))
+        (first,) = kubelet.streams(CY)
+        offers = set()
+
+        def done() -> bool:
+            offers.add(kubelet.offered(CY))
+            return len(endpoints_used(kubelet)) == wanted and settled(kubelet, plugin)()
+
+        by_path = VERSIONS[version].plugins_by_path
+        wanted = 2 if by_path else 3
+        (kubelet.plugins / "kubelet.sock").chmod(0o700)
+        await kubelet.until(done)
+        assert first not in kubelet.streams(CY)
+        if by_path:
+            assert offers == {frozenset(IDS)}
+
+
+async def test_after_a_take_over_the_list_is_sent_once_more(folder: Path) -> None:
+    # A resource has one list, from whichever stream: the old one may have sent another after the new one's first.
+    async with FakeKubelet(folder) as kubelet, a_plugin(folder, CY) as plugin:
+        await kubelet.until(settled(kubelet, plugin))
+        (kubelet.plugins / "kubelet.sock").chmod(0o700)
+        await kubelet.until(lambda: len(kubelet.lists(CY)) == 3)  # the first server's, the second's, and once more
+        assert settled(kubelet, plugin)()
+
+
+@EACH_KIND
+async def test_a_folder_that_is_replaced_is_found(folder: Path, version: str) -> None:
+    async with FakeKubelet(folder, version, dial_s=0.1) as kubelet, a_plugin(folder, CY) as plugin:
+        await kubelet.until(settled(kubelet, plugin))
+        await kubelet.kill()
+        kubelet.plugins.rename(folder / "old")
+        await kubelet.start()
+        await kubelet.until(settled(kubelet, plugin))
+
+
+@EACH_KIND
+async def test_a_register_that_is_refused_is_tried_again_each_time_on_a_new_socket(folder: Path, version: str) -> None:
+    async with FakeKubelet(folder, version, dial_s=0.1) as kubelet, a_plugin(folder, CY) as plugin:
+        kubelet.refused[CY] = "not today"
+        await kubelet.until(lambda: len(endpoints_used(kubelet)) >= 5)
+        assert len(plugin.listening()) <= 1
+        del kubelet.refused[CY]
+        await kubelet.until(settled(kubelet, plugin))
+        assert len(set(endpoints_used(kubelet))) == len(endpoints_used(kubelet))
+
+
+async def test_tries_come_at_longer_and_longer_intervals(folder: Path) -> None:
+    timing = replace(HURRIED, first_back_off_s=0.001, longest_back_off_s=1000)
+    async with FakeKubelet(folder) as kubelet, a_plugin(folder, CY, timing=timing):
+        kubelet.refused[CY] = "never"
+        began_s = asyncio.get_running_loop().time()
+        await kubelet.until(lambda: len(endpoints_used(kubelet)) >= 8)
+        # 1 + 2 + ... + 64 ms, each taken half at least.
+        assert asyncio.get_running_loop().time() - began_s > 0.127 / 2
+
+
+@EACH_KIND
+async def test_a_resource_that_fails_for_ever_does_not_keep_others_from_being_served(
+    folder: Path, version: str
+) -> None:
+    async with FakeKubelet(folder, version, dial_s=0.1) as kubelet, a_plugin(folder, CY, DC) as plugin:
+        kubelet.refused[DC] = "never"
+        await kubelet.until(lambda: len(endpoints_used(kubelet, DC)) >= 5)
+        assert (await kubelet.admit(Pod.of(cy=2))).ids == set(IDS)
+        assert len(endpoints_used(kubelet, CY)) == 1
+        await kubelet.restart(kill=True)
+        await kubelet.offers(CY, IDS)
+        assert len(plugin.listening()) <= 2
+
+
+@EACH_KIND
+@pytest.mark.parametrize("call", [Call.REGISTER, Call.OPTIONS])
+async def test_a_kubelet_that_never_answers_is_registered_with_after_its_restart(
+    folder: Path, version: str, call: Call
+) -> None:
+    async with FakeKubelet(folder, version, dial_s=0.1) as kubelet, a_plugin(folder, CY, DC) as plugin:
+        with kubelet.held(call, CY) as hold:
+            await hold.reached()
+            await kubelet.offers(DC, IDS)
+            await kubelet.restart(kill=True)
+        await kubelet.until(settled(kubelet, plugin))
+
+
+@EACH_KIND
+async def test_a_stream_that_does_not_come_is_given_up_and_does_no_harm_when_it_does(
+    folder: Path, version: str
+) -> None:
+    async with FakeKubelet(folder, version, dial_s=0.1) as kubelet, a_plugin(folder, CY) as plugin:
+        with kubelet.held(Call.LIST_AND_WATCH) as hold:
+            await kubelet.until(lambda: len(endpoints_used(kubelet)) >= 3)
+            assert len(plugin.listening()) <= 1
+            assert hold.waiting >= 2
+        await kubelet.until(settled(kubelet, plugin))
+
+
+@EACH_KIND
+async def test_a_stream_that_the_kubelet_closes_is_a_lost_registration(folder: Path, version: str) -> None:
+    async with FakeKubelet(folder, version, dial_s=0.1) as kubelet, a_plugin(folder, CY, DC) as plugin:
+        await kubelet.until(settled(kubelet, plugin))
+        (first,) = kubelet.streams(CY)
+        await kubelet.close_stream(CY)
+        await kubelet.until(lambda: first not in kubelet.streams(CY) and settled(kubelet, plugin)())
+        assert plugin.observer.cuts.count(CY) > plugin.observer.cuts.count(DC)
+        assert len(endpoints_used(kubelet, DC)) == 1
+
+
+@EACH_KIND
+async def test_no_register_overtakes_the_one_before(folder: Path, version: str) -> None:
+    # Up to 1.36 the kubelet would take the end of the server that registered last for the end of the resource, and
+    # leave the stream of the newest open: the plugin would never know.
+    async with FakeKubelet(folder, version, dial_s=0.1) as kubelet, a_plugin(folder, CY) as plugin:
+        with kubelet.held(Call.LIST_AND_WATCH), kubelet.held(Call.REGISTER, most=1) as hold:
+            await hold.reached()
+            plugin.endpoints[0].handle(Event.KUBELET_UP)
+            with pytest.raises(TimeoutError):
+                await kubelet.until(lambda: len(endpoints_used(kubelet)) == 2, timeout_s=0.05)
+        await kubelet.until(settled(kubelet, plugin))
+        assert len(endpoints_used(kubelet)) >= 2
+
+
+async def test_its_end_closes_everything_and_takes_the_sockets_away(folder: Path) -> None:
+    async with FakeKubelet(folder) as kubelet:
+        async with a_plugin(folder, CY, DC) as plugin:
+            await kubelet.until(settled(kubelet, plugin))
+        await kubelet.until(lambda: not kubelet.streams(CY) and not kubelet.streams(DC))
+        assert [endpoint.state for endpoint in plugin.endpoints] == [State.CLOSED] * 2
+
+
+async def test_its_end_in_the_middle_of_a_take_over_leaves_no_server_behind(folder: Path) -> None:
+    async with FakeKubelet(folder) as kubelet:
+        async with a_plugin(folder, CY) as plugin:
+            await kubelet.until(settled(kubelet, plugin))
+            with kubelet.held(Call.OPTIONS):
+                plugin.endpoints[0].handle(Event.KUBELET_UP)
+                await kubelet.until(lambda: len(endpoints_used(kubelet)) == 2)
+            await kubelet.until(lambda: len(kubelet.streams(CY)) == 2)
+        assert plugin.listening() == []
+
+
+@EACH_KIND
+@pytest.mark.parametrize("seed", range(3))
+async def test_it_comes_to_rest_whatever_has_happened(folder: Path, version: str, seed: int) -> None:
+    chance = random.Random(f"{version} {seed}")
+    async with FakeKubelet(folder, version, seed=seed, dial_s=0.1) as kubelet, a_plugin(folder, CY, DC) as plugin:
+        for _ in range(12):
+            match chance.randrange(6):
+                case 0:
+                    await kubelet.restart(kill=chance.random() < 0.5)
+                case 1:
+                    await kubelet.close_stream(chance.choice((CY, DC)))
+                case 2:
+                    kubelet.refused[CY] = "for a while"
+                case 3:
+                    (kubelet.plugins / "kubelet.sock").chmod(0o700)
+                case 4:
+                    with kubelet.held(chance.choice((Call.REGISTER, Call.OPTIONS, Call.LIST_AND_WATCH)), DC) as hold:
+                        plugin.endpoints[1].handle(Event.KUBELET_UP)
+                        await hold.reached()
+                case _:
+                    plugin.feeds[DC].again()
+            kubelet.refused.clear()
+        await kubelet.until(settled(kubelet, plugin))
+        assert kubelet.crashed() is None

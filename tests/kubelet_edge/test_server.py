@@ -1,0 +1,226 @@
+"""The five calls of one resource, over a real socket: each answer comes from the pool of the last list."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import grpc
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from qatdp.api import deviceplugin_v1beta1_pb2 as api
+from qatdp.api.deviceplugin_v1beta1_pb2_grpc import DevicePluginStub, add_DevicePluginServicer_to_server
+from qatdp.core.pci import PciAddress
+from qatdp.core.pools import PoolDevice, ResourcePool
+from qatdp.feed import Feed
+from qatdp.kubelet.channel import channel
+from qatdp.kubelet.server import ResourceServer
+from qatdp.testing.observer import RecordingObserver
+
+if TYPE_CHECKING:
+    from qatdp.api.deviceplugin_v1beta1_pb2_grpc import DevicePluginAsyncStub
+
+Stub: TypeAlias = "DevicePluginAsyncStub"
+
+CY = "qat.intel.com/cy"
+VFS = tuple(map(PciAddress.parse, ("0000:6b:00.1", "0000:6b:00.2", "0000:6b:00.3", "0000:70:00.1")))
+DEVICES = tuple(
+    PoolDevice(at, pf=PciAddress(0, at.bus, 0, 0), numa_node=0, nodes=(f"/dev/vfio/{n}", "/dev/vfio/vfio"))
+    for n, at in enumerate(VFS)
+)
+POOL = ResourcePool(CY, DEVICES)
+IDS = tuple(map(str, VFS))
+
+
+@dataclass
+class Served:
+    """A server of a pool, a kubelet's stub for it, and what was told to whom."""
+
+    feed: Feed[ResourcePool]
+    observer: RecordingObserver
+    kubelet: Stub
+    opened: int = 0
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    is_current: bool = True
+
+    def on_opened(self) -> None:
+        self.opened += 1
+
+    async def allocate(self, *containers: tuple[str, ...]) -> api.AllocateResponse:
+        requests = [api.ContainerAllocateRequest(devices_ids=ids) for ids in containers]
+        return await self.kubelet.Allocate(api.AllocateRequest(container_requests=requests))
+
+
+@pytest.fixture
+async def served(folder: Path) -> AsyncIterator[Served]:
+    async with channel(folder / "cy.sock") as to_server:
+        served = Served(Feed(POOL), RecordingObserver(), DevicePluginStub(to_server))
+        service = ResourceServer(
+            served.feed,
+            served.observer,
+            on_opened=served.on_opened,
+            on_ended=served.ended.set,
+            is_current=lambda: served.is_current,
+        )
+        server = grpc.aio.server()
+        add_DevicePluginServicer_to_server(service, server)
+        server.add_insecure_port(f"unix:{folder}/cy.sock")
+        await server.start()
+        async with asyncio.timeout(20):
+            yield served
+        await server.stop(None)
+
+
+def health(answer: api.ListAndWatchResponse) -> dict[str, str]:
+    return {device.ID: device.health for device in answer.devices}
+
+
+async def test_it_wants_to_be_asked_for_a_preference_and_not_before_each_start(served: Served) -> None:
+    options = await served.kubelet.GetDevicePluginOptions(api.Empty())
+    assert options == api.DevicePluginOptions(get_preferred_allocation_available=True)
+    assert await served.kubelet.PreStartContainer(api.PreStartContainerRequest()) == api.PreStartContainerResponse()
+
+
+async def test_the_list_is_sent_at_once_and_with_each_change(served: Served) -> None:
+    stream = aiter(served.kubelet.ListAndWatch(api.Empty()))
+    assert health(await anext(stream)) == dict.fromkeys(IDS, "Healthy")
+    served.feed.set(replace(POOL, devices=DEVICES[:1]))
+    assert health(await anext(stream)) == {IDS[0]: "Healthy"}
+    served.feed.again()
+    assert health(await anext(stream)) == {IDS[0]: "Healthy"}
+
+
+async def test_a_kubelet_that_is_slow_gets_the_newest_list(served: Served) -> None:
+    stream = aiter(served.kubelet.ListAndWatch(api.Empty()))
+    await anext(stream)
+    for count in (3, 2, 1):
+        served.feed.set(replace(POOL, devices=DEVICES[:count]))
+    assert len((await anext(stream)).devices) == 1
+
+
+async def test_a_pool_that_did_not_change_is_not_sent_again(served: Served) -> None:
+    stream = aiter(served.kubelet.ListAndWatch(api.Empty()))
+    await anext(stream)
+    served.feed.set(replace(POOL))
+    served.feed.replace(replace(POOL, devices=(replace(DEVICES[0], held=True), *DEVICES[1:])))
+    following = asyncio.ensure_future(anext(stream))
+    await served.kubelet.GetDevicePluginOptions(api.Empty())
+    assert not following.done()
+    served.feed.set(ResourcePool(CY))
+    assert health(await following) == {}
+
+
+async def test_the_beginning_and_the_end_of_a_stream_are_told(served: Served) -> None:
+    call = served.kubelet.ListAndWatch(api.Empty())
+    await anext(aiter(call))
+    assert served.opened == 1
+    assert not served.ended.is_set()
+    call.cancel()
+    await served.ended.wait()
+    assert served.opened == 1
+
+
+async def test_a_list_that_was_written_is_told_with_the_moment_at_which_it_was_begun(served: Served) -> None:
+    stream = aiter(served.kubelet.ListAndWatch(api.Empty()))
+    await anext(stream)
+    served.feed.again()
+    await anext(stream)
+    served.feed.again()
+    await anext(stream)  # so that the second is certainly told by now
+    assert served.observer.lists[:2] == [(CY, 1), (CY, 2)]
+
+
+async def test_the_lists_of_a_server_that_is_not_the_newest_are_not_told(served: Served) -> None:
+    served.is_current = False
+    stream = aiter(served.kubelet.ListAndWatch(api.Empty()))
+    await anext(stream)
+    served.feed.again()
+    await anext(stream)
+    assert served.observer.lists == []
+
+
+async def test_allocate_gives_nodes_and_environment_and_tells_who_got_what(served: Served) -> None:
+    (answer,) = (await served.allocate((IDS[3], IDS[0]))).container_responses
+    assert [spec.host_path for spec in answer.devices] == ["/dev/vfio/0", "/dev/vfio/3", "/dev/vfio/vfio"]
+    assert dict(answer.envs) == {
+        "PCIDEVICE_QAT_INTEL_COM_CY": f"{IDS[0]},{IDS[3]}",
+        f"QAT{VFS[0].number}": IDS[0],
+        f"QAT{VFS[3].number}": IDS[3],
+    }
+    assert served.observer.allocations == [(CY, (IDS[0], IDS[3]))]
+
+
+async def test_allocate_gives_the_same_answer_each_time_in_whatever_order_it_is_asked(served: Served) -> None:
+    answers = [await served.allocate(ids) for ids in ((IDS[0], IDS[1]), (IDS[1], IDS[0]), (IDS[0], IDS[1]))]
+    assert answers[0] == answers[1] == answers[2]
+
+
+async def test_allocate_answers_each_container_of_a_request(served: Served) -> None:
+    answer = await served.allocate((IDS[0],), (IDS[1],), ())
+    assert [len(one.devices) for one in answer.container_responses] == [2, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("ids", "code", "text"),
+    [
+        ((IDS[0], "0000:99:00.1"), "NOT_FOUND", "0000:99:00.1 is not a device of qat.intel.com/cy"),
+        (("nonsense",), "NOT_FOUND", "nonsense is not a device of qat.intel.com/cy"),
+        ((IDS[1],), "FAILED_PRECONDITION", "0000:6b:00.2 of qat.intel.com/cy cannot be used: its PF is down"),
+    ],
+)
+async def test_allocate_says_why_not_and_tells_nobody_that_something_was_given(
+    served: Served, ids: tuple[str, ...], code: str, text: str
+) -> None:
+    served.feed.set(replace(POOL, devices=(DEVICES[0], replace(DEVICES[1], sick="its PF is down"))))
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await served.allocate((IDS[0],), ids)
+    assert raised.value.code().name == code
+    assert text in (raised.value.details() or "")
+    assert served.observer.allocations == []
+
+
+async def test_allocate_grants_what_is_being_withdrawn(served: Served) -> None:
+    served.feed.set(replace(POOL, devices=(replace(DEVICES[0], withdrawn=True),)))
+    assert (await served.allocate((IDS[0],))).container_responses[0].devices
+    assert served.observer.allocations == [(CY, (IDS[0],))]
+
+
+async def prefer(served: Served, available: list[str], must: list[str], size: int) -> list[str]:
+    one = api.ContainerPreferredAllocationRequest(
+        available_deviceIDs=available, must_include_deviceIDs=must, allocation_size=size
+    )
+    request = api.PreferredAllocationRequest(container_requests=[one])
+    (answer,) = (await served.kubelet.GetPreferredAllocation(request)).container_responses
+    return list(answer.deviceIDs)
+
+
+async def test_a_preference_has_the_size_and_what_must_be_included_and_is_told(served: Served) -> None:
+    assert await prefer(served, list(IDS), [IDS[2]], 2) == [IDS[2], IDS[0]]
+    ((resource, asked),) = served.observer.questions
+    assert (resource, set(asked)) == (CY, set(IDS))
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    available=st.lists(st.sampled_from([*IDS, "0000:99:00.1", "nonsense", ""])),
+    must=st.lists(st.sampled_from([*IDS, "nonsense"]), max_size=3),
+    size=st.integers(-(2**31), 2**31 - 1) | st.integers(0, 5),
+)
+async def test_a_preference_is_answered_whatever_is_asked(
+    served: Served, available: list[str], must: list[str], size: int
+) -> None:
+    answer = await prefer(served, available, must, size)
+    assert set(must) <= set(answer) <= {*available, *must}
+    assert len(answer) == len(set(answer)) == max(len(set(must)), min(size, len({*available, *must})))
+
+
+async def test_each_container_of_a_preference_is_answered(served: Served) -> None:
+    ones = [api.ContainerPreferredAllocationRequest(available_deviceIDs=IDS, allocation_size=n) for n in (1, 3)]
+    answer = await served.kubelet.GetPreferredAllocation(api.PreferredAllocationRequest(container_requests=ones))
+    assert [len(one.deviceIDs) for one in answer.container_responses] == [1, 3]
+    assert await served.kubelet.GetPreferredAllocation(api.PreferredAllocationRequest()) == (
+        api.PreferredAllocationResponse()
+    )
