@@ -1,19 +1,16 @@
 """Fixtures: a containerd that holds the image. It is there only under tests/image/run; elsewhere these tests skip."""
 
-import json
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/node"))
-from runtime import Runtime  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "node"))
+from runtime import Ground, Runtime
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,17 +18,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "RECORD" not in os.environ and here in item.path.parents:
             item.add_marker(pytest.mark.skip(reason="needs a container runtime: run tests/image/run"))
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    runtime: Runtime
-    image: str
-
-    def record(self, about: Mapping[str, object]) -> None:
-        """Keep what a container said of itself, for the run's last lines."""
-        with open(os.environ["RECORD"], "a") as file:
-            file.write(json.dumps({**about, "runtime": self.runtime.version}) + "\n")
 
 
 @pytest.fixture(scope="session")

@@ -131,5 +131,18 @@ class Running(Process):
         return _output(self._ctr(*command))
 
 
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The runtime, and the image that it holds."""
+
+    runtime: Runtime
+    image: str
+
+    def record(self, about: Mapping[str, object]) -> None:
+        """Keep what a container said of itself, for the run's last lines."""
+        with open(os.environ["RECORD"], "a") as file:
+            file.write(json.dumps({**about, "runtime": self.runtime.version}) + "\n")
+
+
 def _output(command: Sequence[str]) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from conftest import ROOT, Ground
 from ground.waiting import until
-from runtime import Mount, Running
+from runtime import Ground, Mount, Running
 
 from qatdp.testing.host import FakeHost
 from qatdp.testing.kubelet import Container, FakeKubelet, Pod
 
-DEPLOY = ROOT / "deploy"
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 CY, DC = "qat.intel.com/cy", "qat.intel.com/dc"
 STAYS = ("/usr/bin/qatdp", "simulate", "-o", "json")
 
