@@ -7,14 +7,15 @@ import os
 
 import click
 
+# gRPC's C core tells on standard error of every stream that ends, which is our business to tell. It reads this when it
+# is imported, as the next lines do.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
 from qatdp.cli.config import config
 from qatdp.cli.devices import devices
 from qatdp.cli.run import run
 from qatdp.cli.simulate import simulate
 from qatdp.errors import QatdpError
-
-# gRPC's C core tells on standard error of every stream that ends, which is our business to tell.
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 
 class _Failed(click.ClickException):
