@@ -1,4 +1,4 @@
-"""A stage: a made node, a kubelet that runs, and the daemon, which a test starts."""
+"""A stage: a made node, a kubelet that runs, and the daemon, which a test starts, or `vfs` does."""
 
 import os
 import tempfile
@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from qatdp.testing.stage import Stage
+from qatdp.api import deviceplugin_v1beta1_pb2 as api
+from qatdp.core.pci import PciAddress
+from qatdp.testing.stage import CY, Stage
 
 
 @pytest.fixture
@@ -33,3 +35,28 @@ async def stage(folder: Path, version: str) -> AsyncIterator[Stage]:
     crashed = stage.kubelet.crashed()
     await stage.close()
     assert crashed is None
+
+
+@pytest.fixture
+async def vfs(stage: Stage) -> AsyncIterator[tuple[PciAddress, ...]]:
+    """Let the daemon offer a PF's four VFs as cy."""
+    stage.host.add_pf("0000:6b:00.0", vfs=4)
+    await stage.start_daemon()
+    await stage.offers(CY, stage.host.vfs("0000:6b:00.0"))
+    yield stage.host.vfs("0000:6b:00.0")
+    if len(stage.kubelet.registrations(CY)) == 1:  # else one of the two was started again, and had forgotten lists
+        assert never_healthy_in_two_lists(stage)
+
+
+def never_healthy_in_two_lists(stage: Stage) -> bool:
+    """Tell whether the kubelet could never have handed out an ID as two resources.
+
+    Two lists that follow one another come to it by two streams, in any order.
+    """
+    last: dict[str, set[str]] = {}
+    for one in stage.kubelet.asked:
+        if isinstance(one.message, api.ListAndWatchResponse):
+            last[one.resource] = {device.ID for device in one.message.devices if device.health == "Healthy"}
+            if sum(map(len, last.values())) != len(set().union(*last.values())):
+                return False
+    return True

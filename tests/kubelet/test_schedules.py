@@ -40,6 +40,7 @@ async def run(kubelet: Kubelet, folder: Path, seed: int, *, to_the_end: bool = F
         forget(kubelet)
         stage = Stage(kubelet, folder / f"{seed}-{number}")
         outcome = await Schedule(stage, seed, to_the_end=to_the_end).run()
+        record.note_schedule(void=outcome.void)
         if not outcome.void:
             return outcome
     pytest.skip("this machine was too slow, each time")
@@ -56,7 +57,6 @@ async def test_whatever_happens_nothing_is_given_twice_or_lost_or_crashes(
 ) -> None:
     outcome = await run(kubelet, folder, seed)
     assert not outcome.violations, str(outcome)
-    record.note_schedule()
 
 
 @pytest.mark.crash

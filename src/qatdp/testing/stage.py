@@ -14,7 +14,7 @@ from qatdp.host.portable import PortableCalls
 from qatdp.testing.calls import PassingCalls
 from qatdp.testing.daemon import RunningDaemon, hurried
 from qatdp.testing.host import FakeHost
-from qatdp.testing.kubelet import FakeKubelet
+from qatdp.testing.kubelet import Container, FakeKubelet, Pod
 
 CY, DC = "qat.intel.com/cy", "qat.intel.com/dc"
 SCAN_PERIOD_S = 0.03
@@ -89,6 +89,13 @@ class Stage:
         """Begin with an empty machine, whose IOMMU groups are numbered anew."""
         self.host = FakeHost(self.folder / f"host{self.scans}")
         self.settings = replace(self.settings, sysfs=self.host.sysfs, dev=self.host.dev)
+
+    async def give(self, resource: str, count: int = 1) -> tuple[Pod, list[PciAddress]]:
+        """Admit a pod of one container; return it with its devices."""
+        pod = Pod("pod", (Container(limits={resource: count}),))
+        admission = await self.kubelet.admit(pod)
+        assert admission.admitted, admission.error
+        return pod, sorted(map(PciAddress.parse, admission.ids))
 
     # What a test waits for
 

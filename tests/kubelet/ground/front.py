@@ -42,11 +42,13 @@ class PluginFront(DevicePluginServicer):
         self._channel = channel(behind)
         self._plugin = DevicePluginStub(self._channel)
         self._server = grpc.aio.server()
+        self._opening: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         add_DevicePluginServicer_to_server(self, self._server)
-        await serve(self._server, self.socket)
+        self._opening = asyncio.create_task(serve(self._server, self.socket), name=f"start of {self.socket.name}")
+        await asyncio.shield(self._opening)  # a start that is cancelled leaves a server that cannot be stopped
 
     async def close(self) -> None:
         """End its calls and its streams, and take its socket away."""
@@ -58,7 +60,9 @@ class PluginFront(DevicePluginServicer):
         return self._ending
 
     async def _end(self) -> None:
-        await self._server.stop(None)
+        if self._opening:
+            await self._opening
+            await self._server.stop(None)
         await self._channel.close()
 
     async def GetDevicePluginOptions(self, request: api.Empty, context: Context) -> api.DevicePluginOptions:

@@ -95,9 +95,9 @@ class Proxy(RegistrationServicer):
         """Register a socket of the proxy's, by the name of the plugin's, in the plugin's stead."""
         name, resource = request.endpoint, request.resource_name
         front = PluginFront(self._gates, resource, self._real_plugins / name, self._plugins / name)
-        await front.open()
         self._fronts.append(front)
         try:
+            await front.open()
             async with channel(self._real_plugins / "kubelet.sock") as kubelet:
                 ask = RegistrationStub(kubelet).Register
                 return await forward(self._gates, Call.REGISTER, ask, request, context, resource)

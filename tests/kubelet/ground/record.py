@@ -49,9 +49,9 @@ def note_restarts(count: int) -> None:
     _write(restarts=count)
 
 
-def note_schedule() -> None:
-    """Note a schedule that was run to its end."""
-    _write(schedules=1)
+def note_schedule(*, void: bool) -> None:
+    """Note a schedule that was run, or one that proves nothing."""
+    _write(**{"void schedules" if void else "schedules": 1})
 
 
 def _write(**facts: str | int) -> None:

@@ -187,11 +187,7 @@ class Stage:
         await waiting.until_equal("all has come to rest", look, wanted, timeout_s=timeout_s)
 
 
-def only(resource: str, *, pfs: tuple[str, ...] = (), limit: int | None = None) -> str:
-    """Return a configuration with one resource, of the PFs with sym;asym or of those named."""
-    lines = ["version: 1", "resources:", f"  - name: {resource.rpartition('/')[2]}", "    services: [sym, asym]"]
-    if pfs:
-        lines.append("    pfs: [" + ", ".join(f'"{pf}"' for pf in pfs) + "]")
-    if limit is not None:
-        lines.append(f"    limit: {limit}")
-    return "\n".join(lines) + "\n"
+def only(resource: str) -> str:
+    """Return a configuration with one resource, of the PFs with sym;asym."""
+    name = resource.rpartition("/")[2]
+    return f"version: 1\nresources:\n  - name: {name}\n    services: [sym, asym]\n"

@@ -9,6 +9,7 @@ fake.py        FakeKubelet, which tests hold; it outlives the kubelets that it s
 life.py        one kubelet from its start to its end: its sockets and its tasks
 setting.py     what its parts share, and what has happened
 plugins.py     registration: Register, the call back, one stream for each
+connection.py  one connection to a plugin
 allocation.py  what an admission does: choice, GetPreferredAllocation, Allocate
 ledger.py      what it keeps in memory of devices and pods
 checkpoint.py  what it writes down of that

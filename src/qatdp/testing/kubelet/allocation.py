@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from qatdp.api import deviceplugin_v1beta1_pb2 as api
 from qatdp.testing.kubelet import checkpoint
 from qatdp.testing.kubelet.answers import ContainerLike, DeviceNode, Mount, PodLike, RefusedError, RunOptions
+from qatdp.testing.kubelet.connection import Plugin, PluginError, ask
 from qatdp.testing.kubelet.holds import Call
 from qatdp.testing.kubelet.ledger import NO_NUMA_NODE, Given, Ledger
-from qatdp.testing.kubelet.plugins import Plugin, PluginError, Plugins, ask
+from qatdp.testing.kubelet.plugins import Plugins
 from qatdp.testing.kubelet.setting import Setting
 
 PRE_START_S = 30.0
@@ -69,8 +70,8 @@ class Allocation:
         """Return what is to be asked for; nothing where it was given before."""
         had = self._ledger.of_container(uid, container).get(resource)
         if had and len(had.ids) != count:
-            problem = f"changed request for resource {resource!r} from {len(had.ids)} to {count}"
-            raise RefusedError(f"pod {uid!r} container {container!r} {problem}")
+            problem = f'changed request for resource "{resource}" from {len(had.ids)} to {count}'
+            raise RefusedError(f'pod "{uid}" container "{container}" {problem}')
         if not self._ledger.sources_ready and (uid, container) in self._ledger.running:
             return frozenset()
         if resource not in self._ledger.healthy:

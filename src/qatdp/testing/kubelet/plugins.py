@@ -1,4 +1,4 @@
-"""Registration: Register, the call back, and one stream for each (dm/plugin/v1beta1, dm/endpoint.go).
+"""Registration: Register, the call back, and one stream for each (dm/plugin/v1beta1, dm/manager.go).
 
 The kubelet has two books on plugins that can disagree: the clients of its registration server (`_clients`), and the
 endpoints that it asks for devices (`_primary`, `_by_path`). What goes wrong with re-registrations goes wrong between
@@ -8,40 +8,25 @@ them.
 import asyncio
 import os
 import re
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import grpc
 
 from qatdp.api import deviceplugin_v1beta1_pb2 as api
-from qatdp.api.deviceplugin_v1beta1_pb2_grpc import DevicePluginStub, RegistrationServicer
+from qatdp.api.deviceplugin_v1beta1_pb2_grpc import RegistrationServicer
 from qatdp.testing.kubelet import checkpoint
+from qatdp.testing.kubelet.connection import CHANNEL, Plugin, PluginError, ask, is_cancelled
 from qatdp.testing.kubelet.holds import Call
 from qatdp.testing.kubelet.ledger import Ledger
 from qatdp.testing.kubelet.setting import Setting
 
-if TYPE_CHECKING:
-    from qatdp.api.deviceplugin_v1beta1_pb2_grpc import DevicePluginAsyncStub
-
-T = TypeVar("T")
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 VERSION = "v1beta1"
-CLOSED = "rpc error: code = Canceled desc = grpc: the client connection is closing"
 ENDPOINT_CHARACTERS = 75  # behind /var/lib/kubelet/device-plugins/ sun_path has no more
-
-# grpc-go has a connection of its own for each client, takes 4 MiB at most, and tries to connect again after a second.
-CHANNEL = (
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.default_authority", "localhost"),
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.max_receive_message_length", 4 << 20),
-    ("grpc.initial_reconnect_backoff_ms", 1000),
-    ("grpc.min_reconnect_backoff_ms", 1000),
-)
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _NAME = re.compile(rf"(?P<prefix>{_LABEL}(\.{_LABEL})*)/(?P<name>[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?)")
@@ -58,40 +43,6 @@ def is_extended_resource(name: str) -> bool:
 
 class RegisterError(Exception):
     """Why a Register came to nothing: a text, for the code is always UNKNOWN."""
-
-
-class PluginError(Exception):
-    """Why a plugin could not be asked, or what it answered: the text that goes into a pod's status."""
-
-
-@dataclass(eq=False, slots=True)
-class Plugin:
-    """One connection to a plugin's socket. `stopped_s`: when it was told to have ended; None while it is there."""
-
-    resource: str
-    socket: Path
-    channel: grpc.aio.Channel | None = None  # None: known from the checkpoint alone
-    is_connected: bool = False
-    options: api.DevicePluginOptions | None = None
-    stream: "grpc.aio.UnaryStreamCall[api.Empty, api.ListAndWatchResponse] | None" = None
-    stopped_s: float | None = None
-
-    @property
-    def stub(self) -> "DevicePluginAsyncStub":
-        """What it can be asked; raises PluginError where it has ended."""
-        if self.channel is None or self.stopped_s is not None:
-            raise PluginError(f"endpoint {self.socket.name} of {self.resource} has been stopped")
-        if not self.is_connected:
-            raise PluginError(CLOSED)
-        return DevicePluginStub(self.channel)
-
-    async def close(self) -> None:
-        """Close the connection; one that is still being made is left alone."""
-        if self.channel and self.is_connected:
-            self.is_connected = False
-            if self.stream:
-                self.stream.cancel()
-            await self.channel.close()
 
 
 class Plugins(RegistrationServicer):
@@ -231,7 +182,7 @@ class Plugins(RegistrationServicer):
         except (grpc.aio.AioRpcError, PluginError):
             pass
         except asyncio.CancelledError:
-            if _is_cancelled():
+            if is_cancelled():
                 raise
 
     def _receive(self, resource: str, message: api.ListAndWatchResponse) -> None:
@@ -274,31 +225,6 @@ class Plugins(RegistrationServicer):
             await self.disconnect(client)
 
 
-async def ask(call: Callable[[], Awaitable[T]]) -> T:
-    """Return what a plugin answers; raises PluginError."""
-    try:
-        return await call()
-    except grpc.aio.AioRpcError as error:
-        raise PluginError(_in_go(error)) from error
-    except asyncio.CancelledError as error:
-        if _is_cancelled():
-            raise
-        raise PluginError(CLOSED) from error
-
-
-def _is_cancelled() -> bool:
-    """Tell whether this task is: a call whose channel was closed raises CancelledError as well."""
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
-
-
 def _joined(folder: Path, endpoint: str) -> Path:
     """Return the path of an endpoint, which nobody checks: it may lead out of the folder."""
     return Path(os.path.normpath(folder / endpoint))
-
-
-def _in_go(error: grpc.aio.AioRpcError) -> str:
-    """Return an error as Go writes it."""
-    code = error.code()
-    name = "Canceled" if code is grpc.StatusCode.CANCELLED else "".join(w.capitalize() for w in code.name.split("_"))
-    return f"rpc error: code = {name} desc = {error.details()}"

@@ -47,5 +47,14 @@ def _version(minor: int) -> Version:
 
 VERSIONS: Mapping[str, Version] = MappingProxyType({f"1.{minor}": _version(minor) for minor in range(FIRST, LAST + 1)})
 
+
+def since(minor: int) -> tuple[str, ...]:
+    return tuple(f"1.{n}" for n in range(minor, LAST + 1))
+
+
+def up_to(minor: int) -> tuple[str, ...]:
+    return tuple(f"1.{n}" for n in range(FIRST, minor + 1))
+
+
 # One version of each kind: the newest of those that do the same.
 KINDS = tuple({version: minor for minor, version in VERSIONS.items()}.values())
