@@ -15,7 +15,7 @@ from qatdp.core.pools import Pools, build_pools
 from qatdp.core.snapshot import Snapshot
 from qatdp.host.abc import HostCalls
 from qatdp.host.portable import PortableCalls
-from qatdp.host.tick import read_watched
+from qatdp.host.tick import Tick
 from qatdp.testing.calls import FaultyCalls
 from qatdp.testing.host import FakeHost, fake_host
 
@@ -207,7 +207,7 @@ def test_whatever_is_wrong_with_devices_their_neighbours_are_untouched(faults: l
         assert neighbours(after, broken) == neighbours(before, broken)
         pools = pools_of(after)
         assert {*pools.left_out, *listed(pools)} == {vf.address for vf in after.vfs}
-        read_watched(after, host.sysfs, calls)
+        Tick(host.sysfs, calls).values(after)
 
 
 def faulty_calls(host: FakeHost, devices: Sequence[PciAddress], faults: Iterable[Fault]) -> HostCalls:
