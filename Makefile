@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
 # The virtual environment is as new as its stamps: .tools for what others wrote, .installed for qatdp itself.
 # Folders count as well: a file that goes leaves no other trace.
-SOURCES := meson.build $(shell find src -name __pycache__ -prune -o -print)
+SOURCES := meson.build meson.options $(shell find csrc src -name __pycache__ -prune -o -print)
 
 # These need a real thing each, and are programs of their own as well: they import from their own folder.
 GROUNDS := guest kubelet node
@@ -21,7 +21,8 @@ PROTOS := $(patsubst proto/%,%,$(wildcard proto/qatdp/api/*.proto))
 help:
 	@echo 'make setup         put qatdp and the development tools into $(VENV), where they are not yet or not as new'
 	@echo 'make run           show what qatdp does, on a made node with an embedded kubelet'
-	@echo 'make test          lint, proto-check and the fast tests'
+	@echo 'make test          lint, proto-check and the fast tests, those of the C helper as well'
+	@echo 'make test-c        the C helper under sanitizers: tests in C, and those of both implementations'
 	@echo 'make lint          ruff, mypy and import-linter'
 	@echo 'make format        let ruff mend and format what it can'
 	@echo 'make proto         generate src/qatdp/api from proto/'
@@ -56,8 +57,27 @@ run: setup
 	@$(BIN)/qatdp simulate
 
 .PHONY: test
-test: lint proto-check
+test: lint proto-check test-c
 	$(BIN)/python -m pytest
+
+# A build of its own, with warnings as errors, for sanitizers must not get into what is installed. CC=clang has libFuzzer.
+SANITIZED := build/sanitized
+NATIVE_TESTS := $(addprefix tests/host/test_,calls.py same.py watched.py)
+
+.PHONY: test-c
+test-c: setup
+ifeq ($(shell command -v $(CC)),)
+	@echo 'test-c: skipped, there is no C compiler'
+else
+	@echo 'meson test $(SANITIZED)'
+	@rm -rf $(SANITIZED) && mkdir -p build
+	@export PATH="$(CURDIR)/$(BIN):$$PATH" CC="$(CC)" && { \
+		meson setup $(SANITIZED) -Dbuildtype=debug -Db_sanitize=address,undefined -Db_lundef=false -Dwerror=true \
+			-Dpython.platlibdir=/site -Dhelper=enabled && \
+		meson test -C $(SANITIZED) --print-errorlogs && meson install -C $(SANITIZED) --destdir installed; \
+	} >$(SANITIZED).log 2>&1 || { cat $(SANITIZED).log >&2; exit 1; }
+	@tools/sanitized-python $(CC) $(SANITIZED)/installed/site $(BIN)/python -m pytest -q $(NATIVE_TESTS)
+endif
 
 .PHONY: test-kubelet test-node
 test-kubelet test-node: test-%: setup

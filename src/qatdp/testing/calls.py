@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from qatdp.host.abc import Answers, HostCalls, Watch
-from qatdp.host.portable import PortableCalls, PortableWatch, Survey
+from qatdp.host.choose import host_calls
+from qatdp.host.portable import PortableWatch, Survey
 from qatdp.testing.bus import kernel_error
 from qatdp.testing.host import FakeHost
 
@@ -99,7 +100,7 @@ class FakeKernelCalls(PassingCalls):
     """
 
     def __init__(self, host: FakeHost, inner: HostCalls | None = None) -> None:
-        super().__init__(inner or PortableCalls())
+        super().__init__(inner or host_calls())
         self._host = host
         self.written: list[tuple[str, bytes]] = []
 
