@@ -1,6 +1,7 @@
 """How the kernel writes what a scan decides by. csrc/names.c says the same: what is asked next depends on it."""
 
 import re
+from functools import lru_cache
 
 from qatdp.core.pci import PciAddress
 
@@ -11,6 +12,7 @@ NUMBER = re.compile(r"0x[0-9a-f]{1,8}|-?[0-9]{1,9}")
 BLANKS = "\0 \n\t"  # debugfs writes a NUL behind some lines
 
 
+@lru_cache(maxsize=1 << 14)  # each comes several times a scan, and again in the next
 def address(name: str) -> PciAddress | None:
     """Return the address that a name is, in the one spelling of the kernel's (drivers/pci/probe.c)."""
     return PciAddress.parse(name) if ADDRESS.fullmatch(name) else None

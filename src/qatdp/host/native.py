@@ -8,7 +8,6 @@ import os
 import struct
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ FIRST_BYTES, MOST_BYTES = 1 << 22, 1 << 28  # of a scan's answers: a thousand VF
 BYTES_OF_AN_ANSWER = 64  # and less: it has a path of more than a device's folder
 NAMES_BYTES = 1 << 16
 
-decoded = partial(bytes.decode, encoding=sys.getfilesystemencoding(), errors=sys.getfilesystemencodeerrors())
+ENCODING, ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 raw = ffi.new_allocator(should_clear_after_alloc=False)  # memory that nobody wipes: most of it is never used
 
 
@@ -44,7 +43,7 @@ class NativeCalls:
     def link(self, path: Path) -> str:
         name = raw("char[]", lib.QATDP_LINK_BYTES)
         length = _checked(path, lib.qatdp_link(lib.QATDP_HERE, _encoded(path), name, lib.QATDP_LINK_BYTES))
-        return decoded(bytes(ffi.buffer(name, length)))
+        return bytes(ffi.buffer(name, length)).decode(ENCODING, ERRORS)
 
     def names(self, path: Path) -> Sequence[str]:
         for size in _sizes(NAMES_BYTES):
@@ -125,11 +124,11 @@ def _answers(records: Iterator[tuple[int, ...]], text: bytes) -> Answers:
     names: dict[str, Sequence[str] | int] = {}
     present: dict[str, bool] = {}
     for kind, status, at, data, length in records:
-        path, back = decoded(text[at : data - 1]), text[data : data + length]
+        path, back = text[at : data - 1].decode(ENCODING, ERRORS), text[data : data + length]
         if kind == lib.QATDP_READ:
             contents[path] = -status or back
         elif kind == lib.QATDP_LINK:
-            links[path] = -status or decoded(back)
+            links[path] = -status or back.decode(ENCODING, ERRORS)
         elif kind == lib.QATDP_LIST:
             names[path] = -status or _names(back)
         else:
@@ -138,7 +137,7 @@ def _answers(records: Iterator[tuple[int, ...]], text: bytes) -> Answers:
 
 
 def _names(text: bytes) -> Sequence[str]:
-    return sorted(decoded(text).split("\0")[:-1])
+    return sorted(text.decode(ENCODING, ERRORS).split("\0")[:-1])
 
 
 def _sizes(first: int) -> Iterator[int]:

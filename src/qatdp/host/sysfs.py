@@ -52,6 +52,14 @@ def snapshot(answers: Answers, sysfs: Path, dev: Path) -> Snapshot:
     return _Reading(answers, str(sysfs), str(dev)).snapshot()
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A PCI function and its folder, which much is asked of: it is written out once."""
+
+    address: PciAddress
+    folder: str
+
+
 @dataclass(slots=True)
 class _Reading:
     """One reading of all answers: what it has come upon so far."""
@@ -85,24 +93,26 @@ class _Reading:
         """Return the device id of each function that carries Intel's vendor id and an id of QAT's."""
         found: dict[PciAddress, int] = {}
         for address in self._addresses(self.devices):
-            if self._number(address, "vendor") == VENDOR:
-                device = self._number(address, "device")
+            at = self._place(address)
+            if self._number(at, "vendor") == VENDOR:
+                device = self._number(at, "device")
                 if device in FAMILY_OF_PF or device in FAMILY_OF_VF:
                     found[address] = device
         return dict(sorted(found.items()))
 
     def _pf(self, address: PciAddress, family: Family) -> PhysicalFunction:
-        for name in self._names(self._folder(address), address):
+        at = self._place(address)
+        for name in self._names(at.folder, address):
             index = names.virtfn(name)
             if index is not None:
-                self._found_vf(address, index, f"{self._folder(address)}/{name}")
-        text = self._services_text(address, family)
+                self._found_vf(address, index, f"{at.folder}/{name}")
+        text = self._services_text(at, family)
         return PhysicalFunction(
             address=address,
             family=family,
-            driver=self._link(address, "driver"),
-            numa_node=self._numa_node(address),
-            state=self._text(address, "qat/state"),
+            driver=self._link(at, "driver"),
+            numa_node=self._numa_node(at),
+            state=self._text(at, "qat/state"),
             services=parse_services(text) if text is not None else None,
             services_text=text,
         )
@@ -117,21 +127,21 @@ class _Reading:
         address = names.address(target)
         if address is None:
             self._problem(link, f"points to {target!r}, which is no PCI address")
-        elif not self.answers.present[self._folder(address)]:
+        elif not self.answers.present[self._place(address).folder]:
             self._problem(address, f"virtfn{index} of {pf} points to it, but it is not there")
         else:
             self.vf_links[address] = (pf, index)
 
-    def _services_text(self, address: PciAddress, family: Family) -> str | None:
+    def _services_text(self, at: _Place, family: Family) -> str | None:
         """Return what the PF is configured for. Before gen4 nothing is selectable, whatever dev_cfg may say."""
         if not family.selectable:
             return None
-        text = self._text(address, "qat/cfg_services")
-        if text is not None or self._has_problem(address):
+        text = self._text(at, "qat/cfg_services")
+        if text is not None or self._has_problem(at.address):
             return text
         # Kernels before 6.0 have no such attribute. debugfs may be absent, locked down or closed to us: that is no
         # problem of the device.
-        dump = self.answers.contents[dev_cfg(self.sysfs, family, str(address))]
+        dump = self.answers.contents[dev_cfg(self.sysfs, family, str(at.address))]
         match = SERVICES_ENABLED.search(dump.decode(errors="replace")) if isinstance(dump, bytes) else None
         return match[1].strip() if match else None
 
@@ -144,9 +154,11 @@ class _Reading:
         return tuple(self._vf(address, family, pfs) for address, family in sorted(known.items()))
 
     def _vf(self, address: PciAddress, family: Family, pfs: Mapping[PciAddress, PhysicalFunction]) -> VirtualFunction:
-        driver = self._link(address, "driver")
-        group = names.decimal(self._link(address, "iommu_group") or "")
-        pf, index = self.vf_links.get(address, (self._physfn(address), None))
+        at = self._place(address)
+        driver = self._link(at, "driver")
+        group = names.decimal(self._link(at, "iommu_group") or "")
+        physfn = names.address(self._link(at, "physfn") or "")
+        pf, index = self.vf_links.get(address, (physfn, None))
         if pf is None and any(one.family is family for one in pfs.values()):
             # The kernel announces a VF before it links it to its PF, and unlinks it before it goes (drivers/pci/iov.c).
             self._problem(address, "has no physfn link, though PFs of its family are here")
@@ -156,18 +168,15 @@ class _Reading:
             pf=pf,
             index=index,
             driver=driver,
-            numa_node=self._numa_node(address),
+            numa_node=self._numa_node(at),
             iommu_group=group,
-            nodes=self._nodes(address, group) if group is not None and driver in VFIO_DRIVERS else (),
+            nodes=self._nodes(at, group) if group is not None and driver in VFIO_DRIVERS else (),
         )
-
-    def _physfn(self, address: PciAddress) -> PciAddress | None:
-        return names.address(self._link(address, "physfn") or "")
 
     # VFIO
 
-    def _nodes(self, address: PciAddress, group: int) -> tuple[VfioNode, ...]:
-        folder = f"{self._folder(address)}/vfio-dev"
+    def _nodes(self, at: _Place, group: int) -> tuple[VfioNode, ...]:
+        folder = f"{at.folder}/vfio-dev"
         cdevs = (
             self._node(NodeKind.CDEV, f"vfio/devices/{name}")
             for name in self._names(folder)
@@ -212,13 +221,13 @@ class _Reading:
 
     def _driver_of_other(self, address: PciAddress) -> str | None:
         """Return the driver of a device that is not ours; one that cannot be told is not taken for none."""
-        driver = self._link(address, "driver")
+        driver = self._link(self._place(address), "driver")
         return UNKNOWN_DRIVER if driver is None and self._has_problem(address) else driver
 
     # Attributes: None where there is none, and where it cannot be read, which is then a problem.
 
-    def _folder(self, address: PciAddress) -> str:
-        return f"{self.devices}/{address}"
+    def _place(self, address: PciAddress) -> _Place:
+        return _Place(address, f"{self.devices}/{address}")
 
     def _problem(self, where: PciAddress | str, reason: str) -> None:
         self.problems.append(Problem(str(where), reason))
@@ -226,34 +235,34 @@ class _Reading:
     def _has_problem(self, address: PciAddress) -> bool:
         return any(problem.where == str(address) for problem in self.problems)
 
-    def _text(self, address: PciAddress, attribute: str) -> str | None:
-        content = self.answers.contents[f"{self._folder(address)}/{attribute}"]
+    def _text(self, at: _Place, attribute: str) -> str | None:
+        content = self.answers.contents[f"{at.folder}/{attribute}"]
         if isinstance(content, int):
-            self._failed(address, attribute, content)
+            self._failed(at, attribute, content)
             return None
         try:
             return content.decode("ascii").strip(names.BLANKS)
         except UnicodeDecodeError:
-            self._problem(address, f"{attribute} is no text: {content[:40]!r}")
+            self._problem(at.address, f"{attribute} is no text: {content[:40]!r}")
             return None
 
-    def _number(self, address: PciAddress, attribute: str) -> int | None:
-        text = self._text(address, attribute)
+    def _number(self, at: _Place, attribute: str) -> int | None:
+        text = self._text(at, attribute)
         if text is None:
             return None
         number = names.number(text)
         if number is None:
-            self._problem(address, f"{attribute} is no number: {text[:40]!r}")
+            self._problem(at.address, f"{attribute} is no number: {text[:40]!r}")
         return number
 
-    def _numa_node(self, address: PciAddress) -> int | None:
-        node = self._number(address, "numa_node")
+    def _numa_node(self, at: _Place) -> int | None:
+        node = self._number(at, "numa_node")
         return node if node is not None and node >= 0 else None  # -1: the kernel does not know
 
-    def _link(self, address: PciAddress, name: str) -> str | None:
-        target = self.answers.links[f"{self._folder(address)}/{name}"]
+    def _link(self, at: _Place, name: str) -> str | None:
+        target = self.answers.links[f"{at.folder}/{name}"]
         if isinstance(target, int):
-            self._failed(address, name, target)
+            self._failed(at, name, target)
             return None
         return target
 
@@ -268,6 +277,6 @@ class _Reading:
     def _addresses(self, folder: str) -> Iterable[PciAddress]:
         return filter(None, map(names.address, self._names(folder)))
 
-    def _failed(self, address: PciAddress, name: str, number: int) -> None:
+    def _failed(self, at: _Place, name: str, number: int) -> None:
         if number not in ABSENT:
-            self._problem(address, f"{name} cannot be read: {os.strerror(number)}")
+            self._problem(at.address, f"{name} cannot be read: {os.strerror(number)}")
