@@ -123,6 +123,23 @@ def test_entries_of_one_name_are_one_resource() -> None:
     assert config.limit("qat.intel.com/all") == 4
 
 
+def test_a_name_that_is_no_more_keeps_its_behaviour_for_those_who_hold_by_it() -> None:
+    first = parse_config(rule(policy="packed", limit=1))
+    second = parse_config(rules({"name": "other", "qat_policy": 2}))
+    third = Config().after(second.after(first))
+    assert third.options("qat.intel.com/fast") == ResourceOptions(policy=Policy.PACKED)
+    assert third.options("qat.intel.com/other") == ResourceOptions(qat_policy=2)
+    assert third.limit("qat.intel.com/fast") is None
+    assert Config().after(third) == third
+
+
+def test_a_name_that_is_still_there_behaves_as_the_new_configuration_says() -> None:
+    before = parse_config(rules({"name": "cy", "node": "cdev"}, {"name": "fast", "node": "cdev"}))
+    assert parse_config(rule()).after(before).options("qat.intel.com/fast") == ResourceOptions()
+    # By default there is a cy.
+    assert Config().after(before).options("qat.intel.com/cy") == ResourceOptions()
+
+
 def test_names_and_variables() -> None:
     assert default_resource(CY) == "qat.intel.com/cy"
     assert default_resource(None) == "qat.intel.com/generic"

@@ -42,7 +42,7 @@ class Servers:
             self.listeners = self.listeners[-1:]
         elif command is Command.CLOSE:
             self.listeners = []
-        elif command in {Command.BACK_OFF, Command.WAIT_FOR_STREAM}:
+        elif command in {Command.BACK_OFF, Command.WAIT_FOR_STREAM, Command.PROVE}:
             self.is_armed = True
 
 
@@ -157,6 +157,13 @@ def test_a_stream_that_does_not_come_is_given_up() -> None:
     servers = after([Event.KUBELET_UP, Event.REGISTERED])
     assert servers.happens(Event.TIMER) == (Command.CLOSE, Command.BACK_OFF)
     assert servers.is_armed
+
+
+def test_only_a_stream_that_has_lasted_makes_the_next_back_off_a_short_one() -> None:
+    assert [at for at, (_, commands) in TABLE.items() if Command.SETTLED in commands] == [(State.LIVE, Event.TIMER)]
+    servers = after([Event.KUBELET_UP, *WELCOMES[0]])
+    assert servers.happens(Event.TIMER) == (Command.SETTLED,)
+    assert (servers.state, servers.listeners) == (State.LIVE, [1])
 
 
 def test_nothing_is_tried_while_there_is_no_kubelet() -> None:

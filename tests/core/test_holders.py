@@ -170,7 +170,7 @@ def test_a_fact_that_was_begun_later_leads_where_the_table_says(step: Step, fact
     assert observe(books, seen(fact, began=6, moment=9)) == (books if to is step else at(to, since=9))
 
 
-@given(STEPS, st.sampled_from([Fact.ALLOCATED, Fact.ASKED, Fact.NAMED, Fact.CUT]))
+@given(STEPS, st.sampled_from([Fact.ALLOCATED, Fact.ASKED, Fact.NAMED, Fact.HANDED, Fact.CUT]))
 def test_what_speaks_against_letting_go_counts_whenever_it_began(step: Step, fact: Fact) -> None:
     assert observe(at(step, since=5), seen(fact, began=0))[VF].step is next_step(step, fact)
 
@@ -193,6 +193,11 @@ def test_all_that_is_named_at_the_start_is_held_under_one_name(named: list[tuple
 def test_what_is_offered_at_the_start_is_in_a_list_and_what_is_held_besides_is_held() -> None:
     books = found([(VF, CY)], [(VF, DC), (OTHER, DC)], 3)
     assert books == {VF: Entry(CY, Step.HELD, 3), OTHER: Entry(DC, Step.OFFERED, 3)}
+
+
+def test_what_is_new_counts_as_read_as_soon_as_its_list_is_handed_over() -> None:
+    assert next_step(Step.NEW, Fact.HANDED) is Step.OFFERED
+    assert next_step(Step.NEW, Fact.LISTED) is Step.NEW  # a list that was written has been handed over before
 
 
 def test_settle_enters_what_is_new_and_forgets_what_no_list_has() -> None:

@@ -14,7 +14,9 @@ from qatdp.core.snapshot import Snapshot
 from qatdp.testing.strategies import SLOTS, VANISHED, a_pf, configs, its_vfs, resources, snapshots
 
 VFS = [vf.address for slot in SLOTS for vf in its_vfs(a_pf(slot), 7)]
+IDS = st.lists(st.tuples(st.sampled_from([*VFS, *VANISHED]), resources()), max_size=4)
 CHAIN = (
+    Fact.HANDED,
     Fact.LISTED,
     Fact.OVERTAKEN,
     Fact.IDLE,
@@ -37,9 +39,9 @@ class ListsOverTime(RuleBasedStateMachine):
         self.lists: Mapping[PciAddress, str] = {}
         self.moment = 0
 
-    @initialize(named=st.lists(st.tuples(st.sampled_from([*VFS, *VANISHED]), resources()), max_size=4))
-    def start(self, named: list[tuple[PciAddress, str]]) -> None:
-        self.books = found(named, (), self._now())
+    @initialize(named=IDS, offered=IDS)
+    def start(self, named: list[tuple[PciAddress, str]], offered: list[tuple[PciAddress, str]]) -> None:
+        self.books = found(named, offered, self._now())
         self.lists = {address: entry.resource for address, entry in self.books.items()}
         self._build()
 
@@ -50,7 +52,7 @@ class ListsOverTime(RuleBasedStateMachine):
 
     @rule(config=configs())
     def configure(self, config: Config) -> None:
-        self.config = config
+        self.config = config.after(self.config)
         self._build()
 
     @rule(fact=st.sampled_from(FACTS), mask=st.integers(1, 0xFF), before=st.integers(0, 3))
@@ -83,7 +85,7 @@ class ListsOverTime(RuleBasedStateMachine):
             if entry.step in MAYBE_IN_USE:
                 assert self.lists.get(address) == entry.resource == lists[address], "held, but moved or dropped"
         for address in self.lists.keys() & lists.keys():
-            # What is NEW is in no list that a kubelet can have read.
+            # What is NEW is in no list that a kubelet can read.
             new = before[address].step is Step.NEW
             assert new or self.lists[address] == lists[address], "moved without having been in no list"
 

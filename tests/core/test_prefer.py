@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from itertools import combinations
 from typing import TypeAlias
 
@@ -112,6 +113,16 @@ def test_any_question_is_answered_with_as_many_ids_as_there_are(
 @given(pools(), st.lists(st.text(max_size=3)), st.lists(st.text(max_size=3)), st.integers())
 def test_no_question_raises(pool: ResourcePool, available: list[str], must: list[str], size: int) -> None:
     prefer(pool, available, must, size)
+
+
+@pytest.mark.parametrize("policy", Policy)
+def test_a_device_that_is_to_leave_is_the_last_of_the_healthy_ones(policy: Policy) -> None:
+    sick, leaving, staying = device(0, 1, sick="is not there"), device(0, 2), device(1, 1)
+    pool = a_pool(policy, sick, replace(leaving, held=True, awaited=True), staying)
+    everything = ids(pool.devices)
+    assert prefer(pool, everything, [], 1) == (everything[2],)
+    assert set(prefer(pool, everything, [], 2)) == set(everything[1:])
+    assert len(prefer(pool, everything, [], 3)) == 3
 
 
 def test_devices_alike_are_preferred_in_the_order_of_addresses() -> None:

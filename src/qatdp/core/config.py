@@ -6,7 +6,7 @@ core/schema.py says the same as a JSON schema. Every fault is a ConfigError with
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import TypeVar
 
@@ -86,7 +86,8 @@ class Config:
     defaults: bool = True  # VFs that no rule selects get the default names
     keep_for_host: tuple[HostShare, ...] = ()
     vfio_driver: str = "vfio-pci"
-    former: tuple[ResourceRule, ...] = ()  # of names that are no more: what is held by one is answered as before
+    # Of names that are no more: what is held by one is answered as before. No part of what a file says.
+    former: tuple[ResourceRule, ...] = field(default=(), compare=False)
 
     def options(self, resource: str) -> ResourceOptions:
         """Return the options of a resource by its full name."""
@@ -95,7 +96,7 @@ class Config:
 
     def after(self, other: "Config") -> "Config":
         """Return this configuration as the successor of another."""
-        names = {rule.name for rule in self.resources}
+        names = {rule.name for rule in self.resources} | (default_names() if self.defaults else frozenset())
         return replace(self, former=tuple(rule for rule in (*other.resources, *other.former) if rule.name not in names))
 
     def limit(self, resource: str) -> int | None:

@@ -1,0 +1,104 @@
+"""`qatdp config` says whether a file is right and, if not, where it is wrong and how to mend it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+from click.testing import Result
+
+Qatdp = Callable[..., Result]
+
+
+@pytest.fixture
+def checked(qatdp: Qatdp, folder: Path) -> Callable[[str], Result]:
+    def check(text: str) -> Result:
+        (folder / "config.yaml").write_text(text)
+        return qatdp("config", "check", folder / "config.yaml")
+
+    return check
+
+
+@pytest.mark.parametrize(
+    ("text", "summary"),
+    [
+        ("version: 1", "right, default names for all VFs"),
+        ("version: 1\nresources: [{name: a}]", "right, qat.intel.com/a; other VFs are not offered"),
+        (
+            "version: 1\ndefaults: true\nresources: [{name: a}, {name: b}, {name: a}]",
+            "right, qat.intel.com/a, qat.intel.com/b; default names for the VFs they leave",
+        ),
+    ],
+)
+def test_a_file_that_is_right_is_status_0_and_told_in_short(
+    checked: Callable[[str], Result], text: str, summary: str
+) -> None:
+    result = checked(text)
+    assert result.exit_code == 0
+    assert result.stdout.endswith(f"config.yaml: {summary}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "hint"),
+    [
+        ("", "empty", "the least is: version: 1"),
+        ("resources: []", "version: missing", "this qatdp knows version: 1"),
+        (
+            "version: 1\nresources: [{name: a, policy: pakced}]",
+            "resources[0].policy: expected 'local', 'packed' or 'balanced', got 'pakced'",
+            None,
+        ),
+        (
+            "version: 1\nresources: [{name: a, env: {QAT_X: '1'}}]",
+            "resources[0].env.QAT_X: names that begin with QAT are taken",
+            "for QAT_POLICY use qat_policy",
+        ),
+        ("version: 1\nversion: 1", "no YAML: 'version' stands twice in line 2, column 1", None),
+        ("version: [", "no YAML: ", None),
+        ("version: 1\nunknown: 1", "unknown: unknown key", "known here: version, resources"),
+    ],
+)
+def test_a_file_that_is_wrong_is_status_2_with_its_key_and_a_hint(
+    checked: Callable[[str], Result], text: str, error: str, hint: str | None
+) -> None:
+    result = checked(text)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert f"Error: {error}" in result.stderr
+    assert ("\nHint: " in result.stderr) == (hint is not None)
+    assert (hint or "") in result.stderr
+
+
+@pytest.mark.parametrize(("name", "error"), [("nowhere", "cannot be read: No such file"), (".", "is no file")])
+def test_a_file_that_cannot_be_read_is_status_2(qatdp: Qatdp, folder: Path, name: str, error: str) -> None:
+    result = qatdp("config", "check", folder / name)
+    assert result.exit_code == 2
+    assert error in result.stderr
+
+
+def test_the_schema_is_one_that_takes_what_is_right_alone(qatdp: Qatdp) -> None:
+    result = qatdp("config", "schema")
+    assert result.exit_code == 0
+    schema = json.loads(result.stdout)
+    jsonschema.validate({"version": 1, "resources": [{"name": "a", "services": ["dc"]}]}, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"version": 1, "resource": []}, schema)
+
+
+@pytest.mark.parametrize("words", [["--nothing"], ["config", "check"], ["config", "check", "a", "b"], ["nothing"]])
+def test_wrong_usage_is_status_2(qatdp: Qatdp, words: list[str]) -> None:
+    result = qatdp(*words)
+    assert result.exit_code == 2
+    assert "Usage: qatdp" in result.stderr
+
+
+def test_help_names_the_commands_and_the_statuses(qatdp: Qatdp) -> None:
+    result = qatdp("-h")
+    assert result.exit_code == 0
+    for word in ("config", "devices", "run", "QATDP_KUBELET_DIR", "Exit status: 0 done, 1 failed, 2 wrong usage"):
+        assert word in result.stdout
+
+
+def test_the_version_is_that_of_the_package(qatdp: Qatdp) -> None:
+    assert qatdp("--version").stdout.startswith("qatdp, version 0.")

@@ -1,0 +1,141 @@
+"""`qatdp run` as a process of its own: it serves, listens to signals, and ends as it says it does."""
+
+import asyncio
+import os
+import signal
+import sysconfig
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from qatdp.testing.host import FakeHost
+from qatdp.testing.kubelet import FakeKubelet, Pod
+
+PROGRAM = Path(sysconfig.get_path("scripts")) / "qatdp"
+CY, DC = "qat.intel.com/cy", "qat.intel.com/dc"
+PF = "0000:6b:00.0"
+
+
+@asynccontextmanager
+async def running(*words: object, **environment: object) -> AsyncIterator[Process]:
+    """Start the program; it is killed at the end if it still runs."""
+    env = {**os.environ, **{name: str(value) for name, value in environment.items()}}
+    process = await asyncio.create_subprocess_exec(PROGRAM, *map(str, words), stdout=DEVNULL, stderr=PIPE, env=env)
+    try:
+        async with asyncio.timeout(20):
+            yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def ended(process: Process) -> tuple[int | None, str]:
+    """Return its status and what it said, once it has ended by itself."""
+    async with asyncio.timeout(5):
+        _, said = await process.communicate()
+    return process.returncode, said.decode()
+
+
+def on(host: FakeHost, kubelet: FakeKubelet) -> list[object]:
+    return ["run", "--sysfs", host.sysfs, "--dev", host.dev, "--kubelet-dir", kubelet.folder]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_with_status_0_and_its_sockets_go(
+    host: FakeHost, folder: Path, number: signal.Signals
+) -> None:
+    host.add_pf(PF, vfs=2)
+    async with FakeKubelet(folder) as kubelet, running(*on(host, kubelet)) as process:
+        await kubelet.offers(CY, map(str, host.vfs(PF)))
+        assert (await kubelet.admit(Pod.of(cy=1))).admitted
+        process.send_signal(number)
+        status, said = await ended(process)
+        assert status == 0, said
+        assert "stopped" in said.splitlines()[-1]
+        assert "Traceback" not in said
+        await kubelet.until(lambda: not kubelet.streams(CY))
+        assert list(kubelet.plugins.glob("qatdp-*")) == []
+
+
+async def test_it_ends_as_quickly_where_there_is_no_kubelet(host: FakeHost, folder: Path) -> None:
+    async with running(*on(host, FakeKubelet(folder))) as process:
+        assert process.stderr is not None
+        assert b"qatdp version=" in await process.stderr.readline()
+        assert b"the kubelet cannot be asked yet" in await process.stderr.readline()
+        process.terminate()
+        status, said = await ended(process)
+        assert status == 0, said
+
+
+async def test_one_that_was_killed_is_followed_by_another(host: FakeHost, folder: Path) -> None:
+    host.add_pf(PF, vfs=2)
+    async with FakeKubelet(folder) as kubelet:
+        async with running(*on(host, kubelet)) as process:
+            await kubelet.offers(CY, map(str, host.vfs(PF)))
+            (dead,) = kubelet.streams(CY)
+            process.kill()
+            assert (await ended(process))[0] == -signal.SIGKILL
+            await kubelet.offers(CY, ())
+            assert (kubelet.plugins / dead).exists()
+        async with running(*on(host, kubelet)):
+            await kubelet.offers(CY, map(str, host.vfs(PF)))
+            assert [path.name for path in kubelet.plugins.glob("qatdp-*")] == kubelet.streams(CY) != [dead]
+
+
+async def test_sighup_makes_it_look_at_everything_anew(host: FakeHost, folder: Path) -> None:
+    host.add_pf(PF, vfs=1)
+    async with FakeKubelet(folder) as kubelet, running(*on(host, kubelet)) as process:
+        await kubelet.offers(CY, map(str, host.vfs(PF)))
+        host.add_pf("0000:70:00.0", services="dc", vfs=1)
+        process.send_signal(signal.SIGHUP)
+        await kubelet.offers(DC, map(str, host.vfs("0000:70:00.0")))
+
+
+async def test_every_option_is_a_variable_as_well(host: FakeHost, folder: Path) -> None:
+    host.add_pf(PF, vfs=1)
+    config = folder / "config.yaml"
+    config.write_text("version: 1\nresources: [{name: fast}]\n")
+    environment = {
+        "QATDP_SYSFS": host.sysfs,
+        "QATDP_DEV": host.dev,
+        "QATDP_KUBELET_DIR": folder,
+        "QATDP_POD_RESOURCES": folder / "pod-resources",
+        "QATDP_CONFIG": config,
+        "QATDP_BIND": "never",
+        "QATDP_LOG_LEVEL": "error",
+    }
+    async with FakeKubelet(folder) as kubelet, running("run", **environment) as process:
+        await kubelet.offers("qat.intel.com/fast", map(str, host.vfs(PF)))
+        process.terminate()
+        assert await ended(process) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--config", "nowhere"], "Error: nowhere cannot be read: No such file or directory"),
+        (["--nothing"], "No such option"),
+        (["--bind=all"], "Invalid value for '--bind'"),
+        (["--log-level", "loud"], "Invalid value for '--log-level'"),
+        (["--sysfs", "/etc/passwd"], "is a file"),
+    ],
+)
+async def test_what_is_wrong_from_the_start_is_status_2(folder: Path, words: list[str], said: str) -> None:
+    async with running("run", "--kubelet-dir", folder, *words) as process:
+        status, text = await ended(process)
+        assert status == 2, text
+        assert said in text
+        assert "Traceback" not in text
+
+
+async def test_a_configuration_that_is_wrong_is_told_with_its_key_and_a_hint(folder: Path) -> None:
+    config = folder / "config.yaml"
+    config.write_text("version: 9\n")
+    async with running("run", "--kubelet-dir", folder, "--config", config) as process:
+        status, text = await ended(process)
+        assert status == 2
+        assert "Error: version: expected 1, got 9\nHint: see: qatdp config schema" in text
