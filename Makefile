@@ -29,6 +29,7 @@ help:
 	@echo 'make proto-check   tell whether src/qatdp/api is what proto/ generates'
 	@echo "make test-kubelet  tests on Kubernetes' own device manager"
 	@echo 'make test-node     tests on a whole node: a guest with QAT devices, VFIO, containerd and a kubelet'
+	@echo 'make bench         how long the C helper and its twin take: bench/README.md'
 	@echo 'make clean         remove all that these made here'
 
 # --- setup -----------------------------------------------------------------------------------------------------------
@@ -79,6 +80,11 @@ else
 	@tools/sanitized-python $(CC) $(SANITIZED)/installed/site $(BIN)/python -m pytest -q $(NATIVE_TESTS)
 endif
 
+.PHONY: bench
+bench: setup
+	$(BIN)/python -m pytest bench --benchmark-only --benchmark-disable-gc --benchmark-columns=min,median,max,rounds \
+		--benchmark-name=short --benchmark-sort=name
+
 .PHONY: test-kubelet test-node
 test-kubelet test-node: test-%: setup
 	tests/$*/run
@@ -89,7 +95,7 @@ test-kubelet test-node: test-%: setup
 lint: setup
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
-	$(BIN)/mypy --no-error-summary src $(FAST_TESTS)
+	$(BIN)/mypy --no-error-summary src $(FAST_TESTS) bench
 	@$(foreach ground,$(GROUNDS),$(call mypy_ground,$(ground)) && ) true
 	$(BIN)/lint-imports --no-cache --no-logo
 

@@ -18,9 +18,11 @@ from qatdp.host.abc import Answers
 
 ANSWER = struct.Struct("@IiIII")  # struct qatdp_answer
 WATCHED = struct.Struct("@IIiIIiIQQ")  # struct qatdp_watched
+assert ANSWER.size == ffi.sizeof("struct qatdp_answer")
+assert WATCHED.size == ffi.sizeof("struct qatdp_watched")
 
-FIRST_BYTES, MOST_BYTES = 1 << 22, 1 << 28  # of a scan's answers: a thousand VFs take one and a half MiB
-BYTES_OF_AN_ANSWER = 64  # and less: it has a path of more than a device's folder
+FIRST_BYTES, MOST_BYTES = 1 << 22, 1 << 28  # of a scan's answers: those of a thousand VFs take a megabyte
+BYTES_OF_AN_ANSWER = 64  # as these were; where they are shorter, there is room for fewer than the bytes would hold
 NAMES_BYTES = 1 << 16
 
 ENCODING, ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from qatdp.core.pci import PciAddress
 from qatdp.core.qat import VFIO_DRIVERS
 from qatdp.core.snapshot import Snapshot
 from qatdp.host.abc import HostCalls
@@ -23,22 +24,21 @@ class Tick:
     def __init__(self, sysfs: Path, calls: HostCalls) -> None:
         self._calls = calls
         self._pci = sysfs / "bus/pci"
-        self._drivers = [self._pci / "drivers" / name for name in sorted(VFIO_DRIVERS)]
-        self._attributes: Sequence[Path] = ()
-        self._watch = calls.watch(self._attributes, self._drivers)
+        self._follow(())
 
     def values(self, snapshot: Snapshot) -> Values:
         """Return each watched attribute's content, or its errno; of VFIO's drivers whether they are loaded."""
-        attributes = [
-            self._pci / "devices" / str(pf.address) / name
-            for pf in snapshot.pfs
-            if pf.family.selectable
-            for name in WATCHED
-        ]
-        if attributes != self._attributes:
+        pfs = tuple(pf.address for pf in snapshot.pfs if pf.family.selectable)
+        if pfs != self._pfs:
             self.close()
-            self._attributes, self._watch = attributes, self._calls.watch(attributes, self._drivers)
-        return dict(zip((*attributes, *self._drivers), self._watch.look(), strict=True))
+            self._follow(pfs)
+        return dict(zip(self._paths, self._watch.look(), strict=True))
+
+    def _follow(self, pfs: Sequence[PciAddress]) -> None:
+        attributes = [self._pci / "devices" / str(pf) / name for pf in pfs for name in WATCHED]
+        drivers = [self._pci / "drivers" / name for name in sorted(VFIO_DRIVERS)]
+        self._pfs, self._paths = pfs, (*attributes, *drivers)
+        self._watch = self._calls.watch(attributes, drivers)
 
     def close(self) -> None:
         self._watch.close()
