@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 SOURCES := meson.build meson.options $(shell find csrc src -name __pycache__ -prune -o -print)
 
 # These need a real thing each, and are programs of their own as well: they import from their own folder.
-GROUNDS := guest kubelet node
+GROUNDS := guest image kubelet node
 FAST_TESTS := $(filter-out $(GROUNDS:%=tests/%),$(wildcard tests/*))
 
 PROTO := $(VENV)/proto
@@ -30,6 +30,8 @@ help:
 	@echo "make test-kubelet  tests on Kubernetes' own device manager"
 	@echo 'make test-node     tests on a whole node: a guest with QAT devices, VFIO, containerd and a kubelet'
 	@echo 'make bench         how long the C helper and its twin take: bench/README.md'
+	@echo 'make image         build the container image as an OCI archive, without an engine or a registry'
+	@echo "make test-image    tests of that image in Debian's containerd, with a DaemonSet's rights"
 	@echo 'make clean         remove all that these made here'
 
 # --- setup -----------------------------------------------------------------------------------------------------------
@@ -85,9 +87,15 @@ bench: setup
 	$(BIN)/python -m pytest bench --benchmark-only --benchmark-disable-gc --benchmark-columns=min,median,max,rounds \
 		--benchmark-name=short --benchmark-sort=name
 
-.PHONY: test-kubelet test-node
-test-kubelet test-node: test-%: setup
+.PHONY: test-kubelet test-node test-image
+test-kubelet test-node test-image: test-%: setup
 	tests/$*/run
+
+# --- image -----------------------------------------------------------------------------------------------------------
+
+.PHONY: image
+image: setup
+	@QATDP_PYTHON=$(BIN)/python tools/image
 
 # --- lint ------------------------------------------------------------------------------------------------------------
 
@@ -96,12 +104,12 @@ lint: setup
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy --no-error-summary src $(FAST_TESTS) bench
-	@$(foreach ground,$(GROUNDS),$(call mypy_ground,$(ground)) && ) true
+	@$(foreach ground,$(GROUNDS:%=tests/%) tools,$(call mypy_ground,$(ground)) && ) true
 	$(BIN)/lint-imports --no-cache --no-logo
 
 # Each by a call of its own, as two of them have a package `ground`.
-mypy_ground = echo 'mypy tests/$(1)' && MYPYPATH=tests/$(1):tests/guest $(BIN)/mypy --no-error-summary \
-	--cache-dir .mypy_cache/$(1) $(sort $(wildcard tests/$(1)/*.py tests/$(1)/*/*.py) $(shell grep -sl '^\#!.*python' tests/$(1)/*))
+mypy_ground = echo 'mypy $(1)' && MYPYPATH=$(1):tests/guest:$(if $(filter %/image,$(1)),tests/node:)tools $(BIN)/mypy --no-error-summary \
+	--cache-dir .mypy_cache/$(1) $(sort $(wildcard $(1)/*.py $(1)/*/*.py) $(shell grep -sl '^\#!.*python' $(1)/*))
 
 .PHONY: format
 format: setup

@@ -1,10 +1,13 @@
 """Fixtures of the real node. It exists only in the guest that tests/node/run boots; elsewhere these tests skip."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 from ground import vfio
 from ground.node import Node
 

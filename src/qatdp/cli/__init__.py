@@ -12,7 +12,8 @@ from qatdp.errors import QatdpError
 
 COMMANDS = ("config", "devices", "run", "simulate")
 
-# gRPC's C core tells on standard error of every stream that ends, which is our business to tell.
+# gRPC's C core tells on standard error of every stream that ends, which is our business to tell. It reads this when it
+# is imported, as some commands do.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 

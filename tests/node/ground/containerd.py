@@ -3,7 +3,8 @@
 import subprocess
 from pathlib import Path
 
-from ground.image import write_image
+import oci
+
 from ground.network import Network
 from ground.process import Process
 from ground.waiting import until
@@ -47,7 +48,8 @@ class Containerd(Process):
     def load(self, probe: Path, busybox: Path) -> None:
         """Import the image, which holds the VFIO probe and a static busybox and pauses by default."""
         archive = self._folder / "image.tar"
-        write_image(archive, IMAGE, {"/probe": probe, "/bin/busybox": busybox}, ["/probe", "hold"])
+        layer = oci.layer_of_files({"/probe": probe, "/bin/busybox": busybox})
+        oci.write_image(archive, IMAGE, layer, {"Entrypoint": ["/probe", "hold"]})
         subprocess.run(self._ctr("-n", "k8s.io", "images", "import", str(archive)), check=True, capture_output=True)
 
     def _ctr(self, *words: str) -> list[str]:

@@ -1,0 +1,142 @@
+"""What deploy/ says fits this qatdp, and asks for no more rights than it explains."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from qatdp.cli.run import run
+from qatdp.core.config import Config
+from qatdp.host.configfile import parse
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+MANIFESTS = sorted(DEPLOY.rglob("*.yaml"))
+PODS = sorted((DEPLOY / "pods").glob("*.yaml"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+Tree = Mapping[str, Any]
+
+
+def load(path: Path) -> Tree:
+    found: Tree = yaml.safe_load(path.read_text())
+    return found
+
+
+@pytest.fixture
+def pod() -> Tree:
+    found: Tree = load(DEPLOY / "daemonset.yaml")["spec"]["template"]["spec"]
+    return found
+
+
+@pytest.fixture
+def container(pod: Tree) -> Tree:
+    (found,) = pod["containers"]
+    return dict(found)
+
+
+def configuration() -> str:
+    return str(load(DEPLOY / "configmap.yaml")["data"]["config.yaml"])
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
+def test_a_manifest_is_one_object_with_a_name(path: Path) -> None:
+    manifest = load(path)
+    assert manifest["apiVersion"] == {"DaemonSet": "apps/v1", "ConfigMap": "v1", "Pod": "v1"}[manifest["kind"]]
+    assert re.fullmatch(r"[a-z0-9-]+", manifest["metadata"]["name"])
+
+
+@pytest.mark.parametrize("path", PODS, ids=lambda path: path.name)
+def test_a_pod_asks_for_resources_that_the_readme_names(path: Path) -> None:
+    table = (ROOT / "README.md").read_text().partition("## Resources")[2].partition("\n## ")[0]
+    named = set(re.findall(r"qat\.intel\.com/[a-z-]+", table))
+    asked = [name for container in load(path)["spec"]["containers"] for name in container["resources"]["limits"]]
+    assert asked and set(asked) <= named
+
+
+def test_the_configuration_is_right_and_means_the_default_names() -> None:
+    assert parse(configuration().encode()) == Config()
+
+
+def test_the_configuration_that_is_commented_out_is_right_as_well() -> None:
+    text, found, example = configuration().partition("# To choose yourself, for example:\n")
+    assert found
+    config = parse(text.encode() + re.sub(r"^# ?", "", example, flags=re.M).encode())
+    assert [rule.name for rule in config.resources] == ["cy", "dc-node0"]
+
+
+def test_the_arguments_are_those_of_the_command(container: Tree) -> None:
+    name, *arguments = container["args"]
+    assert name == run.name
+    options = run.make_context(name, arguments).params
+    assert options["bind"] == "free"
+    assert not container.get("env"), "options stand among the arguments, where this test sees them"
+
+
+def test_the_configuration_file_is_where_the_argument_says(pod: Tree, container: Tree) -> None:
+    file = run.make_context("run", container["args"][1:]).params["config_file"]
+    (mount,) = [mount for mount in container["volumeMounts"] if mount["mountPath"] == str(file.parent)]
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == mount["name"]]
+    config_map = load(DEPLOY / "configmap.yaml")
+    assert volume["configMap"]["name"] == config_map["metadata"]["name"]
+    assert file.name in config_map["data"]
+    assert config_map["metadata"]["namespace"] == load(DEPLOY / "daemonset.yaml")["metadata"]["namespace"]
+
+
+def test_folders_of_the_host_are_mounted_where_the_command_looks_for_them(pod: Tree, container: Tree) -> None:
+    of_the_host = {volume["name"]: volume["hostPath"]["path"] for volume in pod["volumes"] if "hostPath" in volume}
+    mounts = {mount["name"]: mount for mount in container["volumeMounts"] if mount["name"] in of_the_host}
+    assert {name: mount["mountPath"] for name, mount in mounts.items()} == of_the_host
+    writable = {of_the_host[name] for name, mount in mounts.items() if not mount.get("readOnly")}
+    # A longer list needs a reason in deploy/README.md.
+    assert writable == {"/var/lib/kubelet/device-plugins", "/sys/bus/pci", "/sys/devices"}
+    assert set(of_the_host.values()) - writable == {"/var/lib/kubelet/pod-resources", "/dev/vfio"}
+
+
+def test_the_daemon_set_has_no_right_that_it_does_not_need(pod: Tree, container: Tree) -> None:
+    assert not {"hostNetwork", "hostPID", "hostIPC", "serviceAccountName", "initContainers"} & pod.keys()
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
+    assert container["securityContext"] == {
+        "runAsUser": 0,
+        "runAsGroup": 0,
+        "privileged": False,
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+        "appArmorProfile": {"type": "Unconfined"},
+        "seLinuxOptions": {"type": "container_device_plugin_t"},
+    }
+
+
+def test_a_service_named_qatdp_does_not_set_options(pod: Tree) -> None:
+    assert pod["enableServiceLinks"] is False
+
+
+def test_an_update_never_has_two_plugins_on_a_node() -> None:
+    strategy = load(DEPLOY / "daemonset.yaml")["spec"]["updateStrategy"]
+    assert (strategy["type"], strategy["rollingUpdate"]["maxSurge"]) == ("RollingUpdate", 0)
+
+
+def test_the_selector_finds_the_pods() -> None:
+    spec = load(DEPLOY / "daemonset.yaml")["spec"]
+    assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+
+
+def test_the_image_is_of_this_version(container: Tree) -> None:
+    name = f"localhost/qatdp:{PROJECT['version']}"
+    assert container["image"] == name
+    assert f"-t {name} " in (DEPLOY / "Containerfile").read_text()
+
+
+def test_the_containerfile_copies_what_is_there_and_starts_the_command() -> None:
+    lines = (DEPLOY / "Containerfile").read_text().splitlines()
+    copied = {name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]}
+    assert copied and all((ROOT / name).exists() for name in copied)
+    ignored = (ROOT / ".containerignore").read_text().split()
+    assert copied == {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    assert lines[-1] == 'ENTRYPOINT ["qatdp"]' and "qatdp" in PROJECT["scripts"]
