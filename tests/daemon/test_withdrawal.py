@@ -35,6 +35,14 @@ def lists_without(message: Message, at: PciAddress) -> bool:
     return isinstance(message, api.ListAndWatchResponse) and str(at) not in {device.ID for device in message.devices}
 
 
+def calls_between(stage: Stage, call: Call, at: PciAddress) -> set[Call]:
+    """Return what was asked after the last such call of cy, before a device had left its list."""
+    passed = stage.kubelet.asked
+    last = max(n for n, one in enumerate(passed) if (one.call, one.resource) == (call, CY))
+    gone = next(n for n, one in enumerate(passed) if n > last and one.resource == CY and lists_without(one.message, at))
+    return {one.call for one in passed[last:gone]}
+
+
 async def given(stage: Stage, count: int = 1, name: str = "pod") -> tuple[Pod, list[PciAddress]]:
     """Admit a pod; return it with its VFs."""
     pod = Pod(name, (Container(limits={CY: count}),))
@@ -190,6 +198,19 @@ async def test_an_allocate_that_was_on_its_way_is_granted_and_ends_the_withdrawa
     await stage.lists(CY, [held])
 
 
+async def test_a_list_that_the_kubelet_has_not_read_yet_is_no_step(stage: Stage, vfs: tuple[PciAddress, ...]) -> None:
+    with stage.kubelet.held(Call.READ, CY) as hold:
+        stage.configure(RENAME)
+        await hold.reached()
+        await stage.until(lambda: {stage.step(vf) for vf in vfs} == {Step.SENT})
+        asked = len(stage.kubelet.passed(Call.ALLOCATABLE))
+        await stage.until(lambda: len(stage.kubelet.passed(Call.ALLOCATABLE)) > asked + 2)
+        assert {stage.step(vf) for vf in vfs} == {Step.SENT}
+        (held,) = map(PciAddress.parse, (await stage.kubelet.admit(Pod.of(cy=1))).ids)  # it offers them still
+    await stage.lists(RENAMED, [vf for vf in vfs if vf != held])
+    await stage.lists(CY, [held])
+
+
 async def test_a_preference_that_is_asked_for_makes_the_withdrawal_begin_again(
     stage: Stage, vfs: tuple[PciAddress, ...]
 ) -> None:
@@ -205,11 +226,7 @@ async def test_a_preference_that_is_asked_for_makes_the_withdrawal_begin_again(
     others = [vf for vf in vfs if vf != held]
     await stage.lists(RENAMED, others)
     await stage.lists(CY, [held])
-    passed = stage.kubelet.asked
-    calls = [one.call for one in passed]
-    gone = next(n for n, one in enumerate(passed) if one.resource == CY and lists_without(one.message, others[0]))
-    since = calls[calls.index(Call.PREFERRED) : gone]
-    assert {Call.ALLOCATABLE, Call.LIST} <= set(since)
+    assert {Call.ALLOCATABLE, Call.LIST} <= calls_between(stage, Call.PREFERRED, others[0])
 
 
 async def test_a_pod_is_told_why_it_cannot_have_what_has_left(stage: Stage, vfs: tuple[PciAddress, ...]) -> None:
@@ -253,19 +270,21 @@ async def test_a_checkpoint_that_cannot_be_read_holds_everything_loudly(
 
 @EACH_KIND
 @pytest.mark.parametrize("kill", [True, False])
-async def test_a_kubelet_that_restarts_in_between_is_no_end_of_the_chain(
+async def test_a_kubelet_that_restarts_in_between_makes_the_withdrawal_begin_again(
     stage: Stage, vfs: tuple[PciAddress, ...], *, kill: bool
 ) -> None:
     pod, held = await given(stage)
-    with stage.kubelet.held(Call.LIST) as hold:
+    free = [vf for vf in vfs if vf not in held]
+    with stage.kubelet.held(Call.CHECKPOINT):
         stage.configure(RENAME)
-        await hold.reached()
+        await stage.until(lambda: {stage.step(vf) for vf in free} == {Step.REWRITTEN})
         running = [f"{pod.uid}/main"]
         await stage.kubelet.restart(kill=kill, sources_ready=False, running=running)
     assert {PciAddress.parse(text) for text in (await stage.kubelet.admit(pod)).ids} == set(held)
     await stage.kubelet.set_sources(ready=True)
-    await stage.lists(RENAMED, [vf for vf in vfs if vf not in held])
+    await stage.lists(RENAMED, free)
     await stage.lists(CY, held)
+    assert {Call.ALLOCATABLE, Call.LIST} <= calls_between(stage, Call.REGISTER, free[0])
     await stage.kubelet.remove(pod)
     await stage.lists(RENAMED, vfs)
 

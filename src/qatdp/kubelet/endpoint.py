@@ -21,6 +21,9 @@ from qatdp.kubelet.server import OPTIONS, ResourceServer
 
 log = logging.getLogger(__name__)
 
+# How often to look whether a socket that is being registered is still there.
+LOOK_S = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -132,7 +135,7 @@ class Endpoint:
         name = new_socket_name(self.resource)
         try:
             await self._listen(number, name)
-            await register(self._folder, name, self.resource, OPTIONS)
+            await self._register_socket(name)
         except (grpc.aio.AioRpcError, RuntimeError, OSError) as error:
             if number == self._number and self.state is State.REGISTERING:
                 text = describe(error) if isinstance(error, grpc.aio.AioRpcError) else str(error)
@@ -141,6 +144,21 @@ class Endpoint:
             return
         if number == self._number:
             self.handle(Event.REGISTERED)
+
+    async def _register_socket(self, name: str) -> None:
+        """Register a socket. FileNotFoundError where that goes meanwhile: a kubelet removes it as it starts.
+
+        It can have been bound before, and be registered after; then the kubelet dials in vain, and answers after 10 s.
+        """
+        registering = asyncio.ensure_future(register(self._folder, name, self.resource, OPTIONS))
+        try:
+            while not registering.done():
+                await asyncio.wait((registering,), timeout=LOOK_S)
+                if not registering.done() and not (self._folder / name).exists():
+                    raise FileNotFoundError(f"{name} was removed: a kubelet has started")
+            registering.result()
+        finally:
+            registering.cancel()
 
     async def _listen(self, number: int, name: str) -> None:
         server = grpc.aio.server()

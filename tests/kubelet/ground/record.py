@@ -2,8 +2,11 @@
 
 import json
 import os
+import platform
+from importlib.metadata import version
 from pathlib import Path
 
+import qatdp
 from ground.answers import Admission, Ready
 
 
@@ -20,6 +23,35 @@ def note_start(ready: Ready) -> None:
 def note_admission(admission: Admission) -> None:
     if admission.admitted:
         _write(admitted=1, devices=len(admission.ids))
+
+
+def note_plugin() -> None:
+    """Note which qatdp is tested, and where it was found."""
+    _write(
+        qatdp=f"{version('qatdp')} in {Path(qatdp.__file__).parent}",
+        python=platform.python_version(),
+        grpcio=version("grpcio"),
+    )
+
+
+def note_scenario(kind: str) -> None:
+    """Note a test that was run on the real kubelet, or on the fake one."""
+    _write(**{f"tests on the {kind} kubelet": 1})
+
+
+def note_messages(count: int) -> None:
+    """Note how many messages have passed the gates between qatdp and a kubelet."""
+    _write(messages=count)
+
+
+def note_restarts(count: int) -> None:
+    """Note restarts of a kubelet that were followed by a change."""
+    _write(restarts=count)
+
+
+def note_schedule() -> None:
+    """Note a schedule that was run to its end."""
+    _write(schedules=1)
 
 
 def _write(**facts: str | int) -> None:

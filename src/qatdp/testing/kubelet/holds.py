@@ -12,11 +12,12 @@ class Call(StrEnum):
     REGISTER = "Register"
     OPTIONS = "GetDevicePluginOptions"
     LIST_AND_WATCH = "ListAndWatch"
+    READ = "read"  # a list has come in, and is to be read
     PREFERRED = "GetPreferredAllocation"
     ALLOCATE = "Allocate"
     LIST = "List"
     ALLOCATABLE = "GetAllocatableResources"
-    CHECKPOINT = "checkpoint"  # a list has come in, and is to be written down
+    CHECKPOINT = "checkpoint"  # a list has been read, and is to be written down
 
 
 class Hold:

@@ -223,6 +223,7 @@ class Plugins(RegistrationServicer):
         try:
             plugin.stream = plugin.stub.ListAndWatch(api.Empty())
             async for message in plugin.stream:
+                await self._setting.holds.passes(Call.READ, plugin.resource)
                 self._receive(plugin.resource, message)
                 await self._setting.holds.passes(Call.CHECKPOINT, plugin.resource)
                 checkpoint.write(self._setting.plugins, self._ledger)
