@@ -115,6 +115,20 @@ static void check_answers(void)
 	free_room(&answers);
 }
 
+/* All ids are read before anything else: of what goes meanwhile, less is seen. */
+static void check_order(void)
+{
+	struct qatdp_answers answers = room(MOST, TEXT);
+	const struct qatdp_answer *first_of_pf;
+
+	CHECK(scan(&answers) == 0);
+	first_of_pf = find(&answers, QATDP_LIST, DEVICES "0000:6b:00.0");
+	CHECK(find(&answers, QATDP_READ, VF "device") < first_of_pf);
+	CHECK(find(&answers, QATDP_READ, DEVICES "0000:6b:00.3/device") < first_of_pf);
+	CHECK(find(&answers, QATDP_READ, DEVICES "0000:17:00.0/vendor") < first_of_pf);
+	free_room(&answers);
+}
+
 /* Whatever the room, it is enough or too small, and nothing is written past its end. */
 static void check_room(void)
 {
@@ -153,6 +167,7 @@ int main(void)
 	enter_tree();
 	make_bus();
 	check_answers();
+	check_order();
 	check_room();
 	check_slots();
 	return 0;

@@ -45,6 +45,9 @@ static bool no_number(const char *text, size_t length)
 
 static void check_numbers(void)
 {
+	int64_t value;
+
+	CHECK(is_number("200\n\0", 5, &value) && value == 200); /* as debugfs writes some */
 	CHECK(number_is("0x8086\n", 0x8086) && number_is("0xffffffff", 0xffffffff) && number_is(" \t0\n", 0));
 	CHECK(number_is("-1\n", -1) && number_is("999999999", 999999999) && number_is("007", 7));
 	CHECK(no_number("", 0) && no_number("\n", 1) && no_number("0x", 2) && no_number("0X1", 3) && no_number("-", 1));
