@@ -12,6 +12,8 @@ SOURCES := meson.build meson.options $(shell find csrc src -name __pycache__ -pr
 GROUNDS := guest image kubelet node
 FAST_TESTS := $(filter-out $(GROUNDS:%=tests/%),$(wildcard tests/*))
 
+C_FILES := $(wildcard csrc/*.[ch] csrc/*/*.[ch])
+
 PROTO := $(VENV)/proto
 PROTOS := $(patsubst proto/%,%,$(wildcard proto/qatdp/api/*.proto))
 
@@ -23,7 +25,7 @@ help:
 	@echo 'make run           show what qatdp does, on a made node with an embedded kubelet'
 	@echo 'make test          lint, proto-check and the fast tests, those of the C helper as well'
 	@echo 'make test-c        the C helper under sanitizers: tests in C, and those of both implementations'
-	@echo 'make lint          ruff, mypy and import-linter'
+	@echo 'make lint          clang-format, ruff, mypy and import-linter'
 	@echo 'make format        let ruff mend and format what it can'
 	@echo 'make proto         generate src/qatdp/api from proto/'
 	@echo 'make proto-check   tell whether src/qatdp/api is what proto/ generates'
@@ -101,6 +103,7 @@ image: setup
 
 .PHONY: lint
 lint: setup
+	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy --no-error-summary src $(FAST_TESTS) bench
@@ -113,6 +116,7 @@ mypy_ground = echo 'mypy $(1)' && MYPYPATH=$(1):tests/guest:$(if $(filter %/imag
 
 .PHONY: format
 format: setup
+	$(BIN)/clang-format -i $(C_FILES)
 	$(BIN)/ruff check --quiet --fix
 	$(BIN)/ruff format --quiet
 

@@ -29,7 +29,8 @@ static uint32_t hash_of(enum qatdp_kind kind, const char *path)
 }
 
 /* The slot of an answer, or the free one where it belongs. */
-static uint32_t *slot_of(const struct qatdp_answers *answers, enum qatdp_kind kind, const char *path)
+static uint32_t *slot_of(const struct qatdp_answers *answers, enum qatdp_kind kind,
+			 const char *path)
 {
 	uint32_t mask = answers->slots - 1, at = hash_of(kind, path) & mask;
 	const struct qatdp_answer *answer;
@@ -42,7 +43,8 @@ static uint32_t *slot_of(const struct qatdp_answers *answers, enum qatdp_kind ki
 	return &answers->slot[at];
 }
 
-static int fetch(const struct folder *folder, enum qatdp_kind kind, const char *path, char *data, size_t size)
+static int fetch(const struct folder *folder, enum qatdp_kind kind, const char *path, char *data,
+		 size_t size)
 {
 	int base = folder->descriptor;
 
@@ -64,7 +66,8 @@ static int fetch(const struct folder *folder, enum qatdp_kind kind, const char *
 }
 
 /* Ask about the path that lies at `used`, and put what comes back behind it. */
-static int append(struct qatdp_answers *answers, const struct folder *folder, enum qatdp_kind kind, uint32_t data)
+static int append(struct qatdp_answers *answers, const struct folder *folder, enum qatdp_kind kind,
+		  uint32_t data)
 {
 	const char *path = answers->text + answers->used;
 	int outcome;

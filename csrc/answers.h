@@ -8,10 +8,10 @@
 
 #include "qatdp.h"
 
-/* An open folder: a path that begins with it is walked from there, which is most of what a question costs. */
+/* An open folder. Paths that begin with it are walked from there: the walk is most of the cost. */
 struct folder {
 	int descriptor;
-	int error;     /* -errno where it could not be opened, which is then what all questions are answered with */
+	int error;     /* -errno where it could not be opened: it answers all questions then */
 	size_t length; /* of its path, with a / behind */
 };
 
@@ -19,8 +19,8 @@ struct folder {
 int answers_begin(struct qatdp_answers *answers);
 
 /*
- * Ask about the path that is formatted, the folder's or one below it: 0, and where the answer is, for good. -ENOBUFS
- * where there is no room.
+ * Ask about the path that is formatted, the folder's or one below it: 0, and where the answer is,
+ * for good. -ENOBUFS where there is no room.
  */
 int answers_ask(struct qatdp_answers *answers, const struct folder *folder, enum qatdp_kind kind,
 		const struct qatdp_answer **answer, const char *format, va_list arguments)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Goes through the PCI bus and asks for all that a scan needs. It decides what to ask next and nothing else; what the
- * answers mean is decided in src/qatdp/host/sysfs.py.
+ * Goes through the PCI bus and asks for all that a scan needs. It decides what to ask next and
+ * nothing else; what the answers mean is decided in src/qatdp/host/sysfs.py.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -62,8 +62,11 @@ static void close_folder(const struct folder *folder)
 		close(folder->descriptor);
 }
 
-__attribute__((format(printf, 4, 5))) static answer *ask(struct scan *scan, const struct folder *folder,
-							 enum qatdp_kind kind, const char *format, ...)
+static answer *ask(struct scan *scan, const struct folder *folder, enum qatdp_kind kind,
+		   const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+static answer *ask(struct scan *scan, const struct folder *folder, enum qatdp_kind kind,
+		   const char *format, ...)
 {
 	static answer none = { .status = -ENOBUFS };
 	answer *found = &none;
@@ -77,10 +80,20 @@ __attribute__((format(printf, 4, 5))) static answer *ask(struct scan *scan, cons
 	return found;
 }
 
-/* Ask about something of a PCI function. */
-static answer *ask_of(struct scan *scan, const struct function *function, enum qatdp_kind kind, const char *name)
+/* Ask about something of a PCI function that is open. */
+static answer *ask_of(struct scan *scan, const struct function *function, enum qatdp_kind kind,
+		      const char *name)
 {
-	return ask(scan, &function->folder, kind, "%sbus/pci/devices/%s/%s", scan->sysfs, function->address, name);
+	return ask(scan, &function->folder, kind, "%sbus/pci/devices/%s/%s", scan->sysfs,
+		   function->address, name);
+}
+
+/* Ask about one thing of a PCI function, for which it need not be opened. */
+static answer *ask_device(struct scan *scan, enum qatdp_kind kind, const char *address,
+			  const char *name)
+{
+	return ask(scan, &scan->devices, kind, "%sbus/pci/devices/%s/%s", scan->sysfs, address,
+		   name);
 }
 
 /* What came back: empty where nothing did. It stays where it is. */
@@ -106,8 +119,8 @@ static void ask_cdevs(struct scan *scan, const struct function *vf)
 	answer *cdevs = ask_of(scan, vf, QATDP_LIST, "vfio-dev");
 
 	for (const char *name = first(scan, cdevs); name; name = next(scan, cdevs, name)) {
-		ask(scan, &vf->folder, QATDP_EXISTS, "%sbus/pci/devices/%s/vfio-dev/%s/dev", scan->sysfs, vf->address,
-		    name);
+		ask(scan, &vf->folder, QATDP_EXISTS, "%sbus/pci/devices/%s/vfio-dev/%s/dev",
+		    scan->sysfs, vf->address, name);
 		ask(scan, &scan->nodes, QATDP_EXISTS, "%svfio/devices/%s", scan->dev, name);
 	}
 }
@@ -119,10 +132,11 @@ static void ask_group(struct scan *scan, const char *number)
 	ask(scan, &scan->groups, QATDP_READ, "%skernel/iommu_groups/%s/name", scan->sysfs, number);
 	ask(scan, &scan->nodes, QATDP_EXISTS, "%svfio/%s", scan->dev, number);
 	ask(scan, &scan->nodes, QATDP_EXISTS, "%svfio/noiommu-%s", scan->dev, number);
-	members = ask(scan, &scan->groups, QATDP_LIST, "%skernel/iommu_groups/%s/devices", scan->sysfs, number);
+	members = ask(scan, &scan->groups, QATDP_LIST, "%skernel/iommu_groups/%s/devices",
+		      scan->sysfs, number);
 	for (const char *name = first(scan, members); name; name = next(scan, members, name))
 		if (is_address(name))
-			ask(scan, &scan->devices, QATDP_LINK, "%sbus/pci/devices/%s/driver", scan->sysfs, name);
+			ask_device(scan, QATDP_LINK, name, "driver");
 }
 
 static struct function open_function(const struct scan *scan, const char *address)
@@ -138,8 +152,8 @@ static void ask_vf(struct scan *scan, const char *address)
 	struct function vf;
 	const char *group;
 
-	/* Nobody else asks for this link: if it is known, so is the rest, by its PF's link or by its own id. */
-	ask(scan, &scan->devices, QATDP_LINK, "%sbus/pci/devices/%s/physfn", scan->sysfs, address);
+	/* Nobody else asks for this link: if it is known so is the rest, by the link of its PF. */
+	ask_device(scan, QATDP_LINK, address, "physfn");
 	if (scan->answers->count == before)
 		return;
 	vf = open_function(scan, address);
@@ -156,17 +170,20 @@ static void ask_vf(struct scan *scan, const char *address)
 static void ask_linked_vf(struct scan *scan, const struct function *pf, const char *virtfn)
 {
 	const char *vf = text_of(scan, ask_of(scan, pf, QATDP_LINK, virtfn));
+	answer *there;
 
 	if (!is_address(vf))
 		return;
-	if (!ask(scan, &scan->devices, QATDP_EXISTS, "%sbus/pci/devices/%s", scan->sysfs, vf)->status)
+	there = ask(scan, &scan->devices, QATDP_EXISTS, "%sbus/pci/devices/%s", scan->sysfs, vf);
+	if (!there->status)
 		ask_vf(scan, vf);
 }
 
 static void ask_pf(struct scan *scan, const char *address, const char *driver)
 {
 	struct function pf = open_function(scan, address);
-	answer *names = ask(scan, &pf.folder, QATDP_LIST, "%sbus/pci/devices/%s", scan->sysfs, address);
+	answer *names =
+		ask(scan, &pf.folder, QATDP_LIST, "%sbus/pci/devices/%s", scan->sysfs, address);
 
 	for (const char *name = first(scan, names); name; name = next(scan, names, name))
 		if (is_virtfn(name))
@@ -176,16 +193,16 @@ static void ask_pf(struct scan *scan, const char *address, const char *driver)
 	ask_of(scan, &pf, QATDP_READ, "qat/state");
 	/* Kernels before 6.0 have no cfg_services. */
 	if (driver[0] && ask_of(scan, &pf, QATDP_READ, "qat/cfg_services")->status)
-		ask(scan, &here, QATDP_READ, "%skernel/debug/qat_%s_%s/dev_cfg", scan->sysfs, driver, address);
+		ask(scan, &here, QATDP_READ, "%skernel/debug/qat_%s_%s/dev_cfg", scan->sysfs,
+		    driver, address);
 	close_folder(&pf.folder);
 }
 
 static int64_t ask_number(struct scan *scan, const char *address, const char *name)
 {
-	answer *found;
+	answer *found = ask_device(scan, QATDP_READ, address, name);
 	int64_t value = -1;
 
-	found = ask(scan, &scan->devices, QATDP_READ, "%sbus/pci/devices/%s/%s", scan->sysfs, address, name);
 	is_number(text_of(scan, found), found->length, &value);
 	return value;
 }
@@ -207,16 +224,18 @@ static void ask_bus(struct scan *scan)
 {
 	answer *functions = ask(scan, &scan->devices, QATDP_LIST, "%sbus/pci/devices", scan->sysfs);
 	const struct qatdp_model *model;
+	const char *name;
 
-	/* All ids first: of what goes meanwhile, less is seen. The second time they are only looked up. */
-	for (int again = 0; again < 2; again++) {
-		for (const char *name = first(scan, functions); name; name = next(scan, functions, name)) {
-			model = is_address(name) ? ask_model(scan, name) : NULL;
-			if (again && model && model->is_pf)
-				ask_pf(scan, name, model->driver);
-			else if (again && model)
-				ask_vf(scan, name);
-		}
+	/* All ids first: of what goes meanwhile, less is seen. */
+	for (name = first(scan, functions); name; name = next(scan, functions, name))
+		if (is_address(name))
+			ask_model(scan, name);
+	for (name = first(scan, functions); name; name = next(scan, functions, name)) {
+		model = is_address(name) ? ask_model(scan, name) : NULL;
+		if (model && model->is_pf)
+			ask_pf(scan, name, model->driver);
+		else if (model)
+			ask_vf(scan, name);
 	}
 }
 

@@ -16,7 +16,7 @@ bool is_virtfn(const char *name);
 /* A number such as an IOMMU group's, nine digits at most. */
 bool is_decimal(const char *name);
 
-/* An attribute that holds a number, 0x... or decimal, with or without a newline. `value` is untouched where not. */
+/* An attribute that holds a number, 0x... or decimal, with a newline or without. */
 bool is_number(const char *text, size_t length, int64_t *value);
 
 #endif

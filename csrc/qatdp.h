@@ -2,9 +2,10 @@
 /*
  * What qatdp asks of the kernel's files, in few calls that need no interpreter.
  *
- * Each function returns 0 or a positive value, or -errno. The caller owns all memory and all descriptors, and a bound
- * comes with every buffer: one that is too small is -ENOBUFS. Nothing is kept between calls but what the caller hands
- * in again. src/qatdp/host/portable.py does the same in Python, and says what is right.
+ * Each function returns 0 or a positive value, or -errno. The caller owns all memory and all
+ * descriptors, and a bound comes with every buffer: one that is too small is -ENOBUFS. Nothing is
+ * kept between calls but what the caller hands in again. src/qatdp/host/portable.py does the same
+ * in Python, and says what is right.
  *
  * This is the declaration for cffi as well, less the lines that begin with '#' (cdef.py).
  */
@@ -22,17 +23,17 @@ enum { QATDP_ATTRIBUTE_BYTES = 4096, QATDP_READ_BYTES = QATDP_ATTRIBUTE_BYTES + 
 /* A base that stands for the working directory. */
 enum { QATDP_HERE = -100 };
 
-/* A regular file's content: its length. -EINVAL for what is no regular file, -EFBIG for more than a page. */
+/* A regular file's content: its length. -EINVAL for anything else, -EFBIG for more than a page. */
 int qatdp_read(int base, const char *path, char *content, size_t size);
 
 /* Write an attribute in one write. */
 int qatdp_write(int base, const char *path, const char *content, size_t length);
 
-/* The last component of what a symbolic link points to: its length. It may be empty. Room is for all it points to. */
-enum { QATDP_LINK_BYTES = 4096 };
+/* The last component of what a symbolic link points to, which may be empty: its length. */
+enum { QATDP_LINK_BYTES = 4096 }; /* room for all that it points to */
 int qatdp_link(int base, const char *path, char *name, size_t size);
 
-/* The names in a folder, each with a NUL behind it, in no order, but . and ..: the length of all. */
+/* The names in a folder but . and .., each with a NUL behind, in no order: the length of all. */
 int qatdp_list(int base, const char *path, char *names, size_t size);
 
 /* 0 where there is such a path, links followed. */
@@ -42,7 +43,7 @@ int qatdp_exists(int base, const char *path);
 
 enum qatdp_kind { QATDP_READ, QATDP_LINK, QATDP_LIST, QATDP_EXISTS };
 
-/* The path begins at text[path]; what came back is text[data .. data + length - 1]. Each has a NUL behind it. */
+/* Path and what came back begin at text[path] and text[data]. Each has a NUL behind it. */
 struct qatdp_answer {
 	uint32_t kind;
 	int32_t status; /* 0 or -errno */
@@ -69,8 +70,8 @@ struct qatdp_model {
 };
 
 /*
- * Ask for whatever tells of the functions of one vendor that are of these models, and of their IOMMU groups and nodes.
- * sysfs and dev are folders, with a / behind.
+ * Ask for whatever tells of the functions of one vendor that are of these models, and of their
+ * IOMMU groups and nodes. sysfs and dev are folders, with a / behind.
  */
 int qatdp_bus(struct qatdp_answers *answers, const char *sysfs, const char *dev, uint32_t vendor,
 	      const struct qatdp_model *models, uint32_t count);
@@ -79,17 +80,18 @@ int qatdp_bus(struct qatdp_answers *answers, const char *sysfs, const char *dev,
 
 /* A question. Zeroed but for kind and path before it is asked for the first time. */
 struct qatdp_watched {
-	uint32_t kind;		/* QATDP_READ or QATDP_EXISTS */
-	uint32_t path;		/* where its path begins in `paths` */
-	int32_t status;		/* 0 or -errno */
-	uint32_t data, length;	/* what came back is text[data .. data + length - 1] */
-	int32_t descriptor;	/* of the file that is kept open, where is_open */
+	uint32_t kind;	       /* QATDP_READ or QATDP_EXISTS */
+	uint32_t path;	       /* where its path begins in `paths` */
+	int32_t status;	       /* 0 or -errno */
+	uint32_t data, length; /* what came back is text[data .. data + length - 1] */
+	int32_t descriptor;    /* of the file that is kept open, where is_open */
 	uint32_t is_open;
-	uint64_t device, inode; /* of that file: its descriptor's number alone may be another's by now */
+	uint64_t device, inode; /* of that file: the number may be another file's by now */
 };
 
 /* Ask all of them anew: the length of text that is used. */
-int qatdp_watch(struct qatdp_watched *watched, uint32_t count, const char *paths, char *text, size_t size);
+int qatdp_watch(struct qatdp_watched *watched, uint32_t count, const char *paths, char *text,
+		size_t size);
 
 /* Close what is kept open. */
 void qatdp_unwatch(struct qatdp_watched *watched, uint32_t count);

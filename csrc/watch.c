@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Attributes that are read over and over, through descriptors that are kept: one pread each instead of a path's walk. */
+/* Attributes that are read over and over, through descriptors that are kept: no path is walked. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -23,9 +23,10 @@ static int open_watched(struct qatdp_watched *watched, const char *path)
 }
 
 /*
- * Whether the descriptor leads to the file that was opened, and that is still there. One that leads to another file is
- * somebody else's by now and is not touched. A file of sysfs has an inode number that no later one gets (its upper half
- * counts, fs/kernfs/dir.c); a removed one keeps its link count and tells by ENODEV.
+ * Whether the descriptor leads to the file that was opened, and that is still there. One that leads
+ * to another file is somebody else's by now and is not touched. A file of sysfs has an inode number
+ * that no later one gets (its upper half counts, fs/kernfs/dir.c); a removed one keeps its link
+ * count and tells by ENODEV.
  */
 static int is_same(struct qatdp_watched *watched)
 {
@@ -61,7 +62,8 @@ static int read_watched(struct qatdp_watched *watched, const char *path, char *c
 	return length < 0 ? length : read_attribute(watched->descriptor, content, size);
 }
 
-int qatdp_watch(struct qatdp_watched *watched, uint32_t count, const char *paths, char *text, size_t size)
+int qatdp_watch(struct qatdp_watched *watched, uint32_t count, const char *paths, char *text,
+		size_t size)
 {
 	uint32_t used = 0;
 	const char *path;

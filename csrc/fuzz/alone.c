@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Stands in for libFuzzer, which clang alone has: throws texts made by chance, always the same ones, of characters and
- * words that the parsers know. Arguments: how many, and where to begin.
+ * Stands in for libFuzzer, which clang alone has: throws texts made by chance, always the same
+ * ones, of characters and words that the parsers know. Arguments: how many, and where to begin.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +9,36 @@
 #include "fuzz.h"
 
 static const char *const words[] = {
-	"0000:6b:00.1", "virtfn", "0x8086\n", "0x", "-", ":", ".", "\n", "\t", " ", "0", "1", "7", "8", "9", "a", "f", "g", "x",
-	"00", "1f.", ":00", "10000:", "999999999", "ffffffff", "A", "_", "\xff", "sym;asym", "",
+	"0000:6b:00.1",
+	"virtfn",
+	"0x8086\n",
+	"0x",
+	"-",
+	":",
+	".",
+	"\n",
+	"\t",
+	" ",
+	"0",
+	"1",
+	"7",
+	"8",
+	"9",
+	"a",
+	"f",
+	"g",
+	"x",
+	"00",
+	"1f.",
+	":00",
+	"10000:",
+	"999999999",
+	"ffffffff",
+	"A",
+	"_",
+	"\xff",
+	"sym;asym",
+	"",
 };
 
 static uint64_t state;

@@ -8,10 +8,10 @@
 
 #include "fuzz.h"
 
-#define CLAIM(claim)             \
-	do {                     \
-		if (!(claim))    \
-			abort(); \
+#define CLAIM(claim)                                                                               \
+	do {                                                                                       \
+		if (!(claim))                                                                      \
+			abort();                                                                   \
 	} while (0)
 
 static void try_address(const char *text)

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the tests in C share: a claim that ends the test where it is false, and a tree of files to ask about. */
+/* What the tests in C share: claims, and a tree of files to ask about. */
 #ifndef CHECK_H
 #define CHECK_H
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CHECK(claim)                                                                   \
-	do {                                                                           \
-		if (!(claim)) {                                                        \
-			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #claim); \
-			exit(EXIT_FAILURE);                                            \
-		}                                                                      \
+#define CHECK(claim)                                                                               \
+	do {                                                                                       \
+		if (!(claim)) {                                                                    \
+			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #claim);        \
+			exit(EXIT_FAILURE);                                                        \
+		}                                                                                  \
 	} while (0)
 
 /* Make an empty folder and work in it; it is removed at the end. */

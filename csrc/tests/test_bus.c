@@ -8,8 +8,8 @@
 enum { MOST = 64, TEXT = 1 << 14 };
 
 #define DEVICES "sys/bus/pci/devices/"
-#define PF DEVICES "0000:6b:00.0/"
-#define VF DEVICES "0000:6b:00.1/"
+#define PF	DEVICES "0000:6b:00.0/"
+#define VF	DEVICES "0000:6b:00.1/"
 
 static const struct qatdp_model models[] = { { 0x4940, 1, "4xxx" }, { 0x4941, 0, "" } };
 
@@ -37,7 +37,8 @@ static int scan(struct qatdp_answers *answers)
 	return qatdp_bus(answers, "sys/", "dev/", 0x8086, models, 2);
 }
 
-static const struct qatdp_answer *find(const struct qatdp_answers *answers, enum qatdp_kind kind, const char *path)
+static const struct qatdp_answer *find(const struct qatdp_answers *answers, enum qatdp_kind kind,
+				       const char *path)
 {
 	const struct qatdp_answer *found = NULL, *answer;
 
@@ -52,7 +53,8 @@ static const struct qatdp_answer *find(const struct qatdp_answers *answers, enum
 	return found;
 }
 
-static int holds(const struct qatdp_answers *answers, enum qatdp_kind kind, const char *path, const char *text)
+static int holds(const struct qatdp_answers *answers, enum qatdp_kind kind, const char *path,
+		 const char *text)
 {
 	const struct qatdp_answer *answer = find(answers, kind, path);
 	const char *data = answers->text + answer->data;
@@ -60,7 +62,8 @@ static int holds(const struct qatdp_answers *answers, enum qatdp_kind kind, cons
 	return !answer->status && answer->length == strlen(text) && !strcmp(data, text);
 }
 
-static int fails(const struct qatdp_answers *answers, enum qatdp_kind kind, const char *path, int status)
+static int fails(const struct qatdp_answers *answers, enum qatdp_kind kind, const char *path,
+		 int status)
 {
 	const struct qatdp_answer *answer = find(answers, kind, path);
 
@@ -81,7 +84,7 @@ static void make_bus(void)
 	put(VF "numa_node", "1\n");
 	put(VF "vfio-dev/vfio0/dev", "510:0\n");
 	put_link(VF "iommu_group", "../groups/312");
-	/* Two VFs in one group, of which the first is asked about as a member before it is as itself. */
+	/* Two VFs in one group: the second is asked about as a member before it is as itself. */
 	put("sys/kernel/iommu_groups/312/devices/0000:6b:00.1", "");
 	put("sys/kernel/iommu_groups/312/devices/0000:6b:00.3", "");
 	put(DEVICES "0000:6b:00.3/vendor", "0x8086\n");
@@ -103,7 +106,8 @@ static void check_answers(void)
 	CHECK(holds(&answers, QATDP_LINK, PF "driver", "4xxx"));
 	CHECK(holds(&answers, QATDP_LINK, PF "virtfn0", "0000:6b:00.1"));
 	CHECK(fails(&answers, QATDP_READ, PF "qat/cfg_services", -ENOENT));
-	CHECK(fails(&answers, QATDP_READ, "sys/kernel/debug/qat_4xxx_0000:6b:00.0/dev_cfg", -ENOENT));
+	CHECK(fails(&answers, QATDP_READ, "sys/kernel/debug/qat_4xxx_0000:6b:00.0/dev_cfg",
+		    -ENOENT));
 	CHECK(fails(&answers, QATDP_EXISTS, DEVICES "0000:6b:00.2", -ENOENT));
 	CHECK(holds(&answers, QATDP_READ, VF "numa_node", "1\n"));
 	CHECK(holds(&answers, QATDP_READ, DEVICES "0000:6b:00.3/numa_node", "0\n"));

@@ -26,8 +26,10 @@ static void check_read(void)
 	CHECK(read_it("vendor") == 7 && !memcmp(content, "0x8086\n", 7));
 	CHECK(read_it("page") == QATDP_ATTRIBUTE_BYTES);
 	CHECK(read_it("more") == -EFBIG);
-	CHECK(read_it("fifo") == -EINVAL && read_it(".") == -EINVAL && read_it("/dev/null") == -EINVAL);
-	CHECK(read_it("absent") == -ENOENT && read_it("loop") == -ELOOP && read_it("vendor/x") == -ENOTDIR);
+	CHECK(read_it("fifo") == -EINVAL && read_it(".") == -EINVAL &&
+	      read_it("/dev/null") == -EINVAL);
+	CHECK(read_it("absent") == -ENOENT && read_it("loop") == -ELOOP &&
+	      read_it("vendor/x") == -ENOTDIR);
 	CHECK(read_it("/proc/self/mem") == -EIO);
 	CHECK(qatdp_read(QATDP_HERE, "vendor", content, QATDP_READ_BYTES - 1) == -ENOBUFS);
 }
@@ -50,7 +52,8 @@ static int link_is(const char *path, const char *last)
 
 static void check_link(void)
 {
-	CHECK(link_is("driver", "vfio-pci") && link_is("loop", "loop") && link_is("slash", "") && link_is("dots", ".."));
+	CHECK(link_is("driver", "vfio-pci") && link_is("loop", "loop") && link_is("slash", "") &&
+	      link_is("dots", ".."));
 	CHECK(qatdp_link(QATDP_HERE, "vendor", content, QATDP_LINK_BYTES) == -EINVAL);
 	CHECK(qatdp_link(QATDP_HERE, "absent", content, QATDP_LINK_BYTES) == -ENOENT);
 	CHECK(qatdp_link(QATDP_HERE, "driver", content, QATDP_LINK_BYTES - 1) == -ENOBUFS);
@@ -68,7 +71,8 @@ static void check_list(void)
 		length += (int)strlen(name) - 4;
 	}
 	names = malloc((size_t)length);
-	CHECK(names && qatdp_list(QATDP_HERE, "many", names, (size_t)length) == length && !names[length - 1]);
+	CHECK(names && qatdp_list(QATDP_HERE, "many", names, (size_t)length) == length &&
+	      !names[length - 1]);
 	CHECK(qatdp_list(QATDP_HERE, "many", names, (size_t)length - 1) == -ENOBUFS);
 	free(names);
 	CHECK(qatdp_list(QATDP_HERE, "vendor", content, 1) == -ENOTDIR);
@@ -81,7 +85,8 @@ static void check_list(void)
 static void check_exists(void)
 {
 	CHECK(qatdp_exists(QATDP_HERE, "vendor") == 0 && qatdp_exists(QATDP_HERE, ".") == 0);
-	CHECK(qatdp_exists(QATDP_HERE, "driver") == -ENOENT && qatdp_exists(QATDP_HERE, "loop") == -ELOOP);
+	CHECK(qatdp_exists(QATDP_HERE, "driver") == -ENOENT &&
+	      qatdp_exists(QATDP_HERE, "loop") == -ELOOP);
 }
 
 int main(void)

@@ -40,7 +40,8 @@ static void check_contents(void)
 	CHECK(rename("new", "state") == 0);
 	CHECK(look() == 6 && holds(0, "up\n"));
 	CHECK(unlink("state") == 0);
-	CHECK(look() == 3 && watched[0].status == -ENOENT && watched[2].status == -ENOENT && holds(1, "dc\n"));
+	CHECK(look() == 3 && watched[0].status == -ENOENT && watched[2].status == -ENOENT &&
+	      holds(1, "dc\n"));
 	put("state", "up\n");
 	CHECK(look() == 6 && holds(0, "up\n"));
 }
