@@ -17,6 +17,7 @@ from ground.kubelets import KINDS, Kubelet, forget
 from ground.manager import Policy
 from ground.schedule import Outcome, Schedule
 from ground.stage import CY, Stage, only
+from ground.waiting import bounded
 
 from qatdp.core import holders
 from qatdp.core.holders import Fact, Step
@@ -27,9 +28,12 @@ ON_THE_FAKE = 50
 UNGUARDED = 20
 SEVERE = ("crashed", "is offered under", "given to")
 TRIES = 5
+LONGEST_S = 90.0  # of one, which takes 1 to 2 s
+
+ONCE_FAILED = (1118,)  # beyond the usual ones: a VF moved while a list with it was being written
 
 ONE = os.environ.get("SEED")
-SEEDS = [int(ONE)] if ONE else list(range(SCHEDULES))
+SEEDS = [int(ONE)] if ONE else [*range(SCHEDULES), *ONCE_FAILED]
 # The topology manager's policies take turns on the real kubelet: with another than none the kubelet asks for hints too.
 POLICIES = (Policy.NONE, Policy.SINGLE_NUMA_NODE, Policy.NONE, Policy.BEST_EFFORT)
 
@@ -39,7 +43,8 @@ async def run(kubelet: Kubelet, folder: Path, seed: int, *, to_the_end: bool = F
     for number in range(TRIES):
         forget(kubelet)
         stage = Stage(kubelet, folder / f"{seed}-{number}")
-        outcome = await Schedule(stage, seed, to_the_end=to_the_end).run()
+        async with bounded(f"SEED={seed}", LONGEST_S):
+            outcome = await Schedule(stage, seed, to_the_end=to_the_end).run()
         record.note_schedule(void=outcome.void)
         if not outcome.void:
             return outcome

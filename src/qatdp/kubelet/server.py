@@ -55,11 +55,11 @@ class ResourceServer(DevicePluginServicer):
         self._on_opened()
         try:
             while True:
-                self._observer.handed(self._feed.value.resource)
-                began, version = self._observer.moment(), self._feed.version
-                yield to_list(self._feed.value)  # comes back when the message has been written
+                pool, version, began = self._feed.value, self._feed.version, self._observer.moment()
+                self._observer.handed(pool.resource)  # can lead to another pool: that is for the next list
+                yield to_list(pool)  # comes back when the message has been written
                 if self._is_current():
-                    self._observer.listed(self._feed.value.resource, began)
+                    self._observer.listed(pool.resource, began)
                 await self._feed.after(version)
         finally:
             self._on_ended()

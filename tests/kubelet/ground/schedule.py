@@ -202,7 +202,8 @@ class Schedule:
         kill = self._chance.random() < 0.5
         await self._stage.end_kubelet(kill=kill)
         await self._admitted()
-        await self._stage.start_kubelet(pods_after_s=self._chance.choice((0, 0.1)))
+        # A pod is refused, for one, whose VF has vanished: a daemon that starts after that cannot know the NUMA node.
+        await self._stage.start_kubelet(pods_after_s=self._chance.choice((0, 0.1)), may_refuse=True)
         return f"the kubelet was {'killed' if kill else 'stopped'} and started again"
 
     async def _restart_daemon(self) -> str:

@@ -22,6 +22,7 @@ from qatdp.testing.host import FakeHost
 
 CY, DC, RENAMED = (f"qat.intel.com/{name}" for name in ("cy", "dc", "renamed"))
 HEALTHY = "Healthy"
+CLOSE_S = 20.0  # it takes some milliseconds
 MOVING = LEAVING | {Step.RELEASED, Step.NEW}
 
 
@@ -74,15 +75,23 @@ class Stage:
 
     async def close(self) -> None:
         record.note_messages(len(self.gates.passed))
-        await self.end_daemon()
-        await self.kubelet.kill()
+        async with waiting.bounded("the end of qatdp", CLOSE_S):
+            await self.end_daemon()
+        async with waiting.bounded("the end of the kubelet", CLOSE_S):
+            await self.kubelet.kill()
         if self.proxy:
-            await self.proxy.down(killed=True)
+            async with waiting.bounded("the end of the proxy", CLOSE_S):
+                await self.proxy.down(killed=True)
 
     # The kubelet
 
-    async def start_kubelet(self, *, hears_of_pods: bool = True, pods_after_s: float = 0) -> None:
-        """Start it; as on a node whose runtime goes on, it hears of the running pods before its sources are ready."""
+    async def start_kubelet(
+        self, *, hears_of_pods: bool = True, pods_after_s: float = 0, may_refuse: bool = False
+    ) -> None:
+        """Start it; as on a node whose runtime goes on, it hears of the running pods before its sources are ready.
+
+        It admits them again, with what they have. `may_refuse`: it may refuse one, which ends that pod.
+        """
         running = [f"{uid}/{one.name}" for uid, (pod, _) in self.pods.items() for one in (*pod.init, *pod.containers)]
         await self.kubelet.start(sources_ready=hears_of_pods and not running, running=running)
         if self.proxy:
@@ -90,9 +99,12 @@ class Stage:
         if not hears_of_pods:
             return
         await waiting.pause(pods_after_s)
-        for pod, before in tuple(self.pods.values()):
+        for uid, (pod, before) in tuple(self.pods.items()):
             again = await self.kubelet.admit(pod)
-            assert again.devices == before.devices, f"{pod.name} was admitted again, with {again}"
+            if may_refuse and not again.admitted:
+                del self.pods[uid]
+            else:
+                assert again.devices == before.devices, f"{pod.name} was admitted again, with {again}"
         await self.kubelet.set_sources(ready=True)
 
     async def end_kubelet(self, *, kill: bool) -> None:

@@ -2,8 +2,9 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -46,6 +47,31 @@ async def throughout(
         seen = await _look(look)
         assert seen == wanted, f"{what}: no more: {seen!r}, wanted {wanted!r}"
         await asyncio.sleep(every_s)
+
+
+@asynccontextmanager
+async def bounded(what: str, timeout_s: float) -> AsyncIterator[None]:
+    """Bound what is done in the context. The error tells what each task waited for when its time was over."""
+    seen: list[str] = []
+    timer = asyncio.get_running_loop().call_later(timeout_s, lambda: seen.extend(map(_where, asyncio.all_tasks())))
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except TimeoutError as error:
+        raise AssertionError("\n".join((f"{what}: not within {timeout_s:g} s; tasks:", *sorted(seen)))) from error
+    finally:
+        timer.cancel()
+
+
+def _where(task: asyncio.Task[Any]) -> str:
+    """Return a task's name, and the places from which it waits, the innermost last."""
+    places: list[str] = []
+    awaited: object = task.get_coro()
+    while awaited is not None:
+        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "ag_frame", None)
+        places.append(f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else repr(awaited))
+        awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "ag_await", None)
+    return f"{task.get_name()}: {' > '.join(places)}"
 
 
 async def pause(duration_s: float) -> None:
