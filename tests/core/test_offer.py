@@ -182,9 +182,9 @@ def test_a_bridge_or_a_device_without_a_driver_leaves_a_group_viable() -> None:
 
 
 def test_circumstances_are_defects_of_the_vf_they_name() -> None:
-    stale = Circumstances({VF.address: "a pod has it"}, {})
+    stale = Circumstances({VF.address: "a pod has it"}, {}, {})
     assert offer_of_first(a_snapshot([PF], [VF]), DEFAULTS, stale).defect == "a pod has it"
-    unbound = Circumstances({}, {VF.address: "vfio-pci refused it"})
+    unbound = Circumstances({}, {VF.address: "vfio-pci refused it"}, {})
     assert offer_of_first(a_snapshot([PF], [ON_HOST]), DEFAULTS, unbound).defect == "vfio-pci refused it"
     assert offer_of_first(a_snapshot([PF], [VF]), DEFAULTS, unbound).defect is None  # it is bound by now
 

@@ -145,7 +145,7 @@ def test_a_resource_with_cdev_nodes_has_no_others() -> None:
         (a_snapshot([replace(PF, state="down", services=None, services_text=None)], VFS), NOTHING_ELSE),
         (a_snapshot([], VFS), NOTHING_ELSE),  # the PF cannot be read
         (a_snapshot([PF], its_vfs(PF, 3, driver="4xxxvf")), NOTHING_ELSE),
-        (NODE, Circumstances({vf.address: "a pod has it" for vf in VFS}, {})),
+        (NODE, Circumstances({vf.address: "a pod has it" for vf in VFS}, {}, {})),
     ],
 )
 def test_a_defect_leaves_out_what_is_new_and_makes_unhealthy_what_is_listed(
@@ -155,6 +155,13 @@ def test_a_defect_leaves_out_what_is_new_and_makes_unhealthy_what_is_listed(
     assert (listed(new), len(new.left_out)) == ({}, 3)
     old = build(snapshot, known=known(Step.OFFERED, *VFS), circumstances=circumstances)
     assert listed(old) == {"cy": ["6b:00.1!", "6b:00.2!", "6b:00.3!"]}
+
+
+def test_what_is_in_doubt_is_listed_as_unhealthy_unless_something_else_is_wrong_with_it() -> None:
+    in_doubt = Circumstances({}, {}, {vf.address: "the books cannot be read" for vf in VFS})
+    assert listed(build(circumstances=in_doubt)) == {"cy": ["6b:00.1!", "6b:00.2!", "6b:00.3!"]}
+    down = a_snapshot([replace(PF, state="down")], VFS)
+    assert listed(build(down, circumstances=in_doubt)) == {}
 
 
 def test_a_vf_that_is_gone_stays_as_it_was_last_seen_until_it_is_released() -> None:

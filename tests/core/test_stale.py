@@ -47,6 +47,15 @@ def test_what_was_given_as_it_is_now_is_not_stale(snapshot: Snapshot) -> None:
     assert stale_hand_overs([*holdings, together], snapshot) == {}
 
 
+def test_what_another_plugin_gave_is_taken_by_its_node_or_its_address() -> None:
+    by_node = Holding("example.com/a", (), frozenset({"/dev/vfio/10", "/dev/vfio/99"}))
+    by_address = Holding("example.com/b", (B.address, GONE))
+    assert stale_hand_overs([by_node, by_address], NOW) == {
+        A.address: "a pod has it as example.com/a, from another plugin",
+        B.address: "a pod has it as example.com/b, from another plugin",
+    }
+
+
 @given(snapshots())
 def test_an_answer_without_nodes_is_not_stale(snapshot: Snapshot) -> None:
     # With CDI the runtime looks the node up anew.

@@ -111,32 +111,67 @@ async def test_where_no_kubelet_ever_ran_it_waits_for_one(stage: Stage) -> None:
     await stage.offers(CY, stage.host.vfs(PF))
 
 
-async def test_while_the_checkpoint_cannot_be_read_only_what_podresources_names_is_listed(
+async def test_while_the_checkpoint_cannot_be_read_only_what_podresources_names_is_offered(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # What only the checkpoint names may be held under any name: that of plain init containers.
+    # What only the checkpoint names may be held under any name: that of plain init containers. It is in a list all the
+    # same, as Unhealthy: the kubelet writes its checkpoint anew after a list, and only then.
     pod, held, free = await at_work(stage)
     (stage.kubelet.plugins / "kubelet_internal_checkpoint").write_text('{"Data": {"Version": 3}}')
     stage.configure(RENAME)
     with stage.kubelet.held(Call.CHECKPOINT):
         await stage.start_daemon()
         await stage.lists(CY, held)
+        await stage.lists(RENAMED, (), free)
         await stage.scanned(3)
-        assert stage.kubelet.registrations(RENAMED) == []
+        await stage.lists(RENAMED, (), free)
         assert "kubelet_internal_checkpoint is not understood" in caplog.text
     await stage.lists(RENAMED, free)
     await stage.kubelet.remove(pod)
     await stage.lists(RENAMED, sorted([*held, *free]))
 
 
-async def test_devices_of_other_plugins_are_not_ours_although_their_ids_are_addresses(stage: Stage) -> None:
-    _, held, free = await at_work(stage)
+@pytest.mark.parametrize("restarted", [True, False])
+async def test_a_corrupt_checkpoint_is_written_anew_although_no_other_plugin_is_there(
+    stage: Stage, *, restarted: bool
+) -> None:
+    stage.host.add_pf(PF, vfs=4)
+    vfs = stage.host.vfs(PF)
+    (stage.kubelet.plugins / "kubelet_internal_checkpoint").write_text("{}")
+    if restarted:
+        await stage.kubelet.restart(kill=True)
+    await stage.start_daemon()
+    await stage.offers(CY, vfs)
+
+
+@EACH_KIND
+async def test_what_only_a_corrupt_checkpoint_named_goes_back_to_its_list(stage: Stage) -> None:
+    stage.host.add_pf(PF, vfs=2)
+    await stage.start_daemon()
+    vfs = stage.host.vfs(PF)
+    await stage.offers(CY, vfs)
+    pod = Pod("pod", (Container(),), init=(Container("init", {CY: 1}),))
+    held = set(map(PciAddress.parse, (await stage.kubelet.admit(pod)).ids))
+    await stage.end_daemon()
+    (stage.kubelet.plugins / "kubelet_internal_checkpoint").write_text("{}")
+    stage.configure(RENAME)
+    await stage.start_daemon()
+    await stage.lists(CY, held)
+    await stage.lists(RENAMED, set(vfs) - held)
+
+
+async def test_what_another_plugin_gave_to_a_pod_is_not_offered_before_that_is_gone(stage: Stage) -> None:
+    pod, held, free = await at_work(stage)
     checkpoint = stage.kubelet.plugins / "kubelet_internal_checkpoint"
     await stage.kubelet.kill()
     checkpoint.write_bytes(checkpoint.read_bytes().replace(b"qat.intel.com/cy", b"example.com/sriov"))
     stage.configure(RENAME)
     await stage.start_daemon()
-    await stage.kubelet.start()
+    await stage.kubelet.start(sources_ready=False, running=[f"{pod.uid}/main"])
+    await stage.lists(RENAMED, free)
+    assert "from another plugin" in stage.node.pools.left_out[held[0]]
+    await stage.kubelet.remove(pod)
+    await stage.kubelet.set_sources(ready=True)
     await stage.lists(RENAMED, sorted([*held, *free]))
     assert stage.kubelet.registrations("example.com/sriov") == []
 

@@ -84,6 +84,12 @@ def listed(node: Stage, resource: str) -> set[str]:
     return {str(device.address) for device in pool.devices} if pool else set()
 
 
+def offered(node: Stage, resource: str) -> set[str]:
+    """Return the IDs of a pool that may be handed out; one in doubt is in a list, as Unhealthy."""
+    pool = node.node.pools.pools.get(resource)
+    return set(pool.healthy) if pool else set()
+
+
 @pytest.mark.parametrize("trouble", TROUBLES)
 async def test_nothing_leaves_while_a_step_is_impossible(node: Stage, trouble: str) -> None:
     await hold_device(node, INIT_ONLY)
@@ -108,7 +114,7 @@ async def test_a_held_vf_stays_when_a_daemon_starts_while_a_step_is_impossible(
         node.configure(only(RENAMED))
         await node.start_daemon()
         await until("it has looked", lambda: node.node.snapshot.vfs)
-        await throughout("it is nowhere else", lambda: DEVICE in listed(node, RENAMED), False, duration_s=STAYS_S)
+        await throughout("it is not offered", lambda: DEVICE in offered(node, RENAMED), False, duration_s=STAYS_S)
     await check_others_move(node)
     await node.end(pod)
     await check_moved(node)

@@ -5,14 +5,14 @@ core/schema.py says the same as a JSON schema. Every fault is a ConfigError with
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import TypeVar
 
+from qatdp.core import plain
 from qatdp.core.pci import PciAddress
 from qatdp.core.qat import FAMILIES, GENERIC, VFIO_DRIVERS, Service, Services, default_name, default_names
-from qatdp.errors import AddressError, ConfigError
+from qatdp.errors import ConfigError
 
 VERSION = 1
 DOMAIN = "qat.intel.com"
@@ -20,8 +20,6 @@ DOMAIN = "qat.intel.com"
 # The part of an extended resource's name behind the domain (kubelet: pkg/apis/core/v1/helper, IsExtendedResourceName).
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-T = TypeVar("T")
 
 
 class Policy(StrEnum):
@@ -107,6 +105,11 @@ def full_name(name: str) -> str:
     return f"{DOMAIN}/{name}"
 
 
+def is_ours(resource: str) -> bool:
+    """Tell whether a resource is one that qatdp may serve. Other plugins use PCI addresses as IDs as well."""
+    return resource.startswith(f"{DOMAIN}/")
+
+
 def variable_of(resource: str) -> str:
     """Return the environment variable that lists a resource's devices, after the SR-IOV device plugin's convention."""
     return "PCIDEVICE_" + re.sub(r"[^A-Z0-9]", "_", resource.upper())
@@ -114,26 +117,26 @@ def variable_of(resource: str) -> str:
 
 def parse_config(document: object) -> Config:
     """Return the configuration that plain values describe; raises ConfigError for the first fault."""
-    top = _mapping(document, "")
-    _known(top, "", "version", "resources", "defaults", "keep_for_host", "vfio_driver")
+    top = plain.a_mapping(document, "")
+    plain.only_known(top, "", "version", "resources", "defaults", "keep_for_host", "vfio_driver")
     if "version" not in top:
         raise ConfigError("version", "missing", hint=f"this qatdp knows version: {VERSION}")
     if top["version"] != VERSION or isinstance(top["version"], bool):
         raise ConfigError("version", f"expected {VERSION}, got {top['version']!r}", hint="see: qatdp config schema")
-    rules = _each(top, "", "resources", _rule)
-    defaults = _flag(top, "", "defaults", default=not rules)
+    rules = plain.each(top, "", "resources", _rule)
+    defaults = plain.a_flag(top, "", "defaults", default=not rules)
     _check_names(rules, default_names() if defaults else ())
     return Config(
         resources=rules,
         defaults=defaults,
-        keep_for_host=_each(top, "", "keep_for_host", _host_share),
-        vfio_driver=_choice(top.get("vfio_driver", "vfio-pci"), "vfio_driver", sorted(VFIO_DRIVERS)),
+        keep_for_host=plain.each(top, "", "keep_for_host", _host_share),
+        vfio_driver=plain.a_choice(top.get("vfio_driver", "vfio-pci"), "vfio_driver", sorted(VFIO_DRIVERS)),
     )
 
 
 def _rule(value: object, path: str) -> ResourceRule:
-    rule = _mapping(value, path)
-    _known(rule, path, "name", "services", *_names(Selector), "limit", *_names(ResourceOptions))
+    rule = plain.a_mapping(value, path)
+    plain.only_known(rule, path, "name", "services", *_names(Selector), "limit", *_names(ResourceOptions))
     if "name" not in rule:
         raise ConfigError(f"{path}.name", "missing", hint="the name behind qat.intel.com/, such as cy")
     name = rule["name"]
@@ -144,7 +147,7 @@ def _rule(value: object, path: str) -> ResourceRule:
         name=name,
         services=_services(rule["services"], f"{path}.services") if "services" in rule else None,
         selector=_selector(rule, path),
-        limit=_count(rule["limit"], f"{path}.limit") if "limit" in rule else None,
+        limit=plain.a_count(rule["limit"], f"{path}.limit") if "limit" in rule else None,
         options=_options(rule, path),
     )
 
@@ -156,18 +159,18 @@ def _names(of: type[Selector] | type[ResourceOptions]) -> Iterable[str]:
 def _selector(rule: Mapping[str, object], path: str) -> Selector:
     families = [family.name for family in FAMILIES]
     return Selector(
-        pfs=_set(rule, path, "pfs", _address),
-        numa_nodes=_set(rule, path, "numa_nodes", _count),
-        families=_set(rule, path, "families", lambda value, key: _choice(value, key, families)),
-        drivers=_set(rule, path, "drivers", lambda value, key: _choice(value, key, sorted(VFIO_DRIVERS))),
+        pfs=plain.a_set(rule, path, "pfs", plain.an_address),
+        numa_nodes=plain.a_set(rule, path, "numa_nodes", plain.a_count),
+        families=plain.a_set(rule, path, "families", lambda value, key: plain.a_choice(value, key, families)),
+        drivers=plain.a_set(rule, path, "drivers", lambda value, key: plain.a_choice(value, key, sorted(VFIO_DRIVERS))),
     )
 
 
 def _options(rule: Mapping[str, object], path: str) -> ResourceOptions:
     return ResourceOptions(
-        policy=Policy(_choice(rule.get("policy", Policy.LOCAL), f"{path}.policy", list(Policy))),
-        node=NodePath(_choice(rule.get("node", NodePath.GROUP), f"{path}.node", list(NodePath))),
-        qat_policy=_count(rule["qat_policy"], f"{path}.qat_policy", least=1) if "qat_policy" in rule else None,
+        policy=Policy(plain.a_choice(rule.get("policy", Policy.LOCAL), f"{path}.policy", list(Policy))),
+        node=NodePath(plain.a_choice(rule.get("node", NodePath.GROUP), f"{path}.node", list(NodePath))),
+        qat_policy=plain.a_count(rule["qat_policy"], f"{path}.qat_policy", least=1) if "qat_policy" in rule else None,
         env=_env(rule.get("env", {}), f"{path}.env"),
     )
 
@@ -183,15 +186,15 @@ def _service_set(value: object, path: str) -> Services | None:
     """Read one set of services; None for `generic`."""
     if value == GENERIC:
         return None
-    words = _list(value, path)
+    words = plain.a_list(value, path)
     if not words:
         raise ConfigError(path, "empty", hint="leave the key out for any services, or write generic for none known")
     known = list(Service)
-    return frozenset(Service(_choice(word, f"{path}[{i}]", known)) for i, word in enumerate(words))
+    return frozenset(Service(plain.a_choice(word, f"{path}[{i}]", known)) for i, word in enumerate(words))
 
 
 def _env(value: object, path: str) -> tuple[tuple[str, str], ...]:
-    variables = _mapping(value, path)
+    variables = plain.a_mapping(value, path)
     for name, text in variables.items():
         if not VARIABLE.fullmatch(name):
             raise ConfigError(f"{path}.{name}", "no name of an environment variable")
@@ -206,11 +209,13 @@ def _env(value: object, path: str) -> tuple[tuple[str, str], ...]:
 
 
 def _host_share(value: object, path: str) -> HostShare:
-    share = _mapping(value, path)
-    _known(share, path, "vfs", "pfs")
+    share = plain.a_mapping(value, path)
+    plain.only_known(share, path, "vfs", "pfs")
     if "vfs" not in share:
         raise ConfigError(f"{path}.vfs", "missing", hint="how many VFs of each PF stay with the host")
-    return HostShare(_count(share["vfs"], f"{path}.vfs", least=1), _set(share, path, "pfs", _address))
+    return HostShare(
+        plain.a_count(share["vfs"], f"{path}.vfs", least=1), plain.a_set(share, path, "pfs", plain.an_address)
+    )
 
 
 def _check_names(rules: Sequence[ResourceRule], defaults: Iterable[str]) -> None:
@@ -233,73 +238,3 @@ def _check_names(rules: Sequence[ResourceRule], defaults: Iterable[str]) -> None
 
 def default_resource(services: Services | None) -> str:
     return full_name(default_name(services))
-
-
-# Readers of plain values. Each takes the value and its key path.
-
-
-def _mapping(value: object, path: str) -> Mapping[str, object]:
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise ConfigError(path, f"expected keys and values, got {value!r}")
-    return value
-
-
-def _list(value: object, path: str) -> Sequence[object]:
-    if not isinstance(value, list):
-        raise ConfigError(path, f"expected a list, got {value!r}")
-    return value
-
-
-def _known(mapping: Mapping[str, object], path: str, *keys: str) -> None:
-    for key in mapping:
-        if key not in keys:
-            raise ConfigError(_join(path, key), "unknown key", hint=f"known here: {', '.join(keys)}")
-
-
-def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
-
-
-def _each(mapping: Mapping[str, object], path: str, key: str, read: Callable[[object, str], T]) -> tuple[T, ...]:
-    where = _join(path, key)
-    values = _list(mapping.get(key, []), where)
-    return tuple(read(value, f"{where}[{index}]") for index, value in enumerate(values))
-
-
-def _set(mapping: Mapping[str, object], path: str, key: str, read: Callable[[object, str], T]) -> frozenset[T] | None:
-    if key not in mapping:
-        return None
-    found = frozenset(_each(mapping, path, key, read))
-    if not found:
-        raise ConfigError(_join(path, key), "empty: this selects nothing", hint="leave the key out for any")
-    return found
-
-
-def _flag(mapping: Mapping[str, object], path: str, key: str, *, default: bool) -> bool:
-    value = mapping.get(key, default)
-    if not isinstance(value, bool):
-        raise ConfigError(_join(path, key), f"expected true or false, got {value!r}")
-    return value
-
-
-def _count(value: object, path: str, *, least: int = 0) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ConfigError(path, f"expected a number of {least} or more, got {value!r}")
-    return value
-
-
-def _choice(value: object, path: str, known: Sequence[str]) -> str:
-    if not isinstance(value, str) or value not in known:
-        names = [repr(str(word)) for word in known]
-        expected = " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-        raise ConfigError(path, f"expected {expected}, got {value!r}")
-    return value
-
-
-def _address(value: object, path: str) -> PciAddress:
-    if not isinstance(value, str):
-        raise ConfigError(path, f"expected a PCI address, got {value!r}", hint="put it in quotes")
-    try:
-        return PciAddress.parse(value)
-    except AddressError as error:
-        raise ConfigError(path, error.message, hint=error.hint) from error

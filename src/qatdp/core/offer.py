@@ -32,13 +32,14 @@ class Offer:
     """A VF's place and state. `resource` None: it belongs nowhere, and `why_not` says why.
 
     `undecided` tells that its services cannot be known now: a VF that is in a list stays there.
-    `defect` is what is wrong with it now, None for nothing.
+    `defect` is what is wrong with it now, None for nothing. `in_doubt` tells that nothing is but what is not known.
     """
 
     resource: str | None = None
     why_not: str | None = None
     undecided: bool = False
     defect: str | None = None
+    in_doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,10 @@ class Circumstances:
 
     stale: Mapping[PciAddress, str]  # decided by core/stale.py
     unbound: Mapping[PciAddress, str]  # why binding it to VFIO did not work
+    in_doubt: Mapping[PciAddress, str]  # why it is not known whether somebody has it
 
 
-NOTHING_ELSE = Circumstances({}, {})
+NOTHING_ELSE = Circumstances({}, {}, {})
 
 
 def offers(
@@ -79,7 +81,9 @@ def _offer(
     resource = resource_of(vf, pf, config)
     if resource is None:
         return Offer(why_not="no resource of the configuration selects it")
-    return Offer(resource, defect=defect_of(vf, snapshot, config, resource, circumstances))
+    doubt = circumstances.in_doubt.get(vf.address)
+    defect = defect_of(vf, snapshot, config, resource, circumstances)
+    return Offer(resource, defect=defect, in_doubt=doubt is not None and defect == doubt)
 
 
 def _reserved(vf: VirtualFunction, snapshot: Snapshot, config: Config, read: Collection[PciAddress]) -> str | None:
@@ -149,6 +153,7 @@ def defect_of(
         or _group_defect(snapshot.group(vf.iommu_group))
         or node_defect(vf, config.options(resource).node)
         or circumstances.stale.get(vf.address)
+        or circumstances.in_doubt.get(vf.address)
     )
 
 

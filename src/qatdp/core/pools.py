@@ -105,14 +105,15 @@ def _listed(books: Books) -> Books:
 def places(found: Mapping[PciAddress, Offer], config: Config, books: Books) -> Mapping[PciAddress, str]:
     """Return which resource each VF belongs to now; one that is left out belongs nowhere.
 
-    A VF with a defect keeps the place it has, but gets no new one. So does one whose services cannot be known now.
+    A VF with a defect keeps the place it has, but gets no new one. So does one whose services cannot be known now. One
+    in doubt gets one: Unhealthy, it does no harm in any list, and a list makes the kubelet write its books anew.
     """
     listed = _listed(books)
     wanted: dict[str, list[PciAddress]] = {}
     for address, offer in found.items():
         listed_at = listed[address].resource if address in listed else None
         resource = listed_at if offer.undecided else offer.resource
-        if resource and (resource == listed_at or offer.defect is None):
+        if resource and (resource == listed_at or offer.defect is None or offer.in_doubt):
             wanted.setdefault(resource, []).append(address)
     return {
         address: resource
@@ -149,6 +150,8 @@ def _left_out(found: Mapping[PciAddress, Offer], books: Books) -> Mapping[PciAdd
 def _not_yet(offer: Offer, entry: Entry | None) -> str:
     if entry is None:
         return f"over the limit of {offer.resource}"
+    if entry.resource == offer.resource:
+        return f"over the limit of {offer.resource}, and just released"
     return f"on its way from {entry.resource} to {offer.resource}"  # its step is RELEASED
 
 

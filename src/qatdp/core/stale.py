@@ -2,11 +2,13 @@
 
 Group numbers can change (a PF that was reset, another order at boot), so an old answer can name a node that belongs to
 another VF by now. Until that pod is gone its ID is not healthy, and the VF that owns those nodes is offered to nobody.
+Nor is one that a pod has from another plugin: some SR-IOV plugins serve any VF on VFIO, by its address as well.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from qatdp.core.config import is_ours
 from qatdp.core.pci import PciAddress
 from qatdp.core.snapshot import Snapshot
 
@@ -23,7 +25,7 @@ class Holding:
     nodes: frozenset[str] = frozenset()
 
 
-def stale_hand_overs(holdings: Iterable[Holding], snapshot: Snapshot) -> Mapping[PciAddress, str]:
+def stale_hand_overs(holdings: Collection[Holding], snapshot: Snapshot) -> Mapping[PciAddress, str]:
     """Return why VFs may not be used because of old answers.
 
     The nodes of one answer belong to all its IDs together, so it is stale for each of them as soon as one of its nodes
@@ -31,16 +33,23 @@ def stale_hand_overs(holdings: Iterable[Holding], snapshot: Snapshot) -> Mapping
     """
     owners = {node.path: vf.address for vf in snapshot.vfs for node in vf.nodes}
     reasons: dict[PciAddress, str] = {}
-    for holding in holdings:
-        present = [vf for device in holding.devices if (vf := snapshot.vf(device)) and vf.nodes]
-        foreign = holding.nodes - SHARED_NODES - {node.path for vf in present for node in vf.nodes}
-        if len(present) < len(holding.devices):
-            foreign &= owners.keys()  # a node that nobody has may be that of the VF that is not there
-        if not foreign:
-            continue
-        names = " ".join(sorted(foreign))
-        for device in holding.devices:
-            reasons[device] = f"a pod that has it was given {names}, which it no longer is"
-        for node in sorted(foreign & owners.keys()):
-            reasons.setdefault(owners[node], f"a pod that was given {node} for another VF still runs")
+    old = [(one, _outdated(one, snapshot, owners)) for one in holdings if is_ours(one.resource)]
+    for holding, nodes in old:
+        for device in holding.devices if nodes else ():
+            reasons[device] = f"a pod that has it was given {' '.join(nodes)}, which it no longer is"
+    for node in (node for _, nodes in old for node in nodes if node in owners):
+        reasons.setdefault(owners[node], f"a pod that was given {node} for another VF still runs")
+    for holding in (one for one in holdings if not is_ours(one.resource)):
+        by_node = (owners[node] for node in holding.nodes & owners.keys())
+        for address in (*filter(snapshot.vf, holding.devices), *by_node):
+            reasons.setdefault(address, f"a pod has it as {holding.resource}, from another plugin")
     return reasons
+
+
+def _outdated(holding: Holding, snapshot: Snapshot, owners: Mapping[str, PciAddress]) -> list[str]:
+    """Return the nodes of an answer that are none of its devices' by now."""
+    present = [vf for device in holding.devices if (vf := snapshot.vf(device)) and vf.nodes]
+    foreign = holding.nodes - SHARED_NODES - {node.path for vf in present for node in vf.nodes}
+    if len(present) < len(holding.devices):
+        foreign &= owners.keys()  # a node that nobody has may be that of the VF that is not there
+    return sorted(foreign)

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from qatdp.core.changes import changes
-from qatdp.core.config import DOMAIN, Config
+from qatdp.core.config import Config, is_ours
 from qatdp.core.holders import LEAVING, Books, Fact, Observation, Step, found, observe
 from qatdp.core.offer import Circumstances
 from qatdp.core.pci import PciAddress
@@ -20,11 +20,6 @@ from qatdp.feed import Feed
 log = logging.getLogger(__name__)
 
 
-def ours(resource: str) -> bool:
-    """Tell whether a resource is one that qatdp may serve. Other plugins use PCI addresses as IDs as well."""
-    return resource.startswith(f"{DOMAIN}/")
-
-
 class Node:
     """`on_resource` is called with the feed of a resource that had none; `leaving` is set when an ID is to leave."""
 
@@ -34,6 +29,7 @@ class Node:
         self.books: Books = {}
         self.holdings: tuple[Holding, ...] = ()
         self.unread: str | None = None  # why the kubelet's checkpoint was never read
+        self._in_doubt: Mapping[PciAddress, str] = {}  # who came into a list meanwhile, as Unhealthy
         self.unbound: Mapping[PciAddress, str] = {}
         self.stale: Mapping[PciAddress, str] = {}
         self.pools = Pools({}, {})
@@ -58,10 +54,16 @@ class Node:
         offered: Iterable[tuple[PciAddress, str]],
         holdings: Iterable[Holding],
     ) -> None:
-        """Take what the kubelet's books name, and what it may hand out. Nothing is published yet."""
-        held, listed = ([(address, of) for address, of in ids if ours(of)] for ids in (named, offered))
-        self.books = {**found(held, listed, self.moment()), **self.books}
-        self.holdings = _only_ours(holdings)
+        """Take what the kubelet's books name, and what it may hand out. Nothing is published yet.
+
+        They decide on what was in doubt until now, also where it came into the list of another resource.
+        """
+        held, listed = ([(address, of) for address, of in ids if is_ours(of)] for ids in (named, offered))
+        books = found(held, listed, self.moment())
+        decided = books.keys() & self._in_doubt.keys()
+        self._in_doubt = {address: why for address, why in self._in_doubt.items() if address not in decided}
+        self.books = {**books, **{address: one for address, one in self.books.items() if address not in decided}}
+        self.holdings = tuple(holdings)
 
     def scanned(
         self, snapshot: Snapshot, unbound: Mapping[PciAddress, str], holdings: Iterable[Holding] | None = None
@@ -69,7 +71,7 @@ class Node:
         """Take a scan, with what the checkpoint said at that time; None where it could not be read."""
         self.snapshot, self.unbound = snapshot, unbound
         if holdings is not None:
-            self.holdings = _only_ours(holdings)
+            self.holdings = tuple(holdings)
         self.rebuild()
 
     def configured(self, config: Config) -> None:
@@ -78,7 +80,7 @@ class Node:
 
     def written_down(self, holdings: Iterable[Holding]) -> None:
         """Take what the kubelet's checkpoint says of who was given which nodes."""
-        self.holdings = _only_ours(holdings)
+        self.holdings = tuple(holdings)
         self.rebuild()
 
     def handed(self, resource: str) -> None:
@@ -109,7 +111,8 @@ class Node:
         """Build the pools of all that is known, and publish those that changed."""
         before = self.pools
         self.stale = stale_hand_overs(self.holdings, self.snapshot)
-        circumstances = Circumstances({**self._withheld(), **self.stale}, self.unbound)
+        self._in_doubt = self._doubts()
+        circumstances = Circumstances(self.stale, self.unbound, self._in_doubt)
         self.pools, self.books = build_pools(self.snapshot, self.config, self.books, self.moment(), circumstances)
         for resource in sorted(self.feeds.keys() | self.pools.pools.keys()):
             self._publish(self.pools.pools.get(resource, ResourcePool(resource)))
@@ -119,11 +122,12 @@ class Node:
         else:
             self.leaving.clear()
 
-    def _withheld(self) -> Mapping[PciAddress, str]:
+    def _doubts(self) -> Mapping[PciAddress, str]:
         """Return why VFs are not offered of which it is not known whether somebody has them, and by which name."""
         if self.unread is None:
             return {}
-        return {vf.address: self.unread for vf in self.snapshot.vfs if vf.address not in self.books}
+        known = self.books.keys() - self._in_doubt.keys()
+        return {vf.address: self.unread for vf in self.snapshot.vfs if vf.address not in known}
 
     def _publish(self, pool: ResourcePool) -> None:
         feed = self.feeds.get(pool.resource)
@@ -149,10 +153,6 @@ class Node:
     def _addresses(self, resource: str, ids: Iterable[str]) -> Collection[PciAddress]:
         addresses = (PciAddress.parse_or_none(text) for text in ids)
         return [a for a in addresses if a and a in self.books and self.books[a].resource == resource]
-
-
-def _only_ours(holdings: Iterable[Holding]) -> tuple[Holding, ...]:
-    return tuple(holding for holding in holdings if ours(holding.resource))
 
 
 # One line for all VFs of which the same is to be said: a large node has a thousand.

@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from qatdp.core.config import is_ours
 from qatdp.core.holders import Fact, Step
 from qatdp.core.pci import PciAddress
-from qatdp.daemon.node import Node, ours
+from qatdp.daemon.node import Node
 from qatdp.errors import BooksError
 from qatdp.kubelet import checkpoint
 from qatdp.kubelet.podresources import PodResources
@@ -104,7 +105,7 @@ class Release:
         """d: also of what is awaited; List makes the kubelet forget pods that have ended."""
         began = self._node.moment()
         named = await self._pod_resources.named()
-        self._named({address for address, resource in named if ours(resource)}, Fact.NOT_IN_PODS, began)
+        self._named({address for address, resource in named if is_ours(resource)}, Fact.NOT_IN_PODS, began)
 
     def _named(self, named: Collection[PciAddress], fact: Fact, began: int) -> None:
         self._node.learn(Fact.NAMED, named, began)
@@ -131,13 +132,12 @@ class Release:
         if read.identity is None:  # removed by somebody: that says nothing
             return
         self._node.written_down(read.holdings)
-        named = {device for holding in self._node.holdings for device in holding.devices}
+        named = {device for one in read.holdings if is_ours(one.resource) for device in one.devices}
         self._named(named, Fact.NOT_IN_CHECKPOINT, began)
 
     def _stale_resources(self) -> set[str]:
         """Return whose list to send where old answers are in the way, as a new checkpoint tells when they are gone."""
-        held = {holding.resource for holding in self._node.holdings} & self._node.feeds.keys()
-        return set(sorted(held)[:1]) if self._node.stale else set()  # any list makes the kubelet write
+        return set(sorted(self._node.feeds)[:1]) if self._node.stale else set()  # any list makes the kubelet write
 
     async def _until(self, done: Callable[[], bool]) -> bool:
         """Look until something is so; tell whether it came to be in time."""

@@ -1,0 +1,76 @@
+"""Readers of plain values, as a YAML file holds them. Each takes a value and its key path, which its ConfigError names."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from qatdp.core.pci import PciAddress
+from qatdp.errors import AddressError, ConfigError
+
+T = TypeVar("T")
+
+
+def a_mapping(value: object, path: str) -> Mapping[str, object]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ConfigError(path, f"expected keys and values, got {value!r}")
+    return value
+
+
+def a_list(value: object, path: str) -> Sequence[object]:
+    if not isinstance(value, list):
+        raise ConfigError(path, f"expected a list, got {value!r}")
+    return value
+
+
+def only_known(mapping: Mapping[str, object], path: str, *keys: str) -> None:
+    for key in mapping:
+        if key not in keys:
+            raise ConfigError(join(path, key), "unknown key", hint=f"known here: {', '.join(keys)}")
+
+
+def join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def each(mapping: Mapping[str, object], path: str, key: str, read: Callable[[object, str], T]) -> tuple[T, ...]:
+    where = join(path, key)
+    values = a_list(mapping.get(key, []), where)
+    return tuple(read(value, f"{where}[{index}]") for index, value in enumerate(values))
+
+
+def a_set(mapping: Mapping[str, object], path: str, key: str, read: Callable[[object, str], T]) -> frozenset[T] | None:
+    if key not in mapping:
+        return None
+    found = frozenset(each(mapping, path, key, read))
+    if not found:
+        raise ConfigError(join(path, key), "empty: this selects nothing", hint="leave the key out for any")
+    return found
+
+
+def a_flag(mapping: Mapping[str, object], path: str, key: str, *, default: bool) -> bool:
+    value = mapping.get(key, default)
+    if not isinstance(value, bool):
+        raise ConfigError(join(path, key), f"expected true or false, got {value!r}")
+    return value
+
+
+def a_count(value: object, path: str, *, least: int = 0) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(path, f"expected a number of {least} or more, got {value!r}")
+    return value
+
+
+def a_choice(value: object, path: str, known: Sequence[str]) -> str:
+    if not isinstance(value, str) or value not in known:
+        names = [repr(str(word)) for word in known]
+        expected = " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+        raise ConfigError(path, f"expected {expected}, got {value!r}")
+    return value
+
+
+def an_address(value: object, path: str) -> PciAddress:
+    if not isinstance(value, str):
+        raise ConfigError(path, f"expected a PCI address, got {value!r}", hint="put it in quotes")
+    try:
+        return PciAddress.parse(value)
+    except AddressError as error:
+        raise ConfigError(path, error.message, hint=error.hint) from error
