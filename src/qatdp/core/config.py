@@ -213,9 +213,8 @@ def _host_share(value: object, path: str) -> HostShare:
     plain.only_known(share, path, "vfs", "pfs")
     if "vfs" not in share:
         raise ConfigError(f"{path}.vfs", "missing", hint="how many VFs of each PF stay with the host")
-    return HostShare(
-        plain.a_count(share["vfs"], f"{path}.vfs", least=1), plain.a_set(share, path, "pfs", plain.an_address)
-    )
+    vfs = plain.a_count(share["vfs"], f"{path}.vfs", least=1)
+    return HostShare(vfs, plain.a_set(share, path, "pfs", plain.an_address))
 
 
 def _check_names(rules: Sequence[ResourceRule], defaults: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Readers of plain values, as a YAML file holds them. Each takes a value and its key path, which its ConfigError names."""
+"""Readers of plain values, as a YAML file holds them: each takes a value and its key path, for its ConfigError."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
