@@ -149,8 +149,8 @@ class Endpoint:
         """Register a socket. FileNotFoundError where that goes meanwhile: a kubelet removes it as it starts.
 
         It can have been bound before, and be registered after; then the kubelet dials in vain, and answers after 10 s.
-        Not waiting has a price up to 1.34: the kubelet then forgets the client registered next. It serves that, but does
-        not see its end, unless another Register follows (plugin/v1beta1/server.go, connectClient).
+        Not waiting has a price up to 1.34: the kubelet then forgets the client registered next. It serves that, but
+        does not see its end, unless another Register follows (plugin/v1beta1/server.go, connectClient).
         """
         registering = asyncio.ensure_future(register(self._folder, name, self.resource, OPTIONS))
         try:
