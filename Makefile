@@ -24,7 +24,7 @@ help:
 	@echo 'make setup         put qatdp and the development tools into $(VENV), where they are not yet or not as new'
 	@echo 'make run           show what qatdp does, on a made node with an embedded kubelet'
 	@echo 'make test          lint, proto-check and the fast tests, those of the C helper as well'
-	@echo 'make test-c        the C helper under sanitizers: tests in C, and those of both implementations'
+	@echo 'make test-c        the C helper under sanitizers: tests in C, those of both implementations, a story of simulate'
 	@echo 'make lint          clang-format, ruff, mypy and import-linter'
 	@echo 'make format        let ruff mend and format what it can'
 	@echo 'make proto         generate src/qatdp/api from proto/'
@@ -67,6 +67,7 @@ test: lint proto-check test-c
 
 # A build of its own, with warnings as errors, for sanitizers must not get into what is installed. CC=clang has libFuzzer.
 SANITIZED := build/sanitized
+SANITIZED_PYTHON = tools/sanitized-python $(CC) $(SANITIZED)/installed/site
 NATIVE_TESTS := $(addprefix tests/host/test_,calls.py same.py watched.py)
 
 .PHONY: test-c
@@ -81,7 +82,9 @@ else
 			-Dpython.platlibdir=/site -Dhelper=enabled && \
 		meson test -C $(SANITIZED) --print-errorlogs && meson install -C $(SANITIZED) --destdir installed; \
 	} >$(SANITIZED).log 2>&1 || { cat $(SANITIZED).log >&2; exit 1; }
-	@tools/sanitized-python $(CC) $(SANITIZED)/installed/site $(BIN)/python -m pytest -q $(NATIVE_TESTS)
+	@$(SANITIZED_PYTHON) $(BIN)/python -m pytest -q $(NATIVE_TESTS)
+	@echo 'qatdp simulate --once, under sanitizers'
+	@$(SANITIZED_PYTHON) $(BIN)/qatdp simulate --once >$(SANITIZED).log 2>&1 || { cat $(SANITIZED).log >&2; exit 1; }
 endif
 
 .PHONY: bench
