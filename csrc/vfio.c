@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* VFIO's own answers, each from a descriptor that is closed again: who opens a group has it alone.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/vfio.h>
