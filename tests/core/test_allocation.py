@@ -1,6 +1,7 @@
 """A container is given what was chosen for it, in words that every client of QAT reads, whatever else it is given."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -124,6 +125,12 @@ def test_a_sick_id_that_nobody_has_is_refused_with_the_reason(*, withdrawn: bool
 def test_a_sick_id_that_somebody_may_have_is_answered_as_a_good_one() -> None:
     sick = allocate(a_pool(device(1, sick="its PF is down", held=True)), ["0000:6b:00.1"])
     assert sick == allocate(a_pool(device(1)), ["0000:6b:00.1"])
+
+
+def test_an_id_whose_node_another_pod_has_is_refused_whoever_may_have_it() -> None:
+    taken = replace(device(1, sick="a pod that was given /dev/vfio/1 for another VF still runs", held=True), taken=True)
+    with pytest.raises(AllocationError, match="still runs"):
+        allocate(a_pool(taken), ["0000:6b:00.1"])
 
 
 def test_an_id_that_is_being_withdrawn_is_granted() -> None:

@@ -9,6 +9,7 @@ from qatdp.core.config import Config, NodePath, parse_config
 from qatdp.core.offer import Circumstances, Offer, node_of, offers, resource_of
 from qatdp.core.pci import PciAddress
 from qatdp.core.snapshot import GroupMember, NodeKind, Problem, Snapshot, VfioNode
+from qatdp.core.stale import Stale
 from qatdp.testing.strategies import FAMILY, IN_MACHINE, a_pf, a_snapshot, a_vf, configs, its_vfs, snapshots
 
 PF = a_pf("0000:6b:00.0")
@@ -114,6 +115,7 @@ def test_a_vf_without_a_driver_counts_as_on_the_one_it_would_be_bound_to() -> No
     assert resource_of(UNBOUND, PF, config({"name": "a", "drivers": ["vfio-pci"]}))
     assert not resource_of(UNBOUND, PF, config({"name": "a", "drivers": ["vfio-pci"]}, vfio_driver="qat_vfio_pci"))
     assert resource_of(VF, PF, config({"name": "a", "drivers": ["vfio-pci"]}, vfio_driver="qat_vfio_pci"))
+    assert resource_of(ON_HOST, PF, config({"name": "a", "drivers": ["vfio-pci"]}))  # --bind=take gives it to that
 
 
 def test_the_first_vfs_of_each_pf_stay_with_the_host() -> None:
@@ -182,9 +184,9 @@ def test_a_bridge_or_a_device_without_a_driver_leaves_a_group_viable() -> None:
 
 
 def test_circumstances_are_defects_of_the_vf_they_name() -> None:
-    stale = Circumstances({VF.address: "a pod has it"}, {}, {})
+    stale = Circumstances(Stale({VF.address: "a pod has it"}), {}, {})
     assert offer_of_first(a_snapshot([PF], [VF]), DEFAULTS, stale).defect == "a pod has it"
-    unbound = Circumstances({}, {VF.address: "vfio-pci refused it"}, {})
+    unbound = Circumstances(Stale(), {VF.address: "vfio-pci refused it"}, {})
     assert offer_of_first(a_snapshot([PF], [ON_HOST]), DEFAULTS, unbound).defect == "vfio-pci refused it"
     assert offer_of_first(a_snapshot([PF], [VF]), DEFAULTS, unbound).defect is None  # it is bound by now
 

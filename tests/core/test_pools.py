@@ -12,6 +12,7 @@ from qatdp.core.offer import NOTHING_ELSE, Circumstances
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import Health, PoolDevice, Pools, build_pools
 from qatdp.core.snapshot import Snapshot, VirtualFunction
+from qatdp.core.stale import Stale
 from qatdp.testing.strategies import a_pf, a_snapshot, books, configs, its_vfs, snapshots
 
 CY, DC, GENERIC = "qat.intel.com/cy", "qat.intel.com/dc", "qat.intel.com/generic"
@@ -145,7 +146,7 @@ def test_a_resource_with_cdev_nodes_has_no_others() -> None:
         (a_snapshot([replace(PF, state="down", services=None, services_text=None)], VFS), NOTHING_ELSE),
         (a_snapshot([], VFS), NOTHING_ELSE),  # the PF cannot be read
         (a_snapshot([PF], its_vfs(PF, 3, driver="4xxxvf")), NOTHING_ELSE),
-        (NODE, Circumstances({vf.address: "a pod has it" for vf in VFS}, {}, {})),
+        (NODE, Circumstances(Stale({vf.address: "a pod has it" for vf in VFS}), {}, {})),
     ],
 )
 def test_a_defect_leaves_out_what_is_new_and_makes_unhealthy_what_is_listed(
@@ -157,8 +158,14 @@ def test_a_defect_leaves_out_what_is_new_and_makes_unhealthy_what_is_listed(
     assert listed(old) == {"cy": ["6b:00.1!", "6b:00.2!", "6b:00.3!"]}
 
 
+def test_what_is_taken_by_another_name_is_told_from_what_is_only_stale() -> None:
+    stale = Stale({vf.address: "a pod has it" for vf in VFS}, frozenset({VFS[0].address}))
+    pools = build(known=known(Step.HELD, *VFS[:2]), circumstances=Circumstances(stale, {}, {}))
+    assert [device.taken for device in pools.pools[CY].devices] == [True, False]
+
+
 def test_what_is_in_doubt_is_listed_as_unhealthy_unless_something_else_is_wrong_with_it() -> None:
-    in_doubt = Circumstances({}, {}, {vf.address: "the books cannot be read" for vf in VFS})
+    in_doubt = Circumstances(Stale(), {}, {vf.address: "the books cannot be read" for vf in VFS})
     assert listed(build(circumstances=in_doubt)) == {"cy": ["6b:00.1!", "6b:00.2!", "6b:00.3!"]}
     down = a_snapshot([replace(PF, state="down")], VFS)
     assert listed(build(down, circumstances=in_doubt)) == {}

@@ -31,9 +31,10 @@ def allocate(pool: ResourcePool, ids: Iterable[str]) -> Allocation:
     """Return what the container gets that the kubelet chose these IDs for; the same IDs always give the same answer.
 
     An ID that somebody may have is answered whatever its state: the kubelet asks again for a pod that it has admitted
-    before, and does not say for whom. An ID that is being withdrawn is granted, which ends its withdrawal: an error
-    would fail that pod for ever. Raises AllocationError for a sick ID that nobody has, UnknownDeviceError for one that
-    is not in the list.
+    before, and does not say for whom. Not so one whose node another pod has: two would have one VF. An ID that is being
+    withdrawn is granted, which ends its withdrawal: an error would fail that pod for ever.
+
+    Raises AllocationError for a sick ID that nobody has, UnknownDeviceError for one that is not in the list.
     """
     known = {str(device.address): device for device in pool.devices}
     devices = sorted((_granted(pool, known, text) for text in set(ids)), key=lambda device: device.address)
@@ -46,7 +47,7 @@ def _granted(pool: ResourcePool, known: Mapping[str, PoolDevice], text: str) -> 
     device = known.get(text)
     if device is None:
         raise UnknownDeviceError(f"{text} is not a device of {pool.resource}", hint="it has left the list; try again")
-    if (device.sick and not device.held) or not device.nodes:
+    if (device.sick and not device.held) or device.taken or not device.nodes:
         raise AllocationError(f"{text} of {pool.resource} cannot be used: {device.sick or 'its nodes are not known'}")
     return device
 

@@ -44,7 +44,7 @@ class Selector:
     pfs: frozenset[PciAddress] | None = None
     numa_nodes: frozenset[int] | None = None
     families: frozenset[str] | None = None
-    drivers: frozenset[str] | None = None  # of the VF, or what it would be bound to
+    drivers: frozenset[str] | None = None  # the VFIO driver that has the VF, or would get it
 
 
 @dataclass(frozen=True, slots=True)

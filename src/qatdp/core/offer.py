@@ -19,6 +19,7 @@ from qatdp.core.snapshot import (
     VfioNode,
     VirtualFunction,
 )
+from qatdp.core.stale import Stale
 
 # Drivers that do no DMA of their own: the kernel lets them stay in a group that VFIO uses (drivers/vfio/group.c; 5.19
 # and later by DMA ownership, drivers/iommu/iommu.c).
@@ -46,12 +47,12 @@ class Offer:
 class Circumstances:
     """What bears on an offer besides the snapshot and the configuration, by the VF's address."""
 
-    stale: Mapping[PciAddress, str]  # decided by core/stale.py
+    stale: Stale
     unbound: Mapping[PciAddress, str]  # why binding it to VFIO did not work
     in_doubt: Mapping[PciAddress, str]  # why it is not known whether somebody has it
 
 
-NOTHING_ELSE = Circumstances({}, {}, {})
+NOTHING_ELSE = Circumstances(Stale(), {}, {})
 
 
 def offers(
@@ -136,7 +137,10 @@ def _selects(selector: Selector, vf: VirtualFunction, config: Config) -> bool:
         (selector.pfs is None or vf.pf in selector.pfs)
         and (selector.numa_nodes is None or vf.numa_node in selector.numa_nodes)
         and (selector.families is None or vf.family.name in selector.families)
-        and (selector.drivers is None or (vf.driver or config.vfio_driver) in selector.drivers)
+        and (
+            selector.drivers is None
+            or (vf.driver if vf.on_vfio and vf.driver else config.vfio_driver) in selector.drivers
+        )
     )
 
 
@@ -152,7 +156,7 @@ def defect_of(
         or (None if vf.on_vfio else circumstances.unbound.get(vf.address) or _driver_defect(vf, snapshot, config))
         or _group_defect(snapshot.group(vf.iommu_group))
         or node_defect(vf, config.options(resource).node)
-        or circumstances.stale.get(vf.address)
+        or circumstances.stale.reasons.get(vf.address)
         or circumstances.in_doubt.get(vf.address)
     )
 

@@ -30,8 +30,8 @@ class PoolDevice:
     """A device in a resource's list.
 
     `sick` says what is wrong with the VF itself, `withdrawn` tells that it is on its way out of the list: either makes
-    it Unhealthy. `held` tells that somebody may have it, `awaited` that it is to leave once nobody has. `nodes` are
-    paths on the host, the same in the container.
+    it Unhealthy. `held` tells that somebody may have it, `awaited` that it is to leave once nobody has, `taken` that
+    somebody has its node by another name (core/stale.py). `nodes` are paths on the host, the same in the container.
     """
 
     address: PciAddress
@@ -42,6 +42,7 @@ class PoolDevice:
     withdrawn: bool = False
     held: bool = False
     awaited: bool = False
+    taken: bool = False
 
     @property
     def health(self) -> Health:
@@ -94,7 +95,8 @@ def build_pools(
     devices: dict[str, list[PoolDevice]] = {}
     for address, entry in sorted(_listed(books).items()):
         sick = _sick(address, entry.resource, found.get(address), snapshot, config, circumstances)
-        devices.setdefault(entry.resource, []).append(_device(address, entry, sick, config))
+        taken = address in circumstances.stale.taken
+        devices.setdefault(entry.resource, []).append(_device(address, entry, config, sick=sick, taken=taken))
     pools = {name: ResourcePool(name, tuple(of), config.options(name)) for name, of in sorted(devices.items())}
     return Pools(pools, _left_out(found, books)), books
 
@@ -177,7 +179,7 @@ def _sick(
     return defect_of(vf, snapshot, config, resource, circumstances) if vf else "is not there"
 
 
-def _device(address: PciAddress, entry: Entry, sick: str | None, config: Config) -> PoolDevice:
+def _device(address: PciAddress, entry: Entry, config: Config, *, sick: str | None, taken: bool) -> PoolDevice:
     vf = entry.vf
     return PoolDevice(
         address=address,
@@ -188,6 +190,7 @@ def _device(address: PciAddress, entry: Entry, sick: str | None, config: Config)
         withdrawn=entry.step in WITHDRAWN,
         held=entry.step in MAYBE_IN_USE,
         awaited=entry.step in MAYBE_IN_USE and entry.step in LEAVING,
+        taken=taken,
     )
 
 

@@ -6,7 +6,7 @@ Nor is one that a pod has from another plugin: some SR-IOV plugins serve any VF 
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from qatdp.core.config import is_ours
 from qatdp.core.pci import PciAddress
@@ -14,6 +14,20 @@ from qatdp.core.snapshot import Snapshot
 
 # In every answer, and nobody's own.
 SHARED_NODES = frozenset({"/dev/vfio/vfio", "/dev/iommu"})
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """Why VFs may not be used because of old answers.
+
+    `taken` are those that somebody was given by another name: whoever may have such a VF, nobody may get it.
+    """
+
+    reasons: Mapping[PciAddress, str] = field(default_factory=dict)
+    taken: frozenset[PciAddress] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.reasons)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -25,25 +39,26 @@ class Holding:
     nodes: frozenset[str] = frozenset()
 
 
-def stale_hand_overs(holdings: Collection[Holding], snapshot: Snapshot) -> Mapping[PciAddress, str]:
-    """Return why VFs may not be used because of old answers.
+def stale_hand_overs(holdings: Collection[Holding], snapshot: Snapshot) -> Stale:
+    """Return which VFs may not be used because of old answers.
 
     The nodes of one answer belong to all its IDs together, so it is stale for each of them as soon as one of its nodes
     is not a node of theirs.
     """
     owners = {node.path: vf.address for vf in snapshot.vfs for node in vf.nodes}
+    taken: dict[PciAddress, str] = {}
     reasons: dict[PciAddress, str] = {}
     old = [(one, _outdated(one, snapshot, owners)) for one in holdings if is_ours(one.resource)]
     for holding, nodes in old:
         for device in holding.devices if nodes else ():
             reasons[device] = f"a pod that has it was given {' '.join(nodes)}, which it no longer is"
     for node in (node for _, nodes in old for node in nodes if node in owners):
-        reasons.setdefault(owners[node], f"a pod that was given {node} for another VF still runs")
+        taken.setdefault(owners[node], f"a pod that was given {node} for another VF still runs")
     for holding in (one for one in holdings if not is_ours(one.resource)):
         by_node = (owners[node] for node in holding.nodes & owners.keys())
         for address in (*filter(snapshot.vf, holding.devices), *by_node):
-            reasons.setdefault(address, f"a pod has it as {holding.resource}, from another plugin")
-    return reasons
+            taken.setdefault(address, f"a pod has it as {holding.resource}, from another plugin")
+    return Stale({**taken, **reasons}, frozenset(taken))
 
 
 def _outdated(holding: Holding, snapshot: Snapshot, owners: Mapping[str, PciAddress]) -> list[str]:

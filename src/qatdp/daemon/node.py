@@ -14,7 +14,7 @@ from qatdp.core.offer import Circumstances
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import Pools, ResourcePool, build_pools
 from qatdp.core.snapshot import Snapshot
-from qatdp.core.stale import Holding, stale_hand_overs
+from qatdp.core.stale import Holding, Stale, stale_hand_overs
 from qatdp.feed import Feed
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Node:
         self.unread: str | None = None  # why the kubelet's checkpoint was never read
         self._in_doubt: Mapping[PciAddress, str] = {}  # who came into a list meanwhile, as Unhealthy
         self.unbound: Mapping[PciAddress, str] = {}
-        self.stale: Mapping[PciAddress, str] = {}
+        self.stale = Stale()
         self.pools = Pools({}, {})
         self.feeds: dict[str, Feed[ResourcePool]] = {}
         self.leaving = asyncio.Event()
