@@ -131,20 +131,20 @@ def _share(value: object, path: str) -> int:
 def _check_services(services: Services | None, families: frozenset[str] | None, path: str) -> None:
     """Refuse what none of the families can do that could be meant."""
     meant = [family for family in FAMILIES if families is None or family.name in families]
-    reasons = [_refusal(family, services) for family in meant]
+    reasons = [refusal(family, services) for family in meant]
     if all(reasons):
         raise ConfigError(path, f"no device can do this: {reasons[-1]}")
 
 
-def _refusal(family: Family, services: Services | None) -> str | None:
+def refusal(family: Family, services: Services | None) -> str | None:
+    """Tell why PFs of a family cannot be what a part wants; None where they can."""
     if services is None:
         return "its services can be chosen" if family.selectable else None
     return refused_services(family, services)
 
 
 def can_do(family: Family, part: Part) -> bool:
-    """Tell whether PFs of a family can be what a part wants."""
-    return _refusal(family, part.services) is None
+    return refusal(family, part.services) is None
 
 
 def _check_parts(parts: Sequence[Part], path: str) -> None:

@@ -32,6 +32,7 @@ ABSENT = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR})
 NOTABLE_DRIVERS = VFIO_DRIVERS | {driver for family in FAMILIES for driver in (family.pf_driver, family.vf_driver)}
 SERVICES_ENABLED = re.compile(r"^ServicesEnabled\s*=\s*(.*)$", re.MULTILINE)
 NUMBER = re.compile(r"0x[0-9a-f]{1,8}|-?[0-9]{1,9}")  # such as fit in what they are handed on in
+AUTO_RESET = {"on": True, "off": False}
 UNKNOWN_DRIVER = "(unknown)"
 VIRTFN = re.compile(r"virtfn(\d+)")
 
@@ -100,6 +101,7 @@ class _Scan:
             state=self._text(address, "qat/state"),
             services=parse_services(text) if text is not None else None,
             services_text=text,
+            auto_reset=AUTO_RESET.get(self._text(address, "qat/auto_reset") or ""),
         )
 
     def _found_vf(self, pf: PciAddress, index: int, link: Path) -> None:

@@ -45,6 +45,7 @@ def a_pf(
     *,
     state: str | None = "up",
     numa_node: int | None = 0,
+    auto_reset: bool | None = None,
 ) -> PhysicalFunction:
     """Return a PF with its driver; one whose services cannot be selected has neither services nor a state."""
     of = FAMILY[family]
@@ -57,6 +58,7 @@ def a_pf(
         state=state if of.selectable else None,
         services=parse_services(text) if text is not None else None,
         services_text=text,
+        auto_reset=auto_reset,
     )
 
 
