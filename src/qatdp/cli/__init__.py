@@ -1,4 +1,4 @@
-"""The command: `qatdp run`, `qatdp devices`, `qatdp config`. Every option is also an environment variable QATDP_*.
+"""The command: `qatdp run`, `provision`, `devices`, `config`. Every option is also an environment variable QATDP_*.
 
 Exit status: 0 done, 1 something failed, 2 wrong usage or configuration, 128 + n ended by signal n against its will.
 """
@@ -13,6 +13,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 from qatdp.cli.config import config
 from qatdp.cli.devices import devices
+from qatdp.cli.provision import provision
 from qatdp.cli.run import run
 from qatdp.cli.simulate import simulate
 from qatdp.errors import QatdpError
@@ -46,6 +47,7 @@ def main() -> None:
 
 
 main.add_command(run)
+main.add_command(provision)
 main.add_command(devices)
 main.add_command(config)
 main.add_command(simulate)
