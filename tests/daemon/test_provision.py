@@ -10,7 +10,7 @@ from qatdp.core.config import Config, parse_config
 from qatdp.core.outcome import Status
 from qatdp.core.pci import PciAddress
 from qatdp.core.qat import in_order
-from qatdp.daemon.provision import NODE_LOCK, Provision, Report
+from qatdp.daemon.provision import NODE_LOCK, Kubelet, Provision, Report
 from qatdp.errors import ConfigError, QatdpError
 from qatdp.host.locks import Lock, Who
 from qatdp.host.portable import PortableCalls
@@ -32,7 +32,8 @@ class Ground:
     """A node with four bare PFs, and how it is provisioned."""
 
     def __init__(self, host: FakeHost, folder: Path, kernel: FakeKernel, kubelet: Path) -> None:
-        self.host, self.kernel, self._kubelet = host, kernel, kubelet
+        self._kubelet = Kubelet(kubelet / "device-plugins", kubelet / "pod-resources")
+        self.host, self.kernel = host, kernel
         self.site = Site(host.sysfs, host.dev, folder / "locks", WHO, kernel.child, Pace(pause_s=0.01))
 
     def job(self, config: Config, node: str | None = None) -> Provision:

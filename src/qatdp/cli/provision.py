@@ -15,7 +15,7 @@ from qatdp.cli.options import FOLDER, node_options
 from qatdp.cli.table import Row, table
 from qatdp.core.config import Config
 from qatdp.core.qat import default_name, in_order
-from qatdp.daemon.provision import Provision, Report
+from qatdp.daemon.provision import Kubelet, Provision, Report
 from qatdp.host import configfile
 from qatdp.host.choose import host_calls
 from qatdp.host.locks import Who
@@ -34,6 +34,12 @@ TITLES = {"numa_node": "numa"}
     envvar="QATDP_KUBELET_DIR",
     show_default=True,
     help="The kubelet's folder: what its books name is in use.",
+)
+@click.option(
+    "--pod-resources",
+    type=FOLDER,
+    envvar="QATDP_POD_RESOURCES",
+    help="Folder of the PodResources socket.  [default: KUBELET_DIR/pod-resources]",
 )
 @click.option("--node-name", envvar="QATDP_NODE_NAME", help="This node's name, for the configuration's patterns.")
 @click.option(
@@ -70,6 +76,7 @@ def provision(
     sysfs: Path,
     dev: Path,
     kubelet_dir: Path,
+    pod_resources: Path | None,
     node_name: str | None,
     lock_dir: Path,
     deadline: float,
@@ -85,7 +92,8 @@ def provision(
     # A made node has processes of its own that write to it; nobody else passes an object.
     site = Site(sysfs, dev, lock_dir, _who(), child or CHILD, Pace(step_s=deadline))
     config = configfile.load(config_file) if config_file else Config()
-    job = Provision(config, node_name, host_calls(), site, kubelet_dir)
+    kubelet = Kubelet(kubelet_dir / "device-plugins", pod_resources or kubelet_dir / "pod-resources")
+    job = Provision(config, node_name, host_calls(), site, kubelet)
     report = asyncio.run(job.look() if dry_run else job.run())
     show(report, output)
     if strict and not report.as_wished and not dry_run:

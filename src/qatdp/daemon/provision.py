@@ -41,13 +41,21 @@ class Report:
         return not self.plan.unmet and not any(outcome.status in bad for outcome in self.outcomes)
 
 
-class Provision:
-    """`plugins` is the kubelet's device-plugins folder; where there is none, no kubelet ever ran."""
+@dataclass(frozen=True, slots=True)
+class Kubelet:
+    """Where its books are: the device-plugins folder (where there is none, no kubelet ever ran), and PodResources."""
 
-    def __init__(self, config: Config, node: str | None, calls: HostCalls, site: Site, kubelet: Path) -> None:
+    plugins: Path
+    pod_resources: Path
+
+
+class Provision:
+    """One run. `node` is this node's name, None where it is not known; raises ConfigError where it has to be."""
+
+    def __init__(self, config: Config, node: str | None, calls: HostCalls, site: Site, kubelet: Kubelet) -> None:
         self._config, self._calls, self._site = config, calls, site
         self._wish = wish_of(config.provision, node)
-        self._plugins, self._pod_resources = kubelet / "device-plugins", PodResources(kubelet / "pod-resources")
+        self._plugins, self._pod_resources = kubelet.plugins, PodResources(kubelet.pod_resources)
         self._worker = Worker("scan")
 
     async def look(self) -> Report:
