@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import permutations, product
 
 import pytest
-from hypothesis import assume, event, given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from qatdp.core.config import Config, parse_config
@@ -14,9 +14,10 @@ from qatdp.core.qat import Service, Services
 from qatdp.core.snapshot import PhysicalFunction, Problem, Snapshot
 from qatdp.core.split import PfPlan, Plan, plan
 from qatdp.core.steps import What
-from qatdp.core.wish import Part, Per, Wish
+from qatdp.core.wish import Part, Per, Wish, read_wish
 from qatdp.testing.settled import carry_out
 from qatdp.testing.strategies import SLOTS, a_pf, a_snapshot, configs, its_vfs, snapshots
+from qatdp.testing.wishes import wishes
 
 CY = frozenset({Service.SYM, Service.ASYM})
 DC = frozenset({Service.DC})
@@ -189,8 +190,13 @@ def nodes(draw: st.DrawFn) -> tuple[Snapshot, dict[PciAddress, str]]:
     return snapshot, dict.fromkeys(used, "is held")
 
 
+def wishing() -> st.SearchStrategy[Config]:
+    """Configurations with one wish."""
+    read = wishes(map(str, SLOTS)).map(lambda entry: read_wish(entry, "provision[0]"))
+    return st.builds(lambda config, wish: replace(config, provision=(wish,)), configs(), read)
+
+
 def the_wish(config: Config) -> Wish:
-    assume(config.provision)
     return config.provision[0]
 
 
@@ -200,7 +206,7 @@ def after(snapshot: Snapshot, found: Plan, order: Sequence[int] | None = None) -
     return snapshot
 
 
-@given(snapshots(), configs())
+@given(snapshots(), wishing())
 def test_planning_again_is_empty_once_a_plan_was_carried_out(snapshot: Snapshot, config: Config) -> None:
     wish = the_wish(config)
     first = plan(snapshot, config, wish, {})
@@ -211,7 +217,7 @@ def test_planning_again_is_empty_once_a_plan_was_carried_out(snapshot: Snapshot,
     event("nothing to do" if reached == snapshot else "changed")
 
 
-@given(snapshots(), configs())
+@given(snapshots(), wishing())
 def test_a_plan_carried_out_reaches_each_pfs_goal(snapshot: Snapshot, config: Config) -> None:
     found = plan(snapshot, config, the_wish(config), {})
     reached = after(snapshot, found)
@@ -223,7 +229,7 @@ def test_a_plan_carried_out_reaches_each_pfs_goal(snapshot: Snapshot, config: Co
             assert any(vf.pf == pf.address for vf in reached.vfs)
 
 
-@given(nodes(), configs())
+@given(nodes(), wishing())
 def test_no_step_is_taken_on_a_pf_in_use(node: tuple[Snapshot, dict[PciAddress, str]], config: Config) -> None:
     snapshot, in_use = node
     found = plan(snapshot, config, the_wish(config), in_use)
@@ -232,7 +238,7 @@ def test_no_step_is_taken_on_a_pf_in_use(node: tuple[Snapshot, dict[PciAddress, 
     assert not any(one.later for one in found.pfs if one.why is None)
 
 
-@given(nodes(), configs(), st.data())
+@given(nodes(), wishing(), st.data())
 def test_steps_of_different_pfs_commute(
     node: tuple[Snapshot, dict[PciAddress, str]], config: Config, data: st.DataObject
 ) -> None:
@@ -242,7 +248,7 @@ def test_steps_of_different_pfs_commute(
     assert after(snapshot, found, order) == after(snapshot, found)
 
 
-@given(nodes(), configs())
+@given(nodes(), wishing())
 def test_a_plan_around_users_leaves_nothing_to_do_but_what_waits_for_them(
     node: tuple[Snapshot, dict[PciAddress, str]], config: Config
 ) -> None:

@@ -23,8 +23,7 @@ from qatdp.core.snapshot import (
     VfioNode,
     VirtualFunction,
 )
-from qatdp.core.wish import Per, read_wish
-from qatdp.errors import ConfigError
+from qatdp.testing.wishes import wishes
 
 FAMILY = {family.name: family for family in FAMILIES}
 SLOTS = tuple(map(PciAddress.parse, ("0000:6b:00.0", "0000:70:00.0", "0000:f3:00.0", "10000:01:00.0")))
@@ -196,51 +195,9 @@ def documents() -> st.SearchStrategy[dict[str, Any]]:
             st.fixed_dictionaries({"vfs": st.integers(1, 3)}, optional={"pfs": _some(_slots())}), max_size=2
         ),
         "vfio_driver": st.sampled_from(sorted(VFIO_DRIVERS)),
-        "provision": st.lists(wishes(), max_size=2),
+        "provision": st.lists(wishes(map(str, SLOTS)), max_size=2),
     }
     return st.fixed_dictionaries({"version": st.just(1)}, optional=optional)
-
-
-def wishes() -> st.SearchStrategy[dict[str, Any]]:
-    """Entries of `provision` without a fault, as plain values."""
-    optional = {
-        "nodes": st.lists(st.sampled_from(("qat-*", "gold")), min_size=1, max_size=2),
-        "per": st.sampled_from([per.value for per in Per]),
-        "auto_reset": st.booleans(),
-        "leave_alone": _some(_slots()),
-    }
-    split = st.lists(_parts(), min_size=1, max_size=3).filter(_can_be)
-    return st.fixed_dictionaries({"split": split}, optional=optional)
-
-
-def _can_be(split: list[dict[str, Any]]) -> bool:
-    try:
-        read_wish({"split": split}, "")
-    except ConfigError:
-        return False
-    return True
-
-
-@st.composite
-def _parts(draw: st.DrawFn) -> dict[str, Any]:
-    selector = st.fixed_dictionaries(
-        {},
-        optional={
-            "pfs": _some(_slots()),
-            "numa_nodes": _some(st.integers(0, 1)),
-            "families": _some(st.sampled_from(("4xxx", "6xxx", "c62x"))),
-        },
-    )
-    amounts = st.fixed_dictionaries({"share": st.sampled_from((0, 25, 33, 50, 75, 100))}) | st.fixed_dictionaries(
-        {"count": st.integers(0, 3)}
-    )
-    services = st.sampled_from((["sym", "asym"], ["dc"], ["sym", "asym"], ["dc"], ["sym", "asym", "dc"], GENERIC))
-    narrow = draw(st.sampled_from((False, False, True)))
-    return {
-        "services": draw(services),
-        **(draw(selector) if narrow else {}),
-        **draw(amounts | amounts | st.just({})),
-    }
 
 
 def configs() -> st.SearchStrategy[Config]:
