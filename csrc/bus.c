@@ -191,6 +191,7 @@ static void ask_pf(struct scan *scan, const char *address, const char *driver)
 	ask_of(scan, &pf, QATDP_LINK, "driver");
 	ask_of(scan, &pf, QATDP_READ, "numa_node");
 	ask_of(scan, &pf, QATDP_READ, "qat/state");
+	ask_of(scan, &pf, QATDP_READ, "qat/auto_reset");
 	/* Kernels before 6.0 have no cfg_services. */
 	if (driver[0] && ask_of(scan, &pf, QATDP_READ, "qat/cfg_services")->status)
 		ask(scan, &here, QATDP_READ, "%skernel/debug/qat_%s_%s/dev_cfg", scan->sysfs,

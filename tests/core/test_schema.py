@@ -16,14 +16,37 @@ from qatdp.testing.strategies import documents
 VALIDATOR = jsonschema.Draft202012Validator(config_schema())
 
 # What a fault is about that the schema cannot see: it looks at one value at a time.
-BEYOND_A_SCHEMA = ("would share an environment variable", "but has other options")
+BEYOND_A_SCHEMA = (
+    "would share an environment variable",
+    "but has other options",
+    "no device can do this",
+    "shares add up to",
+    "can get nothing",
+)
 
 Json: TypeAlias = bool | int | str | list["Json"] | dict[str, "Json"] | None
 
 # No numbers such as 1.0 (JSON knows one kind of number, so a schema takes it for an integer), and no text that ends in
 # a line feed (in a schema `$` is the end of the text, for Python's re it can be before a line feed).
 WORDS = ("", "cy", "CY", "generic", "sym", "vfio-pci", "0000:6b:00.0", "4xxx", "local", "QAT_X", "A", "x" * 64, "a b")
-KEYS = ("version", "name", "services", "pfs", "limit", "env", "vfs", "defaults", "QAT_X", "PCIDEVICE_X", "A", "A B")
+KEYS = (
+    "version",
+    "name",
+    "services",
+    "pfs",
+    "limit",
+    "env",
+    "vfs",
+    "defaults",
+    "QAT_X",
+    "PCIDEVICE_X",
+    "A",
+    "A B",
+    "share",
+    "count",
+    "per",
+    "split",
+)
 JUNK: st.SearchStrategy[Json] = st.recursive(
     st.none() | st.booleans() | st.integers(-1, 2) | st.sampled_from(WORDS),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=2),

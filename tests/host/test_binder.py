@@ -97,7 +97,7 @@ def test_driver_that_is_not_loaded_is_told_before_anything_is_written(
 def test_driver_that_refuses_in_silence_is_told(host: FakeHost, binder: Binder, gen2_vf: PciAddress) -> None:
     # The kernel answers drivers_probe with success also where vfio-pci's denylist has the VF.
     host.unbind(gen2_vf)
-    assert binder.bind(Binding(gen2_vf, "vfio-pci")) == "it has no driver afterwards"
+    assert binder.bind(Binding(gen2_vf, "vfio-pci")) == "Invalid argument"
 
 
 def test_refusal_is_told_as_the_kernel_puts_it(host: FakeHost, calls: FakeKernelCalls, vf: PciAddress) -> None:
@@ -117,7 +117,7 @@ def test_vf_that_goes_in_between_is_told(host: FakeHost, calls: FakeKernelCalls,
 
 def test_vf_that_goes_at_the_end_is_told(host: FakeHost, calls: FakeKernelCalls, vf: PciAddress) -> None:
     binder = Binder(host.sysfs, FaultyCalls(calls, {f"{vf}/driver": lambda: host.remove(vf)}))
-    assert binder.bind(Binding(vf, "vfio-pci")) == "it has no driver afterwards"
+    assert binder.bind(Binding(vf, "vfio-pci")) == "No such device"
 
 
 def test_vf_that_another_driver_got_first_is_told(host: FakeHost, calls: FakeKernelCalls, gen2_vf: PciAddress) -> None:
@@ -140,6 +140,6 @@ def test_sysfs_that_is_read_only_is_told(host: FakeHost, calls: FakeKernelCalls,
 def test_a_vf_that_vfio_does_not_take_goes_back_to_its_driver(
     host: FakeHost, binder: Binder, gen2_vf: PciAddress
 ) -> None:
-    assert binder.bind(Binding(gen2_vf, "vfio-pci", "c6xxvf")) == "it has no driver afterwards"
+    assert binder.bind(Binding(gen2_vf, "vfio-pci", "c6xxvf")) == "Invalid argument"
     assert host.driver(gen2_vf) == "c6xxvf"
     assert host.path(gen2_vf, "driver_override").read_text() == "(null)\n"

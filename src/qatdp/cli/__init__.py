@@ -1,4 +1,4 @@
-"""The command: `qatdp run`, `qatdp devices`, `qatdp config`. Every option is also an environment variable QATDP_*.
+"""The command: `qatdp run`, `provision`, `devices`, `config`. Every option is also an environment variable QATDP_*.
 
 Exit status: 0 done, 1 something failed, 2 wrong usage or configuration, 128 + n ended by signal n against its will.
 """
@@ -10,7 +10,7 @@ import click
 
 from qatdp.errors import QatdpError
 
-COMMANDS = ("config", "devices", "run", "simulate")
+COMMANDS = ("config", "devices", "provision", "run", "simulate")
 
 # gRPC's C core tells on standard error of every stream that ends, which is our business to tell. It reads this when it
 # is imported, as some commands do.

@@ -1,12 +1,13 @@
 """`qatdp devices`: each VF of this node, and what becomes of it, as a daemon would see it that starts now."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from qatdp.cli.options import node_options
+from qatdp.cli.table import Row, table
 from qatdp.core.config import Config
 from qatdp.core.offer import node_of
 from qatdp.core.pools import PoolDevice, Pools, build_pools
@@ -16,7 +17,6 @@ from qatdp.daemon.look import Look
 from qatdp.host import configfile
 from qatdp.host.choose import host_calls
 
-Row = Mapping[str, str | int | None]
 COLUMNS = ("pf", "address", "services", "resource", "numa_node", "iommu_group", "driver", "node", "health", "reason")
 TITLES = {"address": "vf", "numa_node": "numa", "iommu_group": "group"}
 
@@ -45,7 +45,7 @@ def devices(config_file: Path | None, sysfs: Path, dev: Path, output: str) -> No
     if output == "json":
         click.echo(json.dumps({"devices": rows, "problems": problems}, indent=2))
         return
-    click.echo("\n".join(_table(rows)) if rows else "no QAT VFs")
+    click.echo("\n".join(table(rows, COLUMNS, TITLES)) if rows else "no QAT VFs")
     for line in _about_pfs(snapshot):
         click.echo(line)
 
@@ -84,14 +84,6 @@ def _services(pf: PhysicalFunction | None) -> str | None:
     if pf is None:
         return None
     return ";".join(in_order(pf.services)) if pf.services else pf.services_text
-
-
-def _table(rows: Sequence[Row]) -> Iterable[str]:
-    titles = [TITLES.get(column, column).upper() for column in COLUMNS]
-    cells = [["-" if row[column] is None else str(row[column]) for column in COLUMNS] for row in rows]
-    widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
-    for line in (titles, *cells):
-        yield "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
 
 
 def _about_pfs(snapshot: Snapshot) -> Iterator[str]:

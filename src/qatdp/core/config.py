@@ -11,7 +11,8 @@ from enum import StrEnum
 
 from qatdp.core import plain
 from qatdp.core.pci import PciAddress
-from qatdp.core.qat import FAMILIES, GENERIC, VFIO_DRIVERS, Service, Services, default_name, default_names
+from qatdp.core.qat import FAMILIES, GENERIC, VFIO_DRIVERS, Services, default_name, default_names
+from qatdp.core.wish import Wish, read_wish
 from qatdp.errors import ConfigError
 
 VERSION = 1
@@ -84,6 +85,7 @@ class Config:
     defaults: bool = True  # VFs that no rule selects get the default names
     keep_for_host: tuple[HostShare, ...] = ()
     vfio_driver: str = "vfio-pci"
+    provision: tuple[Wish, ...] = ()  # what PFs should be; the first that is about this node holds
     # Of names that are no more: what is held by one is answered as before. No part of what a file says.
     former: tuple[ResourceRule, ...] = field(default=(), compare=False)
 
@@ -96,6 +98,11 @@ class Config:
         """Return this configuration as the successor of another."""
         names = {rule.name for rule in self.resources} | (default_names() if self.defaults else frozenset())
         return replace(self, former=tuple(rule for rule in (*other.resources, *other.former) if rule.name not in names))
+
+    def kept(self, pf: PciAddress | None) -> int:
+        """Return how many of the first VFs of a PF stay with the host."""
+        shares = (share.vfs for share in self.keep_for_host if share.pfs is None or pf in share.pfs)
+        return max(shares, default=0)
 
     def limit(self, resource: str) -> int | None:
         return next((rule.limit for rule in self.resources if full_name(rule.name) == resource), None)
@@ -118,7 +125,7 @@ def variable_of(resource: str) -> str:
 def parse_config(document: object) -> Config:
     """Return the configuration that plain values describe; raises ConfigError for the first fault."""
     top = plain.a_mapping(document, "")
-    plain.only_known(top, "", "version", "resources", "defaults", "keep_for_host", "vfio_driver")
+    plain.only_known(top, "", "version", "resources", "defaults", "keep_for_host", "vfio_driver", "provision")
     if "version" not in top:
         raise ConfigError("version", "missing", hint=f"this qatdp knows version: {VERSION}")
     if top["version"] != VERSION or isinstance(top["version"], bool):
@@ -131,6 +138,7 @@ def parse_config(document: object) -> Config:
         defaults=defaults,
         keep_for_host=plain.each(top, "", "keep_for_host", _host_share),
         vfio_driver=plain.a_choice(top.get("vfio_driver", "vfio-pci"), "vfio_driver", sorted(VFIO_DRIVERS)),
+        provision=plain.each(top, "", "provision", read_wish),
     )
 
 
@@ -178,19 +186,8 @@ def _options(rule: Mapping[str, object], path: str) -> ResourceOptions:
 def _services(value: object, path: str) -> frozenset[Services | None]:
     """Read one set of services, `generic`, or a list of those of which any will do."""
     if isinstance(value, list) and any(isinstance(word, list) or word == GENERIC for word in value):
-        return frozenset(_service_set(word, f"{path}[{index}]") for index, word in enumerate(value))
-    return frozenset({_service_set(value, path)})
-
-
-def _service_set(value: object, path: str) -> Services | None:
-    """Read one set of services; None for `generic`."""
-    if value == GENERIC:
-        return None
-    words = plain.a_list(value, path)
-    if not words:
-        raise ConfigError(path, "empty", hint="leave the key out for any services, or write generic for none known")
-    known = list(Service)
-    return frozenset(Service(plain.a_choice(word, f"{path}[{i}]", known)) for i, word in enumerate(words))
+        return frozenset(plain.a_service_set(word, f"{path}[{index}]") for index, word in enumerate(value))
+    return frozenset({plain.a_service_set(value, path)})
 
 
 def _env(value: object, path: str) -> tuple[tuple[str, str], ...]:

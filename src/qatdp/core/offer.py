@@ -92,7 +92,7 @@ def _reserved(vf: VirtualFunction, snapshot: Snapshot, config: Config, read: Col
 
     Who opens a group has it alone, so one VF stands for it: the lowest, unless another one is in a list by now.
     """
-    kept = max((share.vfs for share in config.keep_for_host if share.pfs is None or vf.pf in share.pfs), default=0)
+    kept = config.kept(vf.pf)
     if vf.index is not None and vf.index < kept:
         return f"kept for the host, with the first {kept} of its PF"
     group = snapshot.group(vf.iommu_group)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from qatdp.core.pci import PciAddress
+from qatdp.core.qat import GENERIC, Service, Services
 from qatdp.errors import AddressError, ConfigError
 
 T = TypeVar("T")
@@ -74,3 +75,20 @@ def an_address(value: object, path: str) -> PciAddress:
         return PciAddress.parse(value)
     except AddressError as error:
         raise ConfigError(path, error.message, hint=error.hint) from error
+
+
+def a_text(value: object, path: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise ConfigError(path, f"expected a text, got {value!r}", hint="put it in quotes")
+    return value
+
+
+def a_service_set(value: object, path: str) -> Services | None:
+    """Read one set of services; None for `generic`."""
+    if value == GENERIC:
+        return None
+    words = a_list(value, path)
+    if not words:
+        raise ConfigError(path, "empty", hint="leave the key out for any services, or write generic for none known")
+    known = list(Service)
+    return frozenset(Service(a_choice(word, f"{path}[{i}]", known)) for i, word in enumerate(words))

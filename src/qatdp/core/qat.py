@@ -28,6 +28,8 @@ class Service(StrEnum):
 
 Services: TypeAlias = frozenset[Service]
 FIRST_SELECTABLE = 4  # generation; before it every function does crypto and compression alike
+GEN6 = 6
+MOST_SERVICES = {4: 2, GEN6: 3}  # of a PF at a time, by its generation (adf_cfg_services.c)
 CRYPTO: Services = frozenset({Service.SYM, Service.ASYM})
 GENERIC = "generic"
 
@@ -86,6 +88,26 @@ def in_order(services: Iterable[Service]) -> tuple[Service, ...]:
     """Return services in the one order that qatdp writes them in."""
     order = tuple(Service)
     return tuple(sorted(services, key=order.index))
+
+
+def refused_services(family: Family, services: Services) -> str | None:
+    """Tell why a PF of a family can never be configured for these services; None where it can.
+
+    What a kernel knows of them is another matter: decomp is new in 6.17, three services are in 6.16.
+    """
+    if not family.selectable:
+        return f"{family.name} has no services to choose from"
+    if Service.DCC in services and len(services) > 1:
+        return "dcc goes with no other service"
+    if Service.DECOMP in services and family.generation < GEN6:
+        return f"{family.name} has no decomp"
+    most = MOST_SERVICES[family.generation]
+    return f"{family.name} takes {most} services at most" if len(services) > most else None
+
+
+def as_written(services: Services) -> str:
+    """Return the text that cfg_services is given: of two orders the one that kernels before 6.5 take as well."""
+    return "sym;asym" if services == CRYPTO else ";".join(in_order(services))
 
 
 def default_name(services: Services | None) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from qatdp.core.config import DOMAIN, NAME, VERSION, NodePath, Policy
 from qatdp.core.pci import SHAPE
 from qatdp.core.qat import FAMILIES, GENERIC, VFIO_DRIVERS, Service
+from qatdp.core.wish import WHOLE, Per
 
 Schema = dict[str, Any]
 
@@ -31,6 +32,11 @@ def config_schema() -> Schema:
                 },
                 "keep_for_host": {"type": "array", "items": _host_share()},
                 "vfio_driver": {"enum": sorted(VFIO_DRIVERS), "default": "vfio-pci"},
+                "provision": {
+                    "type": "array",
+                    "items": _wish(),
+                    "description": "what PFs should be; the first entry that is about this node holds",
+                },
             },
             required=["version"],
         ),
@@ -73,11 +79,13 @@ def _resource() -> Schema:
     )
 
 
+def _service_set() -> Schema:
+    return {"anyOf": [_some({"enum": list(Service)}), {"const": GENERIC}]}
+
+
 def _services() -> Schema:
-    one = _some({"enum": list(Service)})
-    either = {"anyOf": [one, {"const": GENERIC}]}
     return {
-        "anyOf": [one, {"const": GENERIC}, _some(either)],
+        "anyOf": [*_service_set()["anyOf"], _some(_service_set())],
         "description": "one set of services, or a list of sets of which any will do; generic: none known",
     }
 
@@ -85,6 +93,36 @@ def _services() -> Schema:
 def _host_share() -> Schema:
     vfs = {"type": "integer", "minimum": 1, "description": "the first so many VFs of each PF"}
     return _object({"vfs": vfs, "pfs": _some(_address())}, required=["vfs"])
+
+
+def _wish() -> Schema:
+    return _object(
+        {
+            "nodes": _some(
+                {"type": "string", "minLength": 1, "description": "a node's name, or a pattern such as qat-*"}
+            ),
+            "per": {"enum": list(Per), "default": Per.NODE, "description": "of what shares and counts are"},
+            "auto_reset": {"type": "boolean"},
+            "leave_alone": _some(_address()),
+            "split": {"type": "array", "items": _part(), "minItems": 1},
+        },
+        required=["split"],
+    )
+
+
+def _part() -> Schema:
+    part = _object(
+        {
+            "services": _service_set(),
+            "share": {"type": "integer", "minimum": 0, "maximum": WHOLE, "description": "per cent"},
+            "count": {"type": "integer", "minimum": 0, "description": "PFs"},
+            "pfs": _some(_address()),
+            "numa_nodes": _some({"type": "integer", "minimum": 0}),
+            "families": _some({"enum": [family.name for family in FAMILIES]}),
+        },
+        required=["services"],
+    )
+    return {**part, "not": {"required": ["share", "count"]}}
 
 
 def _address() -> Schema:

@@ -39,6 +39,7 @@ class PhysicalFunction:
     state: str | None = None  # "up" or "down"; None before gen4
     services: Services | None = None  # None: not selectable, unknown, or unreadable
     services_text: str | None = None  # as the kernel writes them
+    auto_reset: bool | None = None  # None before gen4, and before 6.9
 
     @property
     def is_down(self) -> bool:

@@ -52,5 +52,13 @@ class Binder:
         try:
             found = self._calls.link(device / "driver")
         except OSError:
-            return "it has no driver afterwards"
+            return self._bind_by_name(device, driver)
         return None if found == driver else f"it is on {found} afterwards"
+
+    def _bind_by_name(self, device: Path, driver: str) -> str | None:
+        """Bind a device that drivers_probe left without a driver: only here the kernel says why it is refused."""
+        try:
+            self._calls.write(self._pci / "drivers" / driver / "bind", device.name.encode())
+        except OSError as error:
+            return os.strerror(error.errno or 0)
+        return None if self._calls.exists(device / "driver") else "it has no driver afterwards"

@@ -123,6 +123,7 @@ class Survey:
         self._link(f"{folder}/driver")
         self._read(f"{folder}/numa_node")
         self._read(f"{folder}/qat/state")
+        self._read(f"{folder}/qat/auto_reset")
         # Kernels before 6.0 have no cfg_services.
         if family.selectable and self._read(f"{folder}/qat/cfg_services") is None:
             self._read(dev_cfg(self._sysfs, family, os.path.basename(folder)))

@@ -33,6 +33,7 @@ ABSENT = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR})
 
 NOTABLE_DRIVERS = VFIO_DRIVERS | {driver for family in FAMILIES for driver in (family.pf_driver, family.vf_driver)}
 SERVICES_ENABLED = re.compile(r"^ServicesEnabled\s*=\s*(.*)$", re.MULTILINE)
+AUTO_RESET = {"on": True, "off": False}
 UNKNOWN_DRIVER = "(unknown)"
 
 
@@ -115,6 +116,7 @@ class _Reading:
             state=self._text(at, "qat/state"),
             services=parse_services(text) if text is not None else None,
             services_text=text,
+            auto_reset=AUTO_RESET.get(self._text(at, "qat/auto_reset") or ""),
         )
 
     def _found_vf(self, pf: PciAddress, index: int, link: str) -> None:

@@ -60,6 +60,7 @@ class FakeBus:
             "class": f"0x{pci_class:06x}",
             "numa_node": str(numa_node),
             "driver_override": "(null)",
+            "enable": "0",  # while nobody has it open by VFIO
         }
         for name, value in {**common, **attributes}.items():
             tree.put(folder / name, str(value))

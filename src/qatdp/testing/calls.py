@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from qatdp.core.pci import PciAddress
 from qatdp.host.abc import Answers, GroupStatus, HostCalls, Watch
 from qatdp.host.choose import host_calls
 from qatdp.host.portable import PortableWatch, Survey
 from qatdp.testing.bus import kernel_error
 from qatdp.testing.host import FakeHost
+from qatdp.testing.writes import PF_WRITES
 
 Fault: TypeAlias = int | Callable[[], None]
 
@@ -106,7 +108,7 @@ class RecordingCalls(PassingCalls):
 
 
 class FakeKernelCalls(PassingCalls):
-    """The kernel behind a FakeHost: acts on writes that give devices to drivers, and refuses all others.
+    """The kernel behind a FakeHost: acts on writes that give devices to drivers or configure PFs, no others.
 
     `written` is what was written, by real paths below /sys.
     """
@@ -127,9 +129,10 @@ class FakeKernelCalls(PassingCalls):
             raise kernel_error(errno.ENOENT, path)
         real = os.path.relpath(os.path.realpath(path), os.path.realpath(self._host.sysfs))
         self.written.append((real, content))
-        for shape, act in WRITES.items():
+        for shape, act in {**WRITES, **PF_WRITES}.items():
             if match := shape.fullmatch(real):
-                return act(self._host, match[1], content.decode().removesuffix("\n"))
+                with self._host.users.kernel:
+                    return act(self._host, match[1], content.decode().removesuffix("\n"))
         raise kernel_error(errno.EACCES, path)
 
 
@@ -144,6 +147,7 @@ def _bind(host: FakeHost, driver: str, address: str) -> None:
 def _unbind(host: FakeHost, driver: str, address: str) -> None:
     if host.driver(address) != driver:
         raise kernel_error(errno.ENODEV, host.drivers / driver / "unbind")
+    host.users.wait_for([PciAddress.parse(address)])
     host.unbind(address)
 
 

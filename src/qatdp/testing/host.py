@@ -20,6 +20,7 @@ from qatdp.host.sysfs import SysfsScanner
 from qatdp.testing import tree
 from qatdp.testing.bus import Address, FakeBus, as_address, kernel_error
 from qatdp.testing.groups import Iommu
+from qatdp.testing.users import Users
 
 FAMILY = {family.name: family for family in FAMILIES}
 BUSES = (("6b", "70", "75", "7a"), ("e8", "ed", "f2", "f7"))  # of a machine with two Sapphire Rapids, by NUMA node
@@ -47,6 +48,8 @@ class FakeHost(FakeBus):
         self._families: dict[PciAddress, Family] = {}
         self._numa_nodes: dict[PciAddress, int] = {}  # of PFs
         self._vfs: dict[PciAddress, tuple[PciAddress, int]] = {}  # their PFs, and the n of virtfn<n>
+        self.users = Users()
+        self.refusals: dict[tuple[PciAddress, str], int] = {}  # by PF and "sriov_numvfs 0", "qat/state up": an errno
 
     def fill(
         self, pfs: int = 8, vfs: int = 16, *, family: str = "4xxx", vf_driver: str | None = "vfio-pci"
@@ -158,6 +161,20 @@ class FakeHost(FakeBus):
         """Return the VFs of a PF by their index."""
         found = {index: vf for vf, (of, index) in self._vfs.items() if of == as_address(pf)}
         return tuple(found[index] for index in sorted(found))
+
+    # Who has a VF
+
+    def open_vf(self, vf: Address, *, seen: bool = True) -> None:
+        """Let somebody have a VF open by VFIO: what takes it away waits until it is closed.
+
+        One that is not `seen` came just after whoever looked.
+        """
+        self.attribute(vf, "enable", "1" if seen else "0")
+        self.users.add(as_address(vf), seen=seen)
+
+    def close_vf(self, vf: Address) -> None:
+        self.attribute(vf, "enable", "0")
+        self.users.discard(as_address(vf))
 
     # What a PF is configured for
 

@@ -23,6 +23,7 @@ from qatdp.core.snapshot import (
     VfioNode,
     VirtualFunction,
 )
+from qatdp.testing.wishes import wishes
 
 FAMILY = {family.name: family for family in FAMILIES}
 SLOTS = tuple(map(PciAddress.parse, ("0000:6b:00.0", "0000:70:00.0", "0000:f3:00.0", "10000:01:00.0")))
@@ -43,6 +44,7 @@ def a_pf(
     *,
     state: str | None = "up",
     numa_node: int | None = 0,
+    auto_reset: bool | None = None,
 ) -> PhysicalFunction:
     """Return a PF with its driver; one whose services cannot be selected has neither services nor a state."""
     of = FAMILY[family]
@@ -55,6 +57,7 @@ def a_pf(
         state=state if of.selectable else None,
         services=parse_services(text) if text is not None else None,
         services_text=text,
+        auto_reset=auto_reset,
     )
 
 
@@ -192,6 +195,7 @@ def documents() -> st.SearchStrategy[dict[str, Any]]:
             st.fixed_dictionaries({"vfs": st.integers(1, 3)}, optional={"pfs": _some(_slots())}), max_size=2
         ),
         "vfio_driver": st.sampled_from(sorted(VFIO_DRIVERS)),
+        "provision": st.lists(wishes(map(str, SLOTS)), max_size=2),
     }
     return st.fixed_dictionaries({"version": st.just(1)}, optional=optional)
 

@@ -1,0 +1,138 @@
+"""`qatdp provision`: makes this node's PFs what the configuration says, for an init container or a boot unit."""
+
+import asyncio
+import datetime as dt
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from qatdp.cli.options import FOLDER, node_options
+from qatdp.cli.table import Row, table
+from qatdp.core.config import Config
+from qatdp.core.qat import default_name, in_order
+from qatdp.daemon.provision import Kubelet, Provision, Report
+from qatdp.host import configfile
+from qatdp.host.choose import host_calls
+from qatdp.host.locks import Who
+from qatdp.host.writer import CHILD, Pace, Site
+
+COLUMNS = ("pf", "family", "numa_node", "services", "wished", "outcome", "reason")
+TITLES = {"numa_node": "numa"}
+
+
+@click.command()
+@node_options
+@click.option(
+    "--kubelet-dir",
+    type=FOLDER,
+    default="/var/lib/kubelet",
+    envvar="QATDP_KUBELET_DIR",
+    show_default=True,
+    help="The kubelet's folder: what its books name is in use.",
+)
+@click.option(
+    "--pod-resources",
+    type=FOLDER,
+    envvar="QATDP_POD_RESOURCES",
+    help="Folder of the PodResources socket.  [default: KUBELET_DIR/pod-resources]",
+)
+@click.option("--node-name", envvar="QATDP_NODE_NAME", help="This node's name, for the configuration's patterns.")
+@click.option(
+    "--lock-dir",
+    type=FOLDER,
+    default="/run/qatdp",
+    envvar="QATDP_LOCK_DIR",
+    show_default=True,
+    help="Where locks are, which say who configures a PF; the same for all on this node.",
+)
+@click.option(
+    "--deadline",
+    type=click.FloatRange(min=0.1),
+    default=Pace().step_s,
+    envvar="QATDP_DEADLINE",
+    show_default=True,
+    help="Seconds that one step on a PF may take.",
+)
+@click.option("--dry-run", is_flag=True, envvar="QATDP_DRY_RUN", help="Tell what would be done, and do nothing.")
+@click.option("--strict", is_flag=True, envvar="QATDP_STRICT", help="Exit status 1 where a PF is not as wished.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    envvar="QATDP_OUTPUT",
+    show_default=True,
+    help="For people or for programs.",
+)
+@click.pass_obj
+def provision(
+    child: Sequence[str] | None,
+    config_file: Path | None,
+    sysfs: Path,
+    dev: Path,
+    kubelet_dir: Path,
+    pod_resources: Path | None,
+    node_name: str | None,
+    lock_dir: Path,
+    deadline: float,
+    *,
+    dry_run: bool,
+    strict: bool,
+    output: str,
+) -> None:
+    """Make this node's PFs what the configuration's `provision` says, and tell what became of each.
+
+    A PF with a VF in use is not touched. One that is busy or fails does not fail the command, except with --strict.
+    """
+    # A made node has processes of its own that write to it; nobody else passes an object.
+    site = Site(sysfs, dev, lock_dir, _who(), child or CHILD, Pace(step_s=deadline))
+    config = configfile.load(config_file) if config_file else Config()
+    kubelet = Kubelet(kubelet_dir / "device-plugins", pod_resources or kubelet_dir / "pod-resources")
+    job = Provision(config, node_name, host_calls(), site, kubelet)
+    report = asyncio.run(job.look() if dry_run else job.run())
+    show(report, output)
+    if strict and not report.as_wished and not dry_run:
+        sys.exit(1)
+
+
+def _who() -> Who:
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    return Who(socket.gethostname(), os.getpid(), "provision", now)
+
+
+def show(report: Report, output: str) -> None:
+    """Print what became of each PF, and what the wish cannot be on this node."""
+    rows = list(_rows(report))
+    if output == "json":
+        told = {"rounded": report.plan.rounded, "unmet": report.plan.unmet}
+        steps = {str(one.address): [str(step) for step in one.steps] for one in report.plan.pfs}
+        click.echo(json.dumps({"pfs": [{**row, "steps": steps[str(row["pf"])]} for row in rows], **told}, indent=2))
+        return
+    click.echo("\n".join(table(rows, COLUMNS, TITLES)) if rows else "no QAT PFs")
+    for line in report.plan.rounded:
+        click.echo(f"rounded: {line}")
+    for line in report.plan.unmet:
+        click.echo(f"not met: {line}")
+
+
+def _rows(report: Report) -> Iterator[Row]:
+    for pf, one, outcome in zip(report.snapshot.pfs, report.plan.pfs, report.outcomes, strict=True):
+        goal = one.goal
+        yield {
+            "pf": str(pf.address),
+            "family": pf.family.name,
+            "numa_node": pf.numa_node,
+            "services": ";".join(in_order(pf.services)) if pf.services else pf.services_text,
+            "wished": None
+            if goal is None
+            else ";".join(in_order(goal.services))
+            if goal.services
+            else default_name(None),
+            "outcome": str(outcome.status),
+            "reason": outcome.reason,
+        }

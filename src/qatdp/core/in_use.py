@@ -1,0 +1,51 @@
+"""Which VFs somebody has, or may be given at any moment: on their PFs nothing is done.
+
+Without a stream of its own nobody can make the kubelet forget: what its checkpoint names is in use, and so is what it
+still offers. Where no kubelet ever ran, the VF itself decides.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from qatdp.core.pci import PciAddress
+from qatdp.core.snapshot import Snapshot
+from qatdp.core.steps import may_take
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """`named` are devices in the kubelet's books, with what they say of them; `unread` why a book is not known.
+
+    `enabled` are VFs that VFIO has enabled, which it does while one is open (drivers/vfio/pci/vfio_pci_core.c).
+    """
+
+    named: Mapping[PciAddress, str]
+    enabled: frozenset[PciAddress] = frozenset()
+    unread: str | None = None
+
+
+def in_use(snapshot: Snapshot, evidence: Evidence) -> Mapping[PciAddress, str]:
+    """Return why VFs are in use, by their addresses."""
+    found: dict[PciAddress, str] = {}
+    for vf in snapshot.vfs:
+        if vf.address in evidence.named:
+            found[vf.address] = evidence.named[vf.address]
+        elif vf.on_vfio and vf.address in evidence.enabled:
+            found[vf.address] = "is open: somebody uses it"
+        elif not may_take(vf.driver, vf.family.vf_driver):
+            found[vf.address] = f"is on driver {vf.driver}"
+        elif evidence.unread:
+            found[vf.address] = f"may be in use: {evidence.unread}"
+    return found
+
+
+def named(
+    written_down: Iterable[tuple[PciAddress, str]],
+    told: Iterable[tuple[PciAddress, str]],
+    offered: Iterable[tuple[PciAddress, str]],
+) -> Mapping[PciAddress, str]:
+    """Return what the checkpoint, List and GetAllocatableResources say of devices, each with its resource."""
+    found = {address: f"is offered by the kubelet as {resource}" for address, resource in offered}
+    found.update({address: f"is held by a pod as {resource}" for address, resource in written_down})
+    found.update({address: f"is held by a pod as {resource}" for address, resource in told})
+    return found

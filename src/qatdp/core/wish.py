@@ -1,0 +1,173 @@
+"""The wish: what a node's PFs should be, as the configuration's `provision` says it.
+
+The model and the reading of it from plain values; core/split.py decides what it means for the PFs that a node has.
+What no device can be is refused here, with its key.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from qatdp.core import plain
+from qatdp.core.pci import PciAddress
+from qatdp.core.qat import FAMILIES, Family, Services, refused_services
+from qatdp.core.snapshot import PhysicalFunction
+from qatdp.errors import ConfigError
+
+WHOLE = 100  # per cent
+
+
+class Per(StrEnum):
+    """Of what shares and counts are: of the whole node, or of each of its NUMA nodes by itself."""
+
+    NODE = "node"
+    NUMA_NODE = "numa_node"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One entry of `split`: PFs that are to have these services; None stands for those whose services are not chosen.
+
+    With neither `share` nor `count` it takes all that it selects and no earlier part has taken.
+    """
+
+    services: Services | None
+    share: int | None = None  # per cent of the PFs that it selects
+    count: int | None = None
+    pfs: frozenset[PciAddress] | None = None
+    numa_nodes: frozenset[int] | None = None
+    families: frozenset[str] | None = None
+
+    def selects(self, pf: PhysicalFunction) -> bool:
+        return (
+            (self.pfs is None or pf.address in self.pfs)
+            and (self.numa_nodes is None or pf.numa_node in self.numa_nodes)
+            and (self.families is None or pf.family.name in self.families)
+        )
+
+    @property
+    def selector(self) -> object:
+        return self.pfs, self.numa_nodes, self.families
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One entry of `provision`. When a change is made, and how fast over a fleet, would be said here as well."""
+
+    parts: tuple[Part, ...]
+    nodes: tuple[str, ...] | None = None  # patterns of node names; None: any node
+    per: Per = Per.NODE
+    auto_reset: bool | None = None  # None: as it is
+    leave_alone: frozenset[PciAddress] = frozenset()
+
+
+NO_WISH = Wish(())
+
+
+def wish_of(wishes: Sequence[Wish], node: str | None) -> Wish:
+    """Return the first wish that is about a node; NO_WISH where none is. Raises ConfigError where its name decides."""
+    for index, wish in enumerate(wishes):
+        if wish.nodes is None:
+            return wish
+        if node is None:
+            hint = "say --node-name, or QATDP_NODE_NAME from the pod's spec.nodeName"
+            raise ConfigError(f"provision[{index}].nodes", "this node's name is not known", hint=hint)
+        if any(fnmatchcase(node, pattern) for pattern in wish.nodes):
+            return wish
+    return NO_WISH
+
+
+def read_wish(value: object, path: str) -> Wish:
+    """Read one entry of `provision`; raises ConfigError."""
+    entry = plain.a_mapping(value, path)
+    plain.only_known(entry, path, "nodes", "per", "auto_reset", "leave_alone", "split")
+    if "split" not in entry:
+        raise ConfigError(f"{path}.split", "missing", hint="such as: [{services: [sym, asym], share: 50}]")
+    parts = plain.each(entry, path, "split", _part)
+    _check_parts(parts, f"{path}.split")
+    return Wish(
+        parts=parts,
+        nodes=_patterns(entry, path),
+        per=Per(plain.a_choice(entry.get("per", Per.NODE), f"{path}.per", list(Per))),
+        auto_reset=plain.a_flag(entry, path, "auto_reset", default=False) if "auto_reset" in entry else None,
+        leave_alone=plain.a_set(entry, path, "leave_alone", plain.an_address) or frozenset(),
+    )
+
+
+def _patterns(entry: Mapping[str, object], path: str) -> tuple[str, ...] | None:
+    found = plain.a_set(entry, path, "nodes", plain.a_text)
+    return None if found is None else tuple(sorted(found))
+
+
+def _part(value: object, path: str) -> Part:
+    part = plain.a_mapping(value, path)
+    plain.only_known(part, path, "services", "share", "count", "pfs", "numa_nodes", "families")
+    if "services" not in part:
+        raise ConfigError(f"{path}.services", "missing", hint="such as [sym, asym]; generic before gen4")
+    if "share" in part and "count" in part:
+        raise ConfigError(path, "has both a share and a count", hint="leave one of them out")
+    names = [family.name for family in FAMILIES]
+    families = plain.a_set(part, path, "families", lambda of, key: plain.a_choice(of, key, names))
+    services = plain.a_service_set(part["services"], f"{path}.services")
+    _check_services(services, families, f"{path}.services")
+    return Part(
+        services=services,
+        share=_share(part["share"], f"{path}.share") if "share" in part else None,
+        count=plain.a_count(part["count"], f"{path}.count") if "count" in part else None,
+        pfs=plain.a_set(part, path, "pfs", plain.an_address),
+        numa_nodes=plain.a_set(part, path, "numa_nodes", plain.a_count),
+        families=families,
+    )
+
+
+def _share(value: object, path: str) -> int:
+    share = plain.a_count(value, path)
+    if share > WHOLE:
+        raise ConfigError(path, f"expected per cent, {WHOLE} at most, got {share}")
+    return share
+
+
+def _check_services(services: Services | None, families: frozenset[str] | None, path: str) -> None:
+    """Refuse what none of the families can do that could be meant."""
+    meant = [family for family in FAMILIES if families is None or family.name in families]
+    reasons = [refusal(family, services) for family in meant]
+    if all(reasons):
+        raise ConfigError(path, f"no device can do this: {reasons[-1]}")
+
+
+def refusal(family: Family, services: Services | None) -> str | None:
+    """Tell why PFs of a family cannot be what a part wants; None where they can."""
+    if services is None:
+        return "its services can be chosen" if family.selectable else None
+    return refused_services(family, services)
+
+
+def can_do(family: Family, part: Part) -> bool:
+    return refusal(family, part.services) is None
+
+
+def _check_parts(parts: Sequence[Part], path: str) -> None:
+    """Refuse parts of which one can get nothing, whatever PFs there are."""
+    if not parts:
+        raise ConfigError(path, "empty", hint="leave the whole entry out to have nothing changed")
+    shares: dict[object, int] = {}
+    for index, part in enumerate(parts):
+        shares[part.selector] = shares.get(part.selector, 0) + (part.share or 0)
+        if shares[part.selector] > WHOLE:
+            problem = f"shares add up to {shares[part.selector]} per cent of the same PFs"
+            raise ConfigError(f"{path}[{index}].share", problem)
+        for before in range(index):
+            if _takes_all(parts[before]):
+                _refuse_shadowed(parts, before, index, path)
+
+
+def _refuse_shadowed(parts: Sequence[Part], before: int, index: int, path: str) -> None:
+    able = [family for family in FAMILIES if can_do(family, parts[index])]
+    if all(can_do(family, parts[before]) for family in able):
+        problem = f"can get nothing: split[{before}] takes all PFs that are left"
+        raise ConfigError(f"{path}[{index}]", problem, hint="put the entry without share, count or selector last")
+
+
+def _takes_all(part: Part) -> bool:
+    return part.share is None and part.count is None and part.selector == (None, None, None)

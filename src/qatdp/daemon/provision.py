@@ -1,0 +1,153 @@
+"""Provision: makes the node what the configuration says, once. Composes the scan, the kubelet's books, the plan, the
+writers, and a second scan that tells whether it is so.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from qatdp.core.config import Config
+from qatdp.core.in_use import Evidence, in_use, named
+from qatdp.core.outcome import Outcome, Status
+from qatdp.core.pci import PciAddress
+from qatdp.core.snapshot import Snapshot
+from qatdp.core.split import PfPlan, Plan, plan
+from qatdp.core.wish import wish_of
+from qatdp.daemon.worker import Worker
+from qatdp.errors import BooksError, QatdpError
+from qatdp.host.abc import HostCalls
+from qatdp.host.locks import Lock, LockedError
+from qatdp.host.sysfs import SysfsScanner
+from qatdp.host.writer import Site, configure
+from qatdp.kubelet import checkpoint
+from qatdp.kubelet.podresources import PodResources
+
+SCAN_S = 60.0
+NODE_LOCK = "node.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was planned, on which node, and what became of each PF; the latter in the plan's order."""
+
+    snapshot: Snapshot  # as it was before
+    plan: Plan
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def as_wished(self) -> bool:
+        bad = {Status.BUSY, Status.FAILED}
+        return not self.plan.unmet and not any(outcome.status in bad for outcome in self.outcomes)
+
+
+@dataclass(frozen=True, slots=True)
+class Kubelet:
+    """Where its books are: the device-plugins folder (where there is none, no kubelet ever ran), and PodResources."""
+
+    plugins: Path
+    pod_resources: Path
+
+
+class Provision:
+    """One run. `node` is this node's name, None where it is not known; raises ConfigError where it has to be."""
+
+    def __init__(self, config: Config, node: str | None, calls: HostCalls, site: Site, kubelet: Kubelet) -> None:
+        self._config, self._calls, self._site = config, calls, site
+        self._wish = wish_of(config.provision, node)
+        self._plugins, self._pod_resources = kubelet.plugins, PodResources(kubelet.pod_resources)
+        self._worker = Worker("scan")
+
+    async def look(self) -> Report:
+        """Return what would be done; nothing is changed."""
+        snapshot, found = await self._plan()
+        return Report(snapshot, found, tuple(map(_unchanged, found.pfs)))
+
+    async def run(self) -> Report:
+        """Do it, unless somebody else configures this node. A plan without steps writes nothing."""
+        before = await self.look()
+        if not any(one.steps for one in before.plan.pfs):
+            return before
+        try:
+            lock = Lock(self._site.locks / NODE_LOCK, self._site.who)
+        except LockedError as error:
+            held = tuple(_busy(outcome, str(error)) for outcome in before.outcomes)
+            return replace(before, outcomes=held)
+        except OSError as error:
+            raise QatdpError(f"{self._site.locks} cannot be used: {error.strerror}", hint="see --lock-dir") from error
+        try:
+            return await self._write()
+        finally:
+            lock.close()
+
+    async def _write(self) -> Report:
+        """Plan once more, now that nobody else writes, and carry it out."""
+        before = await self.look()
+        written = await configure([one for one in before.plan.pfs if one.steps], self._site)
+        _, after = await self._plan()
+        left = {one.address: one for one in after.pfs}
+        found = {outcome.pf: _verified(outcome, left.get(outcome.pf)) for outcome in written}
+        return replace(before, outcomes=tuple(found.get(outcome.pf, outcome) for outcome in before.outcomes))
+
+    async def _plan(self) -> tuple[Snapshot, Plan]:
+        snapshot, enabled = await self._scan()
+        evidence = await self._evidence(enabled)
+        return snapshot, plan(snapshot, self._config, self._wish, in_use(snapshot, evidence))
+
+    async def _scan(self) -> tuple[Snapshot, frozenset[PciAddress]]:
+        scanner = SysfsScanner(self._site.sysfs, self._site.dev, self._calls)
+
+        def scan() -> tuple[Snapshot, frozenset[PciAddress]]:
+            snapshot = scanner.scan()
+            return snapshot, frozenset(vf.address for vf in snapshot.vfs if self._is_enabled(vf.address))
+
+        try:
+            return await asyncio.wait_for(self._worker.do(scan), SCAN_S)
+        except TimeoutError as error:
+            raise QatdpError(f"{self._site.sysfs} gave no answer within {SCAN_S:g} s") from error
+
+    def _is_enabled(self, vf: PciAddress) -> bool:
+        try:
+            return self._calls.read(self._site.sysfs / f"bus/pci/devices/{vf}/enable").strip() != b"0"
+        except OSError:
+            return True  # not known to be free
+
+    # The kubelet's books
+
+    async def _evidence(self, enabled: frozenset[PciAddress]) -> Evidence:
+        if not self._plugins.exists():
+            return Evidence({}, enabled)
+        try:
+            books = checkpoint.read(self._plugins)
+            told, offered = await self._pod_resources.named(), await self._pod_resources.allocatable()
+        except BooksError as error:
+            return Evidence({}, enabled, str(error))
+        held = ((device, one.resource) for one in books.holdings for device in one.devices)
+        return Evidence(named(held, told, _addresses(offered)), enabled)
+
+
+def _addresses(offered: Mapping[str, frozenset[str]]) -> Iterator[tuple[PciAddress, str]]:
+    for resource, ids in offered.items():
+        for text in ids:
+            if address := PciAddress.parse_or_none(text):
+                yield address, resource
+
+
+def _unchanged(one: PfPlan) -> Outcome:
+    if one.steps:
+        return Outcome(one.address, Status.PLANNED, ", ".join(map(str, one.steps)))
+    if one.later:
+        return Outcome(one.address, Status.BUSY, one.why)
+    return Outcome(one.address, Status.DONE if one.goal else Status.LEFT_ALONE, one.why)
+
+
+def _busy(outcome: Outcome, reason: str) -> Outcome:
+    return Outcome(outcome.pf, Status.BUSY, reason) if outcome.status is Status.PLANNED else outcome
+
+
+def _verified(outcome: Outcome, left: PfPlan | None) -> Outcome:
+    """Hold what a writer says against what the node shows."""
+    if outcome.status is not Status.CHANGED or (left and left.goal and not left.steps and not left.later):
+        return outcome
+    shows = ", ".join(map(str, (*left.steps, *left.later))) if left else "it has gone"
+    return Outcome(outcome.pf, Status.FAILED, f"written, but the node shows that this is still to be done: {shows}")

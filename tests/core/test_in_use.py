@@ -1,0 +1,42 @@
+"""What may be in use is in use; only what every book and the VF itself say is free is free."""
+
+from dataclasses import replace
+
+from hypothesis import given
+
+from qatdp.core.in_use import Evidence, in_use, named
+from qatdp.core.snapshot import Snapshot
+from qatdp.testing.strategies import SLOTS, VANISHED, a_pf, a_snapshot, its_vfs, snapshots
+
+PF = a_pf(SLOTS[0])
+VFS = its_vfs(PF, 3)
+NODE = a_snapshot([PF], VFS)
+ONE, TWO, THREE = (vf.address for vf in VFS)
+
+
+def test_a_vf_of_which_nothing_is_known_is_free() -> None:
+    assert in_use(NODE, Evidence({})) == {}
+
+
+def test_what_a_book_names_is_in_use_a_pods_above_an_offer() -> None:
+    books = named([(ONE, "cy")], [(TWO, "dc")], [(ONE, "cy"), (TWO, "dc"), (THREE, "cy"), (VANISHED[0], "cy")])
+    assert in_use(NODE, Evidence(books)) == {
+        ONE: "is held by a pod as cy",
+        TWO: "is held by a pod as dc",
+        THREE: "is offered by the kubelet as cy",
+    }
+
+
+def test_a_vf_that_is_open_is_in_use_whoever_has_it() -> None:
+    assert in_use(NODE, Evidence({}, frozenset({TWO}))) == {TWO: "is open: somebody uses it"}
+
+
+def test_a_vf_that_the_hosts_driver_has_enabled_is_free_and_one_of_any_other_driver_is_not() -> None:
+    vfs = (replace(VFS[0], driver="4xxxvf"), replace(VFS[1], driver="uio_pci_generic"))
+    found = in_use(a_snapshot([PF], vfs), Evidence({}, frozenset({ONE, TWO})))
+    assert found == {TWO: "is on driver uio_pci_generic"}
+
+
+@given(snapshots())
+def test_a_book_that_cannot_be_read_may_name_any(snapshot: Snapshot) -> None:
+    assert in_use(snapshot, Evidence({}, unread="no format")).keys() == {vf.address for vf in snapshot.vfs}

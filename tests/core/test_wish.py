@@ -1,0 +1,132 @@
+"""The wish is read as it is written, and what can never be is refused with its key and the reason."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from qatdp.core.config import parse_config
+from qatdp.core.qat import Service, Services, as_written, parse_services, refused_services
+from qatdp.core.wish import NO_WISH, Part, Per, Wish, wish_of
+from qatdp.errors import ConfigError
+from qatdp.testing.strategies import FAMILY, a_pf, services
+
+CY = frozenset({Service.SYM, Service.ASYM})
+DC = frozenset({Service.DC})
+
+
+def read(*entries: dict[str, Any]) -> tuple[Wish, ...]:
+    return parse_config({"version": 1, "provision": list(entries)}).provision
+
+
+def fault(*split: dict[str, Any]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read({"split": list(split)})
+    return str(caught.value)
+
+
+def test_all_that_can_be_said_is_read() -> None:
+    split = [
+        {"services": ["dc"], "pfs": ["0000:6b:00.0"]},
+        {"services": ["asym", "sym"], "share": 50, "families": ["4xxx"]},
+        {"services": ["dc"], "count": 1, "numa_nodes": [1]},
+        {"services": "generic"},
+    ]
+    entry = {
+        "nodes": ["qat-*"],
+        "per": "numa_node",
+        "auto_reset": True,
+        "leave_alone": ["0000:70:00.0"],
+        "split": split,
+    }
+    pf, alone = (a_pf(text).address for text in ("0000:6b:00.0", "0000:70:00.0"))
+    parts = (
+        Part(DC, pfs=frozenset({pf})),
+        Part(CY, share=50, families=frozenset({"4xxx"})),
+        Part(DC, count=1, numa_nodes=frozenset({1})),
+        Part(None),
+    )
+    assert read(entry) == (Wish(parts, ("qat-*",), Per.NUMA_NODE, auto_reset=True, leave_alone=frozenset({alone})),)
+
+
+def test_without_more_said_shares_are_of_the_node_and_auto_reset_stays_as_it_is() -> None:
+    assert read({"split": [{"services": ["dc"]}]}) == (Wish((Part(DC),)),)
+    assert parse_config({"version": 1}).provision == ()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "families", "reason"),
+    [
+        (["sym", "asym", "dc"], ["4xxx"], "4xxx takes 2 services at most"),
+        (["sym", "asym", "dc"], ["402xx", "c62x"], "402xx takes 2 services at most"),
+        (["dcc", "sym"], None, "dcc goes with no other service"),
+        (["decomp"], ["420xx"], "420xx has no decomp"),
+        (["sym", "asym", "dc", "decomp"], None, "6xxx takes 3 services at most"),
+        (["dc"], ["c62x"], "c62x has no services to choose from"),
+        ("generic", ["4xxx"], "its services can be chosen"),
+    ],
+)
+def test_services_that_no_device_meant_can_do_are_refused(wanted: object, families: object, reason: str) -> None:
+    part = {"services": wanted} | ({"families": families} if families else {})
+    assert fault(part) == f"provision[0].split[0].services: no device can do this: {reason}"
+
+
+def test_three_services_are_no_fault_where_gen6_may_be_meant() -> None:
+    read({"split": [{"services": ["sym", "asym", "dc"]}]})
+
+
+def test_a_share_and_a_count_exclude_each_other() -> None:
+    assert fault({"services": ["dc"], "share": 1, "count": 1}).startswith("provision[0].split[0]: has both")
+
+
+def test_shares_of_the_same_pfs_add_up_to_a_hundred_at_most() -> None:
+    half = {"services": ["dc"], "share": 50}
+    assert fault(half, {**half, "share": 51}) == (
+        "provision[0].split[1].share: shares add up to 101 per cent of the same PFs"
+    )
+    read({"split": [half, {**half, "share": 51, "numa_nodes": [0]}]})
+    assert "100 at most" in fault({**half, "share": 101})
+
+
+def test_an_entry_behind_one_that_takes_all_is_refused() -> None:
+    assert "can get nothing: split[0] takes all" in fault({"services": ["dc"]}, {"services": ["sym"], "share": 50})
+    read({"split": [{"services": ["sym", "asym", "dc"]}, {"services": ["sym"]}, {"services": "generic"}]})
+
+
+@pytest.mark.parametrize("entry", [{}, {"split": []}, {"split": [{}]}])
+def test_an_entry_that_says_nothing_is_refused(entry: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        read(entry)
+
+
+def test_the_first_entry_whose_pattern_matches_holds() -> None:
+    entries = [
+        {"nodes": ["qat-*", "x"], "split": [{"services": ["dc"]}]},
+        {"nodes": ["qat-1"], "split": [{"services": ["sym"]}]},
+    ]
+    first, second = wishes = read(*entries)
+    assert wish_of(wishes, "qat-1") is first
+    assert wish_of(wishes, "QAT-1") is NO_WISH
+    assert wish_of((second,), "qat-1") is second
+    assert wish_of((*wishes, Wish((Part(DC),))), "other").parts == (Part(DC),)
+
+
+def test_a_node_without_a_name_is_told_of_patterns_only() -> None:
+    wish = Wish((Part(DC),))
+    assert wish_of((wish,), None) is wish
+    with pytest.raises(ConfigError, match="name is not known"):
+        wish_of((Wish((Part(DC),), nodes=("*",)),), None)
+
+
+@given(services())
+def test_what_is_written_is_read_back_as_the_same_set(some: Services) -> None:
+    assert parse_services(as_written(some)) == some
+
+
+def test_crypto_is_written_in_the_order_that_the_first_kernels_take() -> None:
+    assert as_written(CY) == "sym;asym"
+
+
+@pytest.mark.parametrize(("family", "takes"), [("4xxx", True), ("6xxx", True), ("c62x", False)])
+def test_a_family_takes_what_its_driver_takes(family: str, takes: bool) -> None:  # noqa: FBT001
+    assert (refused_services(FAMILY[family], frozenset({Service.DC, Service.ASYM})) is None) is takes
