@@ -6,11 +6,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
 # The virtual environment is as new as its stamps: .tools for what others wrote, .installed for qatdp itself.
 # Folders count as well: a file that goes leaves no other trace.
-SOURCES := meson.build $(shell find src -name __pycache__ -prune -o -print)
+SOURCES := meson.build meson.options $(shell find csrc src -name __pycache__ -prune -o -print)
 
 # These need a real thing each, and are programs of their own as well: they import from their own folder.
 GROUNDS := guest image kubelet node
 FAST_TESTS := $(filter-out $(GROUNDS:%=tests/%),$(wildcard tests/*))
+
+C_FILES := $(wildcard csrc/*.[ch] csrc/*/*.[ch])
 
 PROTO := $(VENV)/proto
 PROTOS := $(patsubst proto/%,%,$(wildcard proto/qatdp/api/*.proto))
@@ -21,13 +23,15 @@ PROTOS := $(patsubst proto/%,%,$(wildcard proto/qatdp/api/*.proto))
 help:
 	@echo 'make setup         put qatdp and the development tools into $(VENV), where they are not yet or not as new'
 	@echo 'make run           show what qatdp does, on a made node with an embedded kubelet'
-	@echo 'make test          lint, proto-check and the fast tests'
-	@echo 'make lint          ruff, mypy and import-linter'
+	@echo 'make test          lint, proto-check and the fast tests, those of the C helper as well'
+	@echo 'make test-c        the C helper under sanitizers: tests in C, and those of both implementations'
+	@echo 'make lint          clang-format, ruff, mypy and import-linter'
 	@echo 'make format        let ruff mend and format what it can'
 	@echo 'make proto         generate src/qatdp/api from proto/'
 	@echo 'make proto-check   tell whether src/qatdp/api is what proto/ generates'
 	@echo "make test-kubelet  tests on Kubernetes' own device manager"
 	@echo 'make test-node     tests on a whole node: a guest with QAT devices, VFIO, containerd and a kubelet'
+	@echo 'make bench         how long the C helper and its twin take: bench/README.md'
 	@echo 'make image         build the container image as an OCI archive, without an engine or a registry'
 	@echo "make test-image    tests of that image in Debian's containerd, with a DaemonSet's rights"
 	@echo 'make clean         remove all that these made here'
@@ -58,8 +62,32 @@ run: setup
 	@$(BIN)/qatdp simulate
 
 .PHONY: test
-test: lint proto-check
+test: lint proto-check test-c
 	$(BIN)/python -m pytest
+
+# A build of its own, with warnings as errors, for sanitizers must not get into what is installed. CC=clang has libFuzzer.
+SANITIZED := build/sanitized
+NATIVE_TESTS := $(addprefix tests/host/test_,calls.py same.py watched.py)
+
+.PHONY: test-c
+test-c: setup
+ifeq ($(shell command -v $(CC)),)
+	@echo 'test-c: skipped, there is no C compiler'
+else
+	@echo 'meson test $(SANITIZED)'
+	@rm -rf $(SANITIZED) && mkdir -p build
+	@export PATH="$(CURDIR)/$(BIN):$$PATH" CC="$(CC)" && { \
+		meson setup $(SANITIZED) -Dbuildtype=debug -Db_sanitize=address,undefined -Db_lundef=false -Dwerror=true \
+			-Dpython.platlibdir=/site -Dhelper=enabled && \
+		meson test -C $(SANITIZED) --print-errorlogs && meson install -C $(SANITIZED) --destdir installed; \
+	} >$(SANITIZED).log 2>&1 || { cat $(SANITIZED).log >&2; exit 1; }
+	@tools/sanitized-python $(CC) $(SANITIZED)/installed/site $(BIN)/python -m pytest -q $(NATIVE_TESTS)
+endif
+
+.PHONY: bench
+bench: setup
+	$(BIN)/python -m pytest bench --benchmark-only --benchmark-disable-gc --benchmark-columns=min,median,max,rounds \
+		--benchmark-name=short --benchmark-sort=name
 
 .PHONY: test-kubelet test-node test-image
 test-kubelet test-node test-image: test-%: setup
@@ -75,9 +103,10 @@ image: setup
 
 .PHONY: lint
 lint: setup
+	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
-	$(BIN)/mypy --no-error-summary src $(FAST_TESTS)
+	$(BIN)/mypy --no-error-summary src $(FAST_TESTS) bench
 	@$(foreach ground,$(GROUNDS:%=tests/%) tools,$(call mypy_ground,$(ground)) && ) true
 	$(BIN)/lint-imports --no-cache --no-logo
 
@@ -87,6 +116,7 @@ mypy_ground = echo 'mypy $(1)' && MYPYPATH=$(1):tests/guest:$(if $(filter %/imag
 
 .PHONY: format
 format: setup
+	$(BIN)/clang-format -i $(C_FILES)
 	$(BIN)/ruff check --quiet --fix
 	$(BIN)/ruff format --quiet
 

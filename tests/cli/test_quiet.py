@@ -13,7 +13,7 @@ class Watch:
             print(os.environ.get("GRPC_VERBOSITY"))
 
 sys.meta_path.insert(0, Watch())
-import qatdp.cli
+import qatdp.cli.run
 """
 
 

@@ -6,6 +6,8 @@ from types import FrameType
 
 import pytest
 
+from qatdp.host.abc import HostCalls
+from qatdp.host.choose import IMPLEMENTATIONS, VARIABLE, compiled_calls, host_calls
 from qatdp.testing.host import FakeHost, fake_host
 
 LONGEST_S = 20
@@ -15,6 +17,15 @@ LONGEST_S = 20
 def host() -> Iterator[FakeHost]:
     with fake_host() as host:
         yield host
+
+
+@pytest.fixture(params=IMPLEMENTATIONS)
+def calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> HostCalls:
+    """Each implementation of HostCalls, which is also the one that is chosen meanwhile."""
+    if request.param == "c" and compiled_calls() is None:
+        pytest.skip("the C helper was not compiled")
+    monkeypatch.setenv(VARIABLE, request.param)
+    return host_calls()
 
 
 @pytest.fixture(autouse=True)

@@ -8,18 +8,9 @@ from pathlib import Path
 import pytest
 
 from qatdp.host.abc import ATTRIBUTE_BYTES, HostCalls
-from qatdp.host.choose import host_calls
-from qatdp.host.portable import PortableCalls
-
-IMPLEMENTATIONS: tuple[Callable[[], HostCalls], ...] = (PortableCalls,)
+from qatdp.testing.host import FakeHost
 
 ONLINE = Path("/sys/devices/system/cpu/online")
-
-
-@pytest.fixture(params=IMPLEMENTATIONS, ids=lambda make: make.name)
-def calls(request: pytest.FixtureRequest) -> HostCalls:
-    made: HostCalls = request.param()
-    return made
 
 
 @pytest.fixture
@@ -58,10 +49,6 @@ def raises(number: int, call: Callable[[], object]) -> bool:
 
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
-
-
-def test_one_of_them_is_chosen_and_says_which() -> None:
-    assert host_calls().name in {made().name for made in IMPLEMENTATIONS}
 
 
 # read
@@ -201,6 +188,24 @@ def test_exists_is_false_where_it_cannot_be_told(calls: HostCalls, file: Path, l
 
 
 # all
+
+
+def test_a_path_with_a_nul_in_it_leads_nowhere(calls: HostCalls, tmp_path: Path) -> None:
+    path = tmp_path / "a\0b"
+    for call in (calls.read, calls.link, calls.names, lambda path: calls.write(path, b"1")):
+        with pytest.raises(ValueError, match="null"):
+            call(path)
+    assert not calls.exists(path)
+
+
+def test_asking_about_a_whole_bus_keeps_no_descriptor(calls: HostCalls, host: FakeHost) -> None:
+    host.fill(pfs=2, vfs=4)
+    host.fifo("0000:6b:00.0", "qat/state")
+    host.link("0000:6b:00.1", "driver", "driver")
+    before = descriptors()
+    calls.bus(host.sysfs, host.dev)
+    calls.bus(host.sysfs / "nowhere", host.dev / "vfio/vfio")
+    assert descriptors() == before
 
 
 def test_no_call_keeps_a_descriptor(calls: HostCalls, file: Path, fifo: Path, loop: Path, dangling: Path) -> None:

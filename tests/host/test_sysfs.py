@@ -19,9 +19,11 @@ from qatdp.core.snapshot import (
     VfioNode,
     VirtualFunction,
 )
-from qatdp.host.portable import PortableCalls
+from qatdp.host.choose import host_calls
 from qatdp.testing.calls import FaultyCalls, RecordingCalls
 from qatdp.testing.host import FakeHost
+
+pytestmark = pytest.mark.usefixtures("calls")
 
 FAMILY = {family.name: family for family in FAMILIES}
 ASYM, SYM, DC = Service.ASYM, Service.SYM, Service.DC
@@ -222,7 +224,7 @@ def test_services_are_not_known_without_cfg_services_and_debugfs(host: FakeHost)
 def test_debugfs_that_is_closed_is_no_problem(host: FakeHost, number: int) -> None:
     pf = host.add_pf(PF, vfs=0)
     host.attribute(pf, "qat", None)
-    snapshot = host.scan(FaultyCalls(PortableCalls(), {"dev_cfg": number}))
+    snapshot = host.scan(FaultyCalls(host_calls(), {"dev_cfg": number}))
     assert (snapshot.pfs[0].services_text, snapshot.problems) == (None, ())
 
 
@@ -237,7 +239,7 @@ def test_gen2_has_no_services_whatever_dev_cfg_says(host: FakeHost, dump: str) -
 def test_cfg_services_without_data_is_a_problem_of_that_pf(host: FakeHost) -> None:
     first, second = host.fill(pfs=2, vfs=1)
     before = host.scan()
-    after = host.scan(FaultyCalls(PortableCalls(), {f"{first}/qat/cfg_services": errno.ENODATA}))
+    after = host.scan(FaultyCalls(host_calls(), {f"{first}/qat/cfg_services": errno.ENODATA}))
     assert after.problems == (Problem(str(first), "qat/cfg_services cannot be read: No data available"),)
     assert after.pfs[0].services_text is None
     assert (after.pf(second), after.vfs) == (before.pf(second), before.vfs)
@@ -255,7 +257,7 @@ def test_scan_changes_nothing(host: FakeHost) -> None:
 
 def test_scan_writes_nothing_and_opens_nothing_below_dev(host: FakeHost) -> None:
     host.fill(pfs=2, vfs=4)
-    calls = RecordingCalls(PortableCalls())
+    calls = RecordingCalls(host_calls())
     host.scan(calls)
     assert {call for call, _ in calls.asked} == {"read", "link", "names", "exists"}
     assert {call for call, path in calls.asked if path.is_relative_to(host.dev)} == {"exists"}
@@ -263,7 +265,7 @@ def test_scan_writes_nothing_and_opens_nothing_below_dev(host: FakeHost) -> None
 
 def test_scan_reads_nothing_that_waits_for_a_write_to_the_pf(host: FakeHost) -> None:
     host.fill(pfs=2, vfs=4)
-    calls = RecordingCalls(PortableCalls())
+    calls = RecordingCalls(host_calls())
     host.scan(calls)
     assert not {path.name for _, path in calls.asked} & {"sriov_numvfs", "enable", "status"}
 

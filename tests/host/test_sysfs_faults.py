@@ -14,10 +14,12 @@ from qatdp.core.pci import PciAddress
 from qatdp.core.pools import Pools, build_pools
 from qatdp.core.snapshot import Snapshot
 from qatdp.host.abc import HostCalls
-from qatdp.host.portable import PortableCalls
-from qatdp.host.tick import read_watched
+from qatdp.host.choose import host_calls
+from qatdp.host.tick import Tick
 from qatdp.testing.calls import FaultyCalls
 from qatdp.testing.host import FakeHost, fake_host
+
+pytestmark = pytest.mark.usefixtures("calls")
 
 BAD = PciAddress.parse("0000:e8:00.3")  # one of 128
 
@@ -117,7 +119,7 @@ def test_one_unreadable_vf_of_128_is_left_out_alone_with_the_reason(
     host: FakeHost, attribute: str, number: int
 ) -> None:
     others = {vf for pf in host.fill() for vf in host.vfs(pf)} - {BAD}
-    pools = pools_of(host.scan(FaultyCalls(PortableCalls(), {f"{BAD}/{attribute}": number})))
+    pools = pools_of(host.scan(FaultyCalls(host_calls(), {f"{BAD}/{attribute}": number})))
     assert listed(pools) == others
     assert f"{attribute} cannot be read" in pools.left_out[BAD]
 
@@ -125,21 +127,21 @@ def test_one_unreadable_vf_of_128_is_left_out_alone_with_the_reason(
 @pytest.mark.parametrize("attribute", ["vendor", "device", "driver", "iommu_group", "numa_node", "vfio-dev"])
 def test_one_vf_of_128_that_goes_in_mid_scan_takes_no_other_with_it(host: FakeHost, attribute: str) -> None:
     others = {vf for pf in host.fill() for vf in host.vfs(pf)} - {BAD}
-    pools = pools_of(host.scan(FaultyCalls(PortableCalls(), {f"{BAD}/{attribute}": lambda: host.remove(BAD)})))
+    pools = pools_of(host.scan(FaultyCalls(host_calls(), {f"{BAD}/{attribute}": lambda: host.remove(BAD)})))
     assert listed(pools) == others
 
 
 def test_vf_that_goes_before_its_group_is_looked_at_is_left_out(host: FakeHost) -> None:
     others = {vf for pf in host.fill() for vf in host.vfs(pf)} - {BAD}
     going = {f"iommu_groups/{host.group(BAD)}/devices": lambda: host.remove(BAD)}
-    pools = pools_of(host.scan(FaultyCalls(PortableCalls(), going)))
+    pools = pools_of(host.scan(FaultyCalls(host_calls(), going)))
     assert listed(pools) == others
 
 
 def test_pf_that_goes_in_mid_scan_takes_its_own_vfs_alone(host: FakeHost) -> None:
     pfs = host.fill()
     others = {vf for pf in pfs[1:] for vf in host.vfs(pf)}
-    pools = pools_of(host.scan(FaultyCalls(PortableCalls(), {f"{pfs[0]}/virtfn7": lambda: host.remove(pfs[0])})))
+    pools = pools_of(host.scan(FaultyCalls(host_calls(), {f"{pfs[0]}/virtfn7": lambda: host.remove(pfs[0])})))
     assert listed(pools) == others
 
 
@@ -207,7 +209,7 @@ def test_whatever_is_wrong_with_devices_their_neighbours_are_untouched(faults: l
         assert neighbours(after, broken) == neighbours(before, broken)
         pools = pools_of(after)
         assert {*pools.left_out, *listed(pools)} == {vf.address for vf in after.vfs}
-        read_watched(after, host.sysfs, calls)
+        Tick(host.sysfs, calls).values(after)
 
 
 def faulty_calls(host: FakeHost, devices: Sequence[PciAddress], faults: Iterable[Fault]) -> HostCalls:
@@ -221,7 +223,7 @@ def faulty_calls(host: FakeHost, devices: Sequence[PciAddress], faults: Iterable
             in_mid_scan[f"{device}/{fault.name}"] = partial(vanish, host, device)
         elif host.path(device, fault.name).parent.is_dir():  # another fault can have taken the folder qat
             KINDS[fault.what](host, device, fault.name)
-    return FaultyCalls(PortableCalls(), in_mid_scan)
+    return FaultyCalls(host_calls(), in_mid_scan)
 
 
 def vanish(host: FakeHost, device: PciAddress) -> None:

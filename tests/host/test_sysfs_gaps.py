@@ -12,10 +12,12 @@ from qatdp.core.snapshot import (
     Problem,
     Snapshot,
 )
-from qatdp.host.portable import PortableCalls
+from qatdp.host.choose import host_calls
 from qatdp.host.sysfs import SysfsScanner
 from qatdp.testing.calls import FaultyCalls
 from qatdp.testing.host import FakeHost
+
+pytestmark = pytest.mark.usefixtures("calls")
 
 FAMILY = {family.name: family for family in FAMILIES}
 PF = "0000:6b:00.0"
@@ -29,14 +31,14 @@ def reasons(snapshot: Snapshot) -> Mapping[str, str]:
 @pytest.mark.parametrize("name", ["qat/state", "virtfn1", "iommu_group"])
 def test_what_goes_at_that_moment_is_no_problem(host: FakeHost, name: str, number: int) -> None:
     host.add_pf(PF, vfs=2)
-    assert host.scan(FaultyCalls(PortableCalls(), {name: number})).problems == ()
+    assert host.scan(FaultyCalls(host_calls(), {name: number})).problems == ()
 
 
 def test_a_folder_that_cannot_be_listed_is_a_problem(host: FakeHost) -> None:
     pf = host.add_pf(PF, vfs=1)
     (vf,) = host.vfs(pf)
     faults = {f"devices/{pf}": errno.EIO, f"{vf}/vfio-dev": errno.EACCES}
-    assert reasons(host.scan(FaultyCalls(PortableCalls(), faults))) == {
+    assert reasons(host.scan(FaultyCalls(host_calls(), faults))) == {
         str(pf): "cannot be listed: Input/output error",
         str(host.path(vf, "vfio-dev")): "cannot be listed: Permission denied",
     }
@@ -49,7 +51,7 @@ def test_problems_are_in_order_and_each_is_told_once(host: FakeHost) -> None:
     host.add_device("0000:17:00.0")
     host.share_group("0000:17:00.0", first)
     faults = {"0000:17:00.0/driver": errno.EIO}
-    assert host.scan(FaultyCalls(PortableCalls(), faults)).problems == (
+    assert host.scan(FaultyCalls(host_calls(), faults)).problems == (
         Problem("0000:17:00.0", "driver cannot be read: Input/output error"),
         Problem(str(first), "numa_node cannot be read: Invalid argument"),
         Problem(str(second), "vendor cannot be read: Invalid argument"),
@@ -119,6 +121,6 @@ def test_node_without_qat_is_an_empty_snapshot(host: FakeHost) -> None:
 
 
 def test_machine_without_pci_is_a_problem_that_says_where(tmp_path: Path) -> None:
-    snapshot = SysfsScanner(tmp_path / "sys", tmp_path / "dev", PortableCalls()).scan()
+    snapshot = SysfsScanner(tmp_path / "sys", tmp_path / "dev", host_calls()).scan()
     where = str(tmp_path / "sys/bus/pci/devices")
     assert snapshot == Snapshot(problems=(Problem(where, "cannot be listed: No such file or directory"),))

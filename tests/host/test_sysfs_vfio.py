@@ -11,6 +11,8 @@ from qatdp.core.snapshot import (
 from qatdp.testing.groups import Iommu
 from qatdp.testing.host import FakeHost, fake_host
 
+pytestmark = pytest.mark.usefixtures("calls")
+
 PF = "0000:6b:00.0"
 
 

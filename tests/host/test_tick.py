@@ -3,15 +3,19 @@
 import errno
 import itertools
 
-from qatdp.host.portable import PortableCalls
-from qatdp.host.tick import Values, read_watched
+import pytest
+
+from qatdp.host.choose import host_calls
+from qatdp.host.tick import Tick, Values
 from qatdp.testing.calls import FaultyCalls, RecordingCalls
 from qatdp.testing.host import FakeHost
+
+pytestmark = pytest.mark.usefixtures("calls")
 
 
 def values(host: FakeHost, faults: dict[str, int] | None = None) -> Values:
     """Return what is seen of the PFs that are there now."""
-    return read_watched(host.scan(), host.sysfs, FaultyCalls(PortableCalls(), faults or {}))
+    return Tick(host.sysfs, FaultyCalls(host_calls(), faults or {})).values(host.scan())
 
 
 def test_equal_while_nothing_changes(host: FakeHost) -> None:
@@ -46,9 +50,10 @@ def test_what_cannot_be_read_differs_from_what_can_and_by_the_reason(host: FakeH
 def test_a_pf_that_has_gone_differs_and_fails_nothing(host: FakeHost) -> None:
     pf = host.add_pf("0000:6b:00.0", vfs=0)
     snapshot = host.scan()
-    before = read_watched(snapshot, host.sysfs, PortableCalls())
+    tick = Tick(host.sysfs, host_calls())
+    before = tick.values(snapshot)
     host.remove(pf)
-    assert read_watched(snapshot, host.sysfs, PortableCalls()) != before
+    assert tick.values(snapshot) != before
 
 
 def test_a_fifo_is_not_waited_for(host: FakeHost) -> None:
@@ -60,8 +65,8 @@ def test_a_fifo_is_not_waited_for(host: FakeHost) -> None:
 def test_nothing_else_is_read(host: FakeHost) -> None:
     host.fill(pfs=2, vfs=4)
     host.add_pf("0000:3d:00.0", "c62x", vfs=4, vf_driver=None)
-    calls = RecordingCalls(PortableCalls())
-    read_watched(host.scan(), host.sysfs, calls)
+    calls = RecordingCalls(host_calls())
+    Tick(host.sysfs, calls).values(host.scan())
     assert sorted(str(path.relative_to(host.sysfs / "bus/pci")) for _, path in calls.asked) == [
         "devices/0000:6b:00.0/qat/cfg_services",
         "devices/0000:6b:00.0/qat/state",

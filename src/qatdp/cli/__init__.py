@@ -4,18 +4,17 @@ Exit status: 0 done, 1 something failed, 2 wrong usage or configuration, 128 + n
 """
 
 import os
+from importlib import import_module
 
 import click
 
-# gRPC's C core tells on standard error of every stream that ends, which is our business to tell. It reads this when it
-# is imported, as the next lines do.
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-
-from qatdp.cli.config import config
-from qatdp.cli.devices import devices
-from qatdp.cli.run import run
-from qatdp.cli.simulate import simulate
 from qatdp.errors import QatdpError
+
+COMMANDS = ("config", "devices", "run", "simulate")
+
+# gRPC's C core tells on standard error of every stream that ends, which is our business to tell. It reads this when it
+# is imported, as some commands do.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 
 class _Failed(click.ClickException):
@@ -27,6 +26,14 @@ class _Failed(click.ClickException):
 
 
 class _Group(click.Group):
+    """Imports a command when it is asked for: gRPC alone takes longer to load than `devices` does to answer."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        return getattr(import_module(f"qatdp.cli.{name}"), name) if name in COMMANDS else None
+
     def invoke(self, context: click.Context) -> object:
         try:
             return super().invoke(context)
@@ -43,9 +50,3 @@ class _Group(click.Group):
 @click.version_option(package_name="qatdp", prog_name="qatdp")
 def main() -> None:
     """The QAT device plugin for Kubernetes."""
-
-
-main.add_command(run)
-main.add_command(devices)
-main.add_command(config)
-main.add_command(simulate)

@@ -13,7 +13,7 @@ import click
 from qatdp.cli.options import FOLDER, node_options
 from qatdp.core.binding import BindMode
 from qatdp.daemon.run import Daemon, Settings
-from qatdp.host.choose import host_calls
+from qatdp.host.choose import compiled_calls, host_calls
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +81,8 @@ def run(
         listen_to_uevents=sysfs.resolve() == Path("/sys"),
     )
     log.info("qatdp version=%s host_calls=%s", version("qatdp"), host_calls().name)
+    if compiled_calls() is None:
+        log.info("no C helper was compiled: nothing is amiss, a scan takes longer")
     asyncio.run(_serve(settings))
     log.info("stopped")
     logging.shutdown()

@@ -25,7 +25,7 @@ from qatdp.errors import BooksError, ConfigError
 from qatdp.feed import Feed
 from qatdp.host import configfile, uevents
 from qatdp.host.abc import HostCalls
-from qatdp.host.tick import read_watched
+from qatdp.host.tick import Tick
 from qatdp.kubelet import checkpoint, watch
 from qatdp.kubelet.endpoint import Endpoint, Timing
 from qatdp.kubelet.podresources import Named, PodResources
@@ -64,8 +64,8 @@ class Daemon:
 
     def __init__(self, settings: Settings, calls: HostCalls) -> None:
         self._settings = settings
-        self._calls = calls
         self._look = Look(settings.sysfs, settings.dev, calls, settings.bind)
+        self._at_tick = Tick(settings.sysfs, calls)
         self._worker = Worker("look")
         self._pod_resources = PodResources(settings.pod_resources)
         self._file = configfile.identity(settings.config) if settings.config else None
@@ -229,7 +229,7 @@ class Daemon:
         """Look every second at what changes without an event."""
         before = None
         while True:
-            now = await self._worker.do(partial(read_watched, self.node.snapshot, self._settings.sysfs, self._calls))
+            now = await self._worker.do(partial(self._at_tick.values, self.node.snapshot))
             if before is not None and now != before:
                 self.hint()
             before = now

@@ -3,12 +3,33 @@
 `choose.py` picks the implementation; `portable.py` is the Python one, and the specification of the other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 # A sysfs attribute has at most a page (fs/sysfs/file.c); debugfs texts that qatdp reads are smaller still.
 ATTRIBUTE_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What came back of many paths, by path; an int is an errno. What is not in here has not been asked."""
+
+    contents: Mapping[str, bytes | int]
+    links: Mapping[str, str | int]
+    names: Mapping[str, Sequence[str] | int]
+    present: Mapping[str, bool]
+
+
+class Watch(Protocol):
+    """Paths that are looked at over and over. Used by one thread at a time."""
+
+    def look(self) -> Sequence[bytes | int | bool]:
+        """Return what each path holds now, in their order: a content or its errno; whether there is such a path."""
+
+    def close(self) -> None:
+        """Let go of what is kept open."""
 
 
 class HostCalls(Protocol):
@@ -33,3 +54,12 @@ class HostCalls(Protocol):
 
     def exists(self, path: Path) -> bool:
         """Tell whether there is such a path, following links; False also where it cannot be told."""
+
+    def bus(self, sysfs: Path, dev: Path) -> Answers:
+        """Return all that tells of the node's QAT functions, their IOMMU groups and nodes; each path is asked once.
+
+        Paths are those of `sysfs` and `dev` with more behind. An error is an answer as well: nothing is raised.
+        """
+
+    def watch(self, contents: Sequence[Path], present: Sequence[Path]) -> Watch:
+        """Return a watch of attributes' contents, and behind them of whether paths are there."""

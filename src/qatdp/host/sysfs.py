@@ -24,16 +24,16 @@ from qatdp.core.snapshot import (
     VfioNode,
     VirtualFunction,
 )
-from qatdp.host.abc import HostCalls
+from qatdp.host import names
+from qatdp.host.abc import Answers, HostCalls
+from qatdp.host.portable import dev_cfg
 
 # What says that there is no such thing (any more), as opposed to one that cannot be read.
 ABSENT = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR})
 
 NOTABLE_DRIVERS = VFIO_DRIVERS | {driver for family in FAMILIES for driver in (family.pf_driver, family.vf_driver)}
 SERVICES_ENABLED = re.compile(r"^ServicesEnabled\s*=\s*(.*)$", re.MULTILINE)
-NUMBER = re.compile(r"0x[0-9a-f]{1,8}|-?[0-9]{1,9}")  # such as fit in what they are handed on in
 UNKNOWN_DRIVER = "(unknown)"
-VIRTFN = re.compile(r"virtfn(\d+)")
 
 
 class SysfsScanner:
@@ -44,22 +44,35 @@ class SysfsScanner:
 
     def scan(self) -> Snapshot:
         """Return the node as it is now. Takes a few reads a function; runs in a thread of the daemon's own."""
-        return _Scan(self._sysfs, self._dev, self._calls).snapshot()
+        return snapshot(self._calls.bus(self._sysfs, self._dev), self._sysfs, self._dev)
+
+
+def snapshot(answers: Answers, sysfs: Path, dev: Path) -> Snapshot:
+    """Return the node that these answers tell of. Pure: it looks for nothing that has not been asked."""
+    return _Reading(answers, str(sysfs), str(dev)).snapshot()
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A PCI function and its folder, which much is asked of: it is written out once."""
+
+    address: PciAddress
+    folder: str
 
 
 @dataclass(slots=True)
-class _Scan:
-    """One scan: what it has come upon so far."""
+class _Reading:
+    """One reading of all answers: what it has come upon so far."""
 
-    sysfs: Path
-    dev: Path
-    calls: HostCalls
+    answers: Answers
+    sysfs: str
+    dev: str
     problems: list[Problem] = field(default_factory=list)
     vf_links: dict[PciAddress, tuple[PciAddress, int]] = field(default_factory=dict)  # VF -> its PF, its index
 
     @property
-    def devices(self) -> Path:
-        return self.sysfs / "bus/pci/devices"
+    def devices(self) -> str:
+        return f"{self.sysfs}/bus/pci/devices"
 
     def snapshot(self) -> Snapshot:
         ids = self._qat_ids()
@@ -71,7 +84,7 @@ class _Scan:
             vfs=vfs,
             groups=self._groups(vfs),
             problems=tuple(sorted(set(self.problems))),
-            drivers=NOTABLE_DRIVERS & frozenset(self._names(self.sysfs / "bus/pci/drivers")),
+            drivers=NOTABLE_DRIVERS & frozenset(self._names(f"{self.sysfs}/bus/pci/drivers")),
         )
 
     # PCI functions
@@ -79,59 +92,57 @@ class _Scan:
     def _qat_ids(self) -> Mapping[PciAddress, int]:
         """Return the device id of each function that carries Intel's vendor id and an id of QAT's."""
         found: dict[PciAddress, int] = {}
-        for name in self._names(self.devices):
-            address = PciAddress.parse_or_none(name)
-            if address and self._number(address, "vendor") == VENDOR:
-                device = self._number(address, "device")
+        for address in self._addresses(self.devices):
+            at = self._place(address)
+            if self._number(at, "vendor") == VENDOR:
+                device = self._number(at, "device")
                 if device in FAMILY_OF_PF or device in FAMILY_OF_VF:
                     found[address] = device
         return dict(sorted(found.items()))
 
     def _pf(self, address: PciAddress, family: Family) -> PhysicalFunction:
-        for name in self._names(self._folder(address), address):
-            if match := VIRTFN.fullmatch(name):
-                self._found_vf(address, int(match[1]), self._folder(address) / name)
-        text = self._services_text(address, family)
+        at = self._place(address)
+        for name in self._names(at.folder, address):
+            index = names.virtfn(name)
+            if index is not None:
+                self._found_vf(address, index, f"{at.folder}/{name}")
+        text = self._services_text(at, family)
         return PhysicalFunction(
             address=address,
             family=family,
-            driver=self._link(address, "driver"),
-            numa_node=self._numa_node(address),
-            state=self._text(address, "qat/state"),
+            driver=self._link(at, "driver"),
+            numa_node=self._numa_node(at),
+            state=self._text(at, "qat/state"),
             services=parse_services(text) if text is not None else None,
             services_text=text,
         )
 
-    def _found_vf(self, pf: PciAddress, index: int, link: Path) -> None:
+    def _found_vf(self, pf: PciAddress, index: int, link: str) -> None:
         # A link that leads nowhere is no problem of the PF, which its other VFs would share.
-        try:
-            target = self.calls.link(link)
-        except OSError as error:
-            if error.errno not in ABSENT:
-                self._problem(link, f"cannot be read: {os.strerror(error.errno or 0)}")
+        target = self.answers.links[link]
+        if isinstance(target, int):
+            if target not in ABSENT:
+                self._problem(link, f"cannot be read: {os.strerror(target)}")
             return
-        address = PciAddress.parse_or_none(target)
+        address = names.address(target)
         if address is None:
             self._problem(link, f"points to {target!r}, which is no PCI address")
-        elif not self.calls.exists(self._folder(address)):
+        elif not self.answers.present[self._place(address).folder]:
             self._problem(address, f"virtfn{index} of {pf} points to it, but it is not there")
         else:
             self.vf_links[address] = (pf, index)
 
-    def _services_text(self, address: PciAddress, family: Family) -> str | None:
+    def _services_text(self, at: _Place, family: Family) -> str | None:
         """Return what the PF is configured for. Before gen4 nothing is selectable, whatever dev_cfg may say."""
         if not family.selectable:
             return None
-        text = self._text(address, "qat/cfg_services")
-        if text is not None or self._has_problem(address):
+        text = self._text(at, "qat/cfg_services")
+        if text is not None or self._has_problem(at.address):
             return text
         # Kernels before 6.0 have no such attribute. debugfs may be absent, locked down or closed to us: that is no
         # problem of the device.
-        try:
-            dump = self.calls.read(self.sysfs / f"kernel/debug/qat_{family.pf_driver}_{address}/dev_cfg")
-        except OSError:
-            return None
-        match = SERVICES_ENABLED.search(dump.decode(errors="replace"))
+        dump = self.answers.contents[dev_cfg(self.sysfs, family, str(at.address))]
+        match = SERVICES_ENABLED.search(dump.decode(errors="replace")) if isinstance(dump, bytes) else None
         return match[1].strip() if match else None
 
     def _vfs(
@@ -143,9 +154,11 @@ class _Scan:
         return tuple(self._vf(address, family, pfs) for address, family in sorted(known.items()))
 
     def _vf(self, address: PciAddress, family: Family, pfs: Mapping[PciAddress, PhysicalFunction]) -> VirtualFunction:
-        driver = self._link(address, "driver")
-        group = self._link(address, "iommu_group")
-        pf, index = self.vf_links.get(address, (self._physfn(address), None))
+        at = self._place(address)
+        driver = self._link(at, "driver")
+        group = names.decimal(self._link(at, "iommu_group") or "")
+        physfn = names.address(self._link(at, "physfn") or "")
+        pf, index = self.vf_links.get(address, (physfn, None))
         if pf is None and any(one.family is family for one in pfs.values()):
             # The kernel announces a VF before it links it to its PF, and unlinks it before it goes (drivers/pci/iov.c).
             self._problem(address, "has no physfn link, though PFs of its family are here")
@@ -155,36 +168,31 @@ class _Scan:
             pf=pf,
             index=index,
             driver=driver,
-            numa_node=self._numa_node(address),
-            iommu_group=int(group) if group and group.isdecimal() else None,
-            nodes=self._nodes(address, group) if group and driver in VFIO_DRIVERS else (),
+            numa_node=self._numa_node(at),
+            iommu_group=group,
+            nodes=self._nodes(at, group) if group is not None and driver in VFIO_DRIVERS else (),
         )
-
-    def _physfn(self, address: PciAddress) -> PciAddress | None:
-        target = self._link(address, "physfn")
-        return PciAddress.parse_or_none(target) if target else None
 
     # VFIO
 
-    def _nodes(self, address: PciAddress, group: str) -> tuple[VfioNode, ...]:
+    def _nodes(self, at: _Place, group: int) -> tuple[VfioNode, ...]:
+        folder = f"{at.folder}/vfio-dev"
         cdevs = (
             self._node(NodeKind.CDEV, f"vfio/devices/{name}")
-            for name in self._names(self._folder(address) / "vfio-dev")
+            for name in self._names(folder)
             # The folder is there from 6.1 on; `dev` in it only where the kernel is built with cdevs.
-            if self.calls.exists(self._folder(address) / "vfio-dev" / name / "dev")
+            if self.answers.present[f"{folder}/{name}/dev"]
         )
         if self._is_noiommu(group):
             return (self._node(NodeKind.NOIOMMU, f"vfio/noiommu-{group}"), *cdevs)
         return (self._node(NodeKind.GROUP, f"vfio/{group}"), *cdevs)
 
     def _node(self, kind: NodeKind, below_dev: str) -> VfioNode:
-        return VfioNode(kind, f"/dev/{below_dev}", self.calls.exists(self.dev / below_dev))
+        return VfioNode(kind, f"/dev/{below_dev}", self.answers.present[f"{self.dev}/{below_dev}"])
 
-    def _is_noiommu(self, group: str) -> bool:
-        try:
-            return self.calls.read(self.sysfs / f"kernel/iommu_groups/{group}/name").strip() == b"vfio-noiommu"
-        except OSError:
-            return False
+    def _is_noiommu(self, group: int) -> bool:
+        name = self.answers.contents[f"{self.sysfs}/kernel/iommu_groups/{group}/name"]
+        return isinstance(name, bytes) and name.strip() == b"vfio-noiommu"
 
     def _groups(self, vfs: Iterable[VirtualFunction]) -> tuple[IommuGroup, ...]:
         drivers = {vf.address: vf.driver for vf in vfs}
@@ -201,8 +209,7 @@ class _Scan:
         return tuple(IommuGroup(number, members) for number, members in sorted(found.items()))
 
     def _members(self, number: int, drivers: Mapping[PciAddress, str | None]) -> tuple[GroupMember, ...]:
-        names = self._names(self.sysfs / f"kernel/iommu_groups/{number}/devices")
-        addresses = {address for name in names if (address := PciAddress.parse_or_none(name))}
+        addresses = set(self._addresses(f"{self.sysfs}/kernel/iommu_groups/{number}/devices"))
         return tuple(
             GroupMember(
                 address,
@@ -214,60 +221,62 @@ class _Scan:
 
     def _driver_of_other(self, address: PciAddress) -> str | None:
         """Return the driver of a device that is not ours; one that cannot be told is not taken for none."""
-        driver = self._link(address, "driver")
+        driver = self._link(self._place(address), "driver")
         return UNKNOWN_DRIVER if driver is None and self._has_problem(address) else driver
 
     # Attributes: None where there is none, and where it cannot be read, which is then a problem.
 
-    def _folder(self, address: PciAddress) -> Path:
-        return self.devices / str(address)
+    def _place(self, address: PciAddress) -> _Place:
+        return _Place(address, f"{self.devices}/{address}")
 
-    def _problem(self, where: PciAddress | Path, reason: str) -> None:
+    def _problem(self, where: PciAddress | str, reason: str) -> None:
         self.problems.append(Problem(str(where), reason))
 
     def _has_problem(self, address: PciAddress) -> bool:
         return any(problem.where == str(address) for problem in self.problems)
 
-    def _text(self, address: PciAddress, attribute: str) -> str | None:
-        try:
-            content = self.calls.read(self._folder(address) / attribute)
-        except OSError as error:
-            self._failed(address, attribute, error)
+    def _text(self, at: _Place, attribute: str) -> str | None:
+        content = self.answers.contents[f"{at.folder}/{attribute}"]
+        if isinstance(content, int):
+            self._failed(at, attribute, content)
             return None
         try:
-            return content.decode("ascii").strip("\0 \n\t")
+            return content.decode("ascii").strip(names.BLANKS)
         except UnicodeDecodeError:
-            self._problem(address, f"{attribute} is no text: {content[:40]!r}")
+            self._problem(at.address, f"{attribute} is no text: {content[:40]!r}")
             return None
 
-    def _number(self, address: PciAddress, attribute: str) -> int | None:
-        text = self._text(address, attribute)
+    def _number(self, at: _Place, attribute: str) -> int | None:
+        text = self._text(at, attribute)
         if text is None:
             return None
-        if not NUMBER.fullmatch(text):
-            self._problem(address, f"{attribute} is no number: {text[:40]!r}")
-            return None
-        return int(text, 16 if text.startswith("0x") else 10)
+        number = names.number(text)
+        if number is None:
+            self._problem(at.address, f"{attribute} is no number: {text[:40]!r}")
+        return number
 
-    def _numa_node(self, address: PciAddress) -> int | None:
-        node = self._number(address, "numa_node")
+    def _numa_node(self, at: _Place) -> int | None:
+        node = self._number(at, "numa_node")
         return node if node is not None and node >= 0 else None  # -1: the kernel does not know
 
-    def _link(self, address: PciAddress, name: str) -> str | None:
-        try:
-            return self.calls.link(self._folder(address) / name)
-        except OSError as error:
-            self._failed(address, name, error)
+    def _link(self, at: _Place, name: str) -> str | None:
+        target = self.answers.links[f"{at.folder}/{name}"]
+        if isinstance(target, int):
+            self._failed(at, name, target)
             return None
+        return target
 
-    def _names(self, folder: Path, address: PciAddress | None = None) -> Iterable[str]:
-        try:
-            return self.calls.names(folder)
-        except OSError as error:
-            if error.errno not in ABSENT or folder == self.devices:
-                self._problem(address or folder, f"cannot be listed: {os.strerror(error.errno or 0)}")
-            return ()
+    def _names(self, folder: str, address: PciAddress | None = None) -> Iterable[str]:
+        found = self.answers.names[folder]
+        if not isinstance(found, int):
+            return found
+        if found not in ABSENT or folder == self.devices:
+            self._problem(address or folder, f"cannot be listed: {os.strerror(found)}")
+        return ()
 
-    def _failed(self, address: PciAddress, name: str, error: OSError) -> None:
-        if error.errno not in ABSENT:
-            self._problem(address, f"{name} cannot be read: {os.strerror(error.errno or 0)}")
+    def _addresses(self, folder: str) -> Iterable[PciAddress]:
+        return filter(None, map(names.address, self._names(folder)))
+
+    def _failed(self, at: _Place, name: str, number: int) -> None:
+        if number not in ABSENT:
+            self._problem(at.address, f"{name} cannot be read: {os.strerror(number)}")

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from qatdp.host.abc import HostCalls
-from qatdp.host.portable import PortableCalls
+from qatdp.host.abc import Answers, HostCalls, Watch
+from qatdp.host.choose import host_calls
+from qatdp.host.portable import PortableWatch, Survey
 from qatdp.testing.bus import kernel_error
 from qatdp.testing.host import FakeHost
 
@@ -50,6 +51,14 @@ class PassingCalls:
         except OSError:
             return False
         return self._inner.exists(path)
+
+    # By the single calls above, so that each can be seen and made to fail.
+
+    def bus(self, sysfs: Path, dev: Path) -> Answers:
+        return Survey(self, sysfs, dev).answers
+
+    def watch(self, contents: Sequence[Path], present: Sequence[Path]) -> Watch:
+        return PortableWatch(self, contents, present)
 
 
 class FaultyCalls(PassingCalls):
@@ -91,9 +100,15 @@ class FakeKernelCalls(PassingCalls):
     """
 
     def __init__(self, host: FakeHost, inner: HostCalls | None = None) -> None:
-        super().__init__(inner or PortableCalls())
+        super().__init__(inner or host_calls())
         self._host = host
         self.written: list[tuple[str, bytes]] = []
+
+    def bus(self, sysfs: Path, dev: Path) -> Answers:
+        return self._inner.bus(sysfs, dev)
+
+    def watch(self, contents: Sequence[Path], present: Sequence[Path]) -> Watch:
+        return self._inner.watch(contents, present)
 
     def write(self, path: Path, content: bytes) -> None:
         if not path.exists():

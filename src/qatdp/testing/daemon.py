@@ -8,7 +8,7 @@ from typing import Self
 from qatdp.daemon.release import Pace
 from qatdp.daemon.run import Daemon, Settings
 from qatdp.host.abc import HostCalls
-from qatdp.host.portable import PortableCalls
+from qatdp.host.choose import host_calls
 from qatdp.kubelet.endpoint import Timing
 
 HURRIED = Settings(
@@ -36,7 +36,7 @@ class RunningDaemon:
     """A daemon that runs while the context is open; `stop` ends it as SIGTERM does."""
 
     def __init__(self, settings: Settings, calls: HostCalls | None = None) -> None:
-        self.daemon = Daemon(settings, calls or PortableCalls())
+        self.daemon = Daemon(settings, calls or host_calls())
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:

@@ -15,7 +15,7 @@ from qatdp.core.pci import PciAddress
 from qatdp.core.qat import FAMILIES, VENDOR, Family, Service, Services, in_order, parse_services
 from qatdp.core.snapshot import Snapshot
 from qatdp.host.abc import HostCalls
-from qatdp.host.portable import PortableCalls
+from qatdp.host.choose import host_calls
 from qatdp.host.sysfs import SysfsScanner
 from qatdp.testing import tree
 from qatdp.testing.bus import Address, FakeBus, as_address, kernel_error
@@ -68,7 +68,7 @@ class FakeHost(FakeBus):
 
     def scan(self, calls: HostCalls | None = None) -> Snapshot:
         """Return what qatdp sees of this node."""
-        return SysfsScanner(self.sysfs, self.dev, calls or PortableCalls()).scan()
+        return SysfsScanner(self.sysfs, self.dev, calls or host_calls()).scan()
 
     # Functions
 

@@ -42,10 +42,11 @@ def unbind(vf: str) -> None:
 
 
 def bind(vf: str, driver: str) -> None:
-    """Give a VF to a driver, which modprobe can load, whatever has it now."""
+    """Give a VF to a driver, which modprobe can load, whatever has it now, if anything does."""
     subprocess.run(["modprobe", driver], check=True)
     (DEVICES / vf / "driver_override").write_text(driver)
-    unbind(vf)
+    if driver_of(vf):
+        unbind(vf)
     DRIVERS_PROBE.write_text(vf)
 
 

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What qatdp asks of the kernel's files, in few calls that need no interpreter.
+ *
+ * Each function returns 0 or a positive value, or -errno. The caller owns all memory and all
+ * descriptors, and a bound comes with every buffer: one that is too small is -ENOBUFS. Nothing is
+ * kept between calls but what the caller hands in again. src/qatdp/host/portable.py does the same
+ * in Python, and says what is right.
+ *
+ * This is the declaration for cffi as well, less the lines that begin with '#' (cdef.py).
+ */
+#ifndef QATDP_H
+#define QATDP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* sysfs.c: one question, one answer. A path is relative to the folder `base`, a descriptor. */
+
+/* An attribute has a page at most (fs/sysfs/file.c); the byte more tells that there is more. */
+enum { QATDP_ATTRIBUTE_BYTES = 4096, QATDP_READ_BYTES = QATDP_ATTRIBUTE_BYTES + 1 };
+
+/* A base that stands for the working directory. */
+enum { QATDP_HERE = -100 };
+
+/* A regular file's content: its length. -EINVAL for anything else, -EFBIG for more than a page. */
+int qatdp_read(int base, const char *path, char *content, size_t size);
+
+/* Write an attribute in one write. */
+int qatdp_write(int base, const char *path, const char *content, size_t length);
+
+/* The last component of what a symbolic link points to, which may be empty: its length. */
+enum { QATDP_LINK_BYTES = 4096 }; /* room for all that it points to */
+int qatdp_link(int base, const char *path, char *name, size_t size);
+
+/* The names in a folder but . and .., each with a NUL behind, in no order: the length of all. */
+int qatdp_list(int base, const char *path, char *names, size_t size);
+
+/* 0 where there is such a path, links followed. */
+int qatdp_exists(int base, const char *path);
+
+/* bus.c: many questions, each asked once */
+
+enum qatdp_kind { QATDP_READ, QATDP_LINK, QATDP_LIST, QATDP_EXISTS };
+
+/* Path and what came back begin at text[path] and text[data]. Each has a NUL behind it. */
+struct qatdp_answer {
+	uint32_t kind;
+	int32_t status; /* 0 or -errno */
+	uint32_t path;
+	uint32_t data, length;
+};
+
+/* Room for answers, all of it the caller's. */
+struct qatdp_answers {
+	struct qatdp_answer *answer;
+	uint32_t count, most;
+	char *text;
+	uint32_t used, size;
+	uint32_t *slot; /* by hash: the index of an answer + 1, or 0 */
+	uint32_t slots; /* a power of two, larger than `most` */
+};
+
+enum { QATDP_DRIVER_BYTES = 16 };
+
+struct qatdp_model {
+	uint32_t device; /* PCI device id */
+	uint32_t is_pf;
+	char driver[QATDP_DRIVER_BYTES]; /* of a PF whose services can be chosen, else empty */
+};
+
+/*
+ * Ask for whatever tells of the functions of one vendor that are of these models, and of their
+ * IOMMU groups and nodes. sysfs and dev are folders, with a / behind.
+ */
+int qatdp_bus(struct qatdp_answers *answers, const char *sysfs, const char *dev, uint32_t vendor,
+	      const struct qatdp_model *models, uint32_t count);
+
+/* watch.c: the same questions over and over */
+
+/* A question. Zeroed but for kind and path before it is asked for the first time. */
+struct qatdp_watched {
+	uint32_t kind;	       /* QATDP_READ or QATDP_EXISTS */
+	uint32_t path;	       /* where its path begins in `paths` */
+	int32_t status;	       /* 0 or -errno */
+	uint32_t data, length; /* what came back is text[data .. data + length - 1] */
+	int32_t descriptor;    /* of the file that is kept open, where is_open */
+	uint32_t is_open;
+	uint64_t device, inode; /* of that file: the number may be another file's by now */
+};
+
+/* Ask all of them anew: the length of text that is used. */
+int qatdp_watch(struct qatdp_watched *watched, uint32_t count, const char *paths, char *text,
+		size_t size);
+
+/* Close what is kept open. */
+void qatdp_unwatch(struct qatdp_watched *watched, uint32_t count);
+
+#endif
