@@ -3,12 +3,15 @@
 import os
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from qatdp.core.pci import PciAddress
+from qatdp.core.snapshot import Snapshot
 from qatdp.host.abc import HostCalls
 from qatdp.host.choose import compiled_calls
 from qatdp.host.portable import PortableCalls
@@ -45,6 +48,11 @@ def c() -> HostCalls:
     return calls
 
 
+def whole(calls: HostCalls, sysfs: Path, dev: Path) -> Snapshot:
+    """Claim that the answers are all that a snapshot needs."""
+    return snapshot(calls.bus(sysfs, dev), sysfs, dev)
+
+
 def same(c: HostCalls, sysfs: Path, dev: Path) -> None:
     """Claim that both get the same answers, and that these are all that a snapshot needs."""
     answers = c.bus(sysfs, dev)
@@ -59,15 +67,28 @@ class Mutation:
         self._host, self._chance = host, chance
         self._devices = [PciAddress.parse(name) for name in tree.names(host.devices)]
 
-    def happen(self) -> None:
-        kinds: Sequence[Callable[[], None]] = (
-            self._content, self._content, self._content, self._link, self._link, self._link, self._gone, self._gone,
-            self._fifo, self._folder, self._named, self._member, self._node, self._driver, self._other_domain,
-        )  # fmt: skip
+    def happen(self, number: int) -> None:
         try:
-            self._chance.choice(kinds)()
+            self.KINDS[number % len(self.KINDS)](self)
         except OSError:  # an earlier one has broken what this one needs
             pass
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Let things go wrong without an end, so that a file goes between its name and its content, or in mid-read."""
+        done = threading.Event()
+
+        def go_on() -> None:
+            while not done.is_set():
+                self.happen(self._chance.randrange(len(self.KINDS)))
+
+        thread = threading.Thread(target=go_on)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     def _path(self) -> Path:
         path = self._host.path(self._chance.choice(self._devices), self._chance.choice(ATTRIBUTES))
@@ -78,7 +99,33 @@ class Mutation:
         tree.put(self._path(), self._chance.choice(CONTENTS))
 
     def _link(self) -> None:
-        self._path().symlink_to(self._chance.choice((*TARGETS, "loop", self._path().name)))
+        self._path().symlink_to(self._chance.choice((*TARGETS, self._path().name)))
+
+    def _loop(self) -> None:
+        """A link to itself, or two that point to each other."""
+        one = self._path()
+        other = self._chance.choice((one, self._path()))
+        one.symlink_to(other)
+        other.symlink_to(one)
+
+    def _unreadable(self) -> None:
+        """A file without any right, or one that can be opened and not be read, or one that cannot even by root."""
+        path, target = self._path(), self._chance.choice(("", "/proc/self/mem", "/sys/bus/pci/rescan"))
+        if target:
+            path.symlink_to(target)
+        else:
+            tree.put(path, "0x8086")
+            path.chmod(0)
+
+    def _too_long(self) -> None:
+        tree.put(self._path(), b"x" * self._chance.choice((4095, 4096, 4097, 1 << 16)))
+
+    def _no_utf8(self) -> None:
+        self._chance.choice((
+            lambda: tree.put(self._path(), b"\xff\xfe\n"),
+            lambda: self._path().symlink_to("\udcff"),
+            lambda: tree.put(self._host.path(self._chance.choice(self._devices), "virtfn\udcff")),
+        ))()  # fmt: skip
 
     def _gone(self) -> None:
         self._path()
@@ -114,6 +161,12 @@ class Mutation:
     def _other_domain(self) -> None:
         self._devices.append(self._host.add_pf(f"{self._chance.choice((1, 0x10000)):04x}:01:00.0", "6xxx", vfs=2))
 
+    # The more often one is named, the more often it happens.
+    KINDS: ClassVar[Sequence[Callable[["Mutation"], None]]] = (
+        _content, _content, _content, _link, _link, _link, _gone, _gone, _unreadable, _loop, _too_long, _no_utf8,
+        _fifo, _folder, _named, _member, _node, _driver, _other_domain,
+    )  # fmt: skip
+
 
 @pytest.mark.parametrize("seed", range(200))
 def test_of_a_broken_tree(c: HostCalls, seed: int) -> None:
@@ -123,8 +176,13 @@ def test_of_a_broken_tree(c: HostCalls, seed: int) -> None:
         host.add_pf("0000:3d:00.0", "c62x", vfs=2, vf_driver="c6xxvf")
         host.add_device("0000:17:00.0", driver="nvme")
         mutation = Mutation(host, chance)
-        for _ in range(chance.randrange(1, 12)):
-            mutation.happen()
+        mutation.happen(seed)  # each kind comes first in ten of them
+        for _ in range(chance.randrange(11)):
+            mutation.happen(chance.randrange(len(mutation.KINDS)))
+        same(c, host.sysfs, host.dev)
+        with mutation.going_on():
+            for calls in (c, PortableCalls()):
+                whole(calls, host.sysfs, host.dev)
         same(c, host.sysfs, host.dev)
 
 
@@ -176,7 +234,7 @@ def test_while_devices_come_and_go(c: HostCalls, host: FakeHost) -> None:
     thread.start()
     try:
         for calls in (c, PortableCalls()) * 50:
-            snapshot(calls.bus(host.sysfs, host.dev), host.sysfs, host.dev)
+            whole(calls, host.sysfs, host.dev)
     finally:
         done.set()
         thread.join()

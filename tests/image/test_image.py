@@ -132,4 +132,5 @@ async def test_the_daemon_serves_pods_and_binds_vfs_with_the_daemon_sets_rights(
         # A made tree has no kernel that would take the VFs; that the file could be written is the point.
         assert {host.path(vf, "driver_override").read_text() for vf in unbound} == {"vfio-pci\n"}
         assert len(devices) == 4
+        assert "host_calls=c" in log, log
         assert "no kernel events" not in log and "Traceback" not in log, log

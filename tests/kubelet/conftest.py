@@ -17,9 +17,6 @@ from ground.manager import FOLDER, DeviceManager, Policy
 from ground.release import PF, VFS
 from ground.stage import CY, Stage, only
 
-# The seeded schedules have come to hang on a loaded machine, for a reason that is not known yet: by word only.
-collect_ignore = [] if "SCHEDULES" in os.environ else ["test_schedules.py"]
-
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "crash: the test makes the kubelet crash")

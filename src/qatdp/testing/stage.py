@@ -1,7 +1,7 @@
 """Stage: a made node, a fake kubelet, and the real daemon between the two, which a test starts and ends."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from qatdp.core.holders import Step
 from qatdp.core.pci import PciAddress
 from qatdp.daemon.node import Node
 from qatdp.daemon.run import Daemon
-from qatdp.host.abc import HostCalls
-from qatdp.host.portable import PortableCalls
+from qatdp.host.abc import Answers, HostCalls, Watch
+from qatdp.host.choose import host_calls
 from qatdp.testing.calls import PassingCalls
 from qatdp.testing.daemon import RunningDaemon, hurried
 from qatdp.testing.host import FakeHost
@@ -34,7 +34,7 @@ class Stage:
         self.configure("version: 1")
         seen = hurried(folder / "host", self.kubelet.folder, config=self.config)
         self.settings = replace(seen, scan_period_s=SCAN_PERIOD_S)
-        self.calls: HostCalls = PortableCalls()
+        self.calls: HostCalls = host_calls()
         self.scans = 0  # that have begun
         self._running: RunningDaemon | None = None
 
@@ -118,12 +118,15 @@ class Stage:
 
 
 class _ScanCalls(PassingCalls):
-    """Tells of each scan as it begins."""
+    """Tells of each scan as it begins, which the inner calls then make as they do."""
 
     def __init__(self, inner: HostCalls, begins: Callable[[], object]) -> None:
         super().__init__(inner)
         self._begins = begins
 
-    def before(self, call: str, path: Path) -> None:
-        if call == "names" and path.parts[-3:] == ("bus", "pci", "devices"):
-            self._begins()
+    def bus(self, sysfs: Path, dev: Path) -> Answers:
+        self._begins()
+        return self._inner.bus(sysfs, dev)
+
+    def watch(self, contents: Sequence[Path], present: Sequence[Path]) -> Watch:
+        return self._inner.watch(contents, present)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import qatdp
 from ground.answers import Admission, Ready
+from qatdp.host.choose import host_calls
 
 
 def note_start(ready: Ready) -> None:
@@ -29,6 +30,7 @@ def note_plugin() -> None:
     """Note which qatdp is tested, and where it was found."""
     _write(
         qatdp=f"{version('qatdp')} in {Path(qatdp.__file__).parent}",
+        host_calls=host_calls().name,
         python=platform.python_version(),
         grpcio=version("grpcio"),
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ground.probe import Report
+from qatdp.host.choose import host_calls
 
 
 @dataclass(slots=True)
@@ -26,5 +27,6 @@ class Record:
             "guest": os.uname().release,
             "kubelet": kubelet,
             "vfio_opens": self.vfio_opens,
+            "host_calls": host_calls().name,
         }
         file.write_text(json.dumps(content))
