@@ -6,12 +6,10 @@ Each task is started again where it fails, after a pause: none of them takes an 
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
-from qatdp.core.binding import BindMode
 from qatdp.core.coalesce import RescanSchedule
 from qatdp.core.config import Config
 from qatdp.core.endpoint import Event
@@ -19,7 +17,9 @@ from qatdp.core.pci import PciAddress
 from qatdp.core.pools import ResourcePool
 from qatdp.daemon.look import Look, Seen
 from qatdp.daemon.node import Node
-from qatdp.daemon.release import Pace, Release
+from qatdp.daemon.release import Release
+from qatdp.daemon.settings import Settings
+from qatdp.daemon.status import Status
 from qatdp.daemon.worker import Worker
 from qatdp.errors import BooksError, ConfigError
 from qatdp.feed import Feed
@@ -27,7 +27,7 @@ from qatdp.host import configfile, uevents
 from qatdp.host.abc import HostCalls
 from qatdp.host.tick import Tick
 from qatdp.kubelet import checkpoint, watch
-from qatdp.kubelet.endpoint import Endpoint, Timing
+from qatdp.kubelet.endpoint import Endpoint
 from qatdp.kubelet.podresources import Named, PodResources
 from qatdp.kubelet.registration import KUBELET_SOCKET, sweep
 
@@ -36,24 +36,6 @@ log = logging.getLogger(__name__)
 PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 SLOW_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Where things are, and the daemon's periods in seconds."""
-
-    sysfs: Path = Path("/sys")
-    dev: Path = Path("/dev")
-    plugins: Path = Path("/var/lib/kubelet/device-plugins")
-    pod_resources: Path = Path("/var/lib/kubelet/pod-resources")
-    config: Path | None = None
-    bind: BindMode = BindMode.NEVER
-    listen_to_uevents: bool = True
-    scan_period_s: float = 30.0
-    tick_s: float = 1.0
-    watch_s: float = watch.PERIOD_S
-    timing: Timing = field(default_factory=Timing)
-    pace: Pace = field(default_factory=Pace)
 
 
 class Daemon:
@@ -71,6 +53,7 @@ class Daemon:
         self._file = configfile.identity(settings.config) if settings.config else None
         self.node = Node(configfile.load(settings.config) if settings.config else Config(), self._serve)
         self.endpoints: dict[str, Endpoint] = {}
+        self.status = Status(settings, calls.name, self.node, self.endpoints, self._pod_resources)
         self._kubelet_is_up = False
         self._schedule = RescanSchedule()
         self._poked = asyncio.Event()
@@ -89,7 +72,16 @@ class Daemon:
         self._poked.set()
 
     async def run(self) -> None:
-        """Serve until stopped."""
+        """Serve until stopped. What it knows is shown from the beginning to the end."""
+        pages = [asyncio.create_task(self._kept_up(name, work)) for name, work in self.status.tasks.items()]
+        try:
+            await self._run()
+        finally:
+            for task in pages:
+                task.cancel()
+            await asyncio.gather(*pages, return_exceptions=True)
+
+    async def _run(self) -> None:
         stopped = asyncio.get_running_loop().create_task(self._stop.wait())
         begun = asyncio.get_running_loop().create_task(self._begin())
         await asyncio.wait((stopped, begun), return_when=asyncio.FIRST_COMPLETED)
@@ -107,6 +99,7 @@ class Daemon:
             self._start("kubelet", self._watch_kubelet)
             self._start("release", release.run)
             self._start("books", self._read_unread_books)
+            self._start("holders", self.status.ask_for_holders)
             await stopped
             for task in self._running:
                 task.cancel()
@@ -115,7 +108,7 @@ class Daemon:
         """Look at the node and at the kubelet's books, before any list is made of them."""
         for path in sweep(self._settings.plugins):
             log.info("removed a socket that a former daemon left behind path=%s", path)
-        seen = await self._worker.do(lambda: self._look(self.node.config))
+        seen = await self._looked()
         self._log_look(seen)
         self.node.begin(seen.snapshot, seen.unbound)
         await self._read_books()
@@ -173,7 +166,7 @@ class Daemon:
         """Begin to serve a resource that was not served before; it is served from then on."""
         if self._stop.is_set():
             return
-        endpoint = Endpoint(feed, self._settings.plugins, self.node, self._settings.timing)
+        endpoint = Endpoint(feed, self._settings.plugins, self.node, self._settings.timing, self.status.metrics)
         self.endpoints[endpoint.resource] = endpoint
         self._start(endpoint.resource, lambda: endpoint.run(lambda: self._kubelet_is_up))
 
@@ -197,7 +190,13 @@ class Daemon:
                 await _wait(self._poked, due_s - loop.time())
                 continue
             self._schedule, last_s = self._schedule.scanned(), loop.time()
-            self._take(await self._patiently(self._worker.do(partial(self._look, self.node.config))))
+            self._take(await self._patiently(self._looked()))
+
+    async def _looked(self) -> Seen:
+        began_s = time.perf_counter()
+        seen = await self._worker.do(partial(self._look, self.node.config))
+        self.status.scanned(time.perf_counter() - began_s)
+        return seen
 
     def _take(self, seen: Seen) -> None:
         self._log_look(seen)
@@ -229,7 +228,9 @@ class Daemon:
         """Look every second at what changes without an event."""
         before = None
         while True:
+            began_s = time.perf_counter()
             now = await self._worker.do(partial(self._at_tick.values, self.node.snapshot))
+            self.status.metrics.ticked(time.perf_counter() - began_s)
             if before is not None and now != before:
                 self.hint()
             before = now

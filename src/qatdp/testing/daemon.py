@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Self
 
 from qatdp.daemon.release import Pace
-from qatdp.daemon.run import Daemon, Settings
+from qatdp.daemon.run import Daemon
+from qatdp.daemon.settings import Settings
 from qatdp.host.abc import HostCalls
 from qatdp.host.choose import host_calls
 from qatdp.kubelet.endpoint import Timing
