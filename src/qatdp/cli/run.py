@@ -72,6 +72,13 @@ class _ListenAddress(click.ParamType[Address]):
 )
 @socket_option
 @click.option(
+    "--heartbeat/--no-heartbeat",
+    default=True,
+    envvar="QATDP_HEARTBEAT",
+    show_default=True,
+    help="Read the PFs' heartbeat each second. With auto_reset on, that resets a PF whose firmware does not answer.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
@@ -98,6 +105,8 @@ def run(
     socket: Path | None,
     log_level: str,
     log_format: str,
+    *,
+    heartbeat: bool,
 ) -> None:
     """Offer this node's QAT functions to the kubelet, until SIGTERM or SIGINT.
 
@@ -112,6 +121,7 @@ def run(
         config=config_file,
         bind=MODES[bind],
         listen=listen,
+        heartbeat=heartbeat,
         socket=socket_of(socket, sysfs),
         # The kernel's events are about /sys; a made tree has none.
         listen_to_uevents=is_real(sysfs),

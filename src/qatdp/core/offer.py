@@ -5,7 +5,7 @@ Unhealthy, and one that was not is left out with the defect as the reason.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from qatdp.core.config import Config, NodePath, Selector, default_resource, full_name
 from qatdp.core.pci import PciAddress
@@ -49,6 +49,7 @@ class Circumstances:
     stale: Mapping[PciAddress, str]  # decided by core/stale.py
     unbound: Mapping[PciAddress, str]  # why binding it to VFIO did not work
     in_doubt: Mapping[PciAddress, str]  # why it is not known whether somebody has it
+    sick: Mapping[PciAddress, str] = field(default_factory=dict)  # by the PF's address: why its VFs are not to be used
 
 
 NOTHING_ELSE = Circumstances({}, {}, {})
@@ -149,6 +150,7 @@ def defect_of(
         _undecided(vf, pf, snapshot)
         or snapshot.problem(vf.address)
         or (_pf_defect(pf, snapshot) if pf else None)
+        or (circumstances.sick.get(vf.pf) if vf.pf else None)
         or (None if vf.on_vfio else circumstances.unbound.get(vf.address) or _driver_defect(vf, snapshot, config))
         or _group_defect(snapshot.group(vf.iommu_group))
         or node_defect(vf, config.options(resource).node)

@@ -33,6 +33,7 @@ class Pulse:
     """
 
     config: bytes | None = None
+    state: str | None = None
     alive: bool | None = None
     failed: tuple[int, int] | None = None
     unseen: Mapping[str, str] | None = None
@@ -74,6 +75,9 @@ def of_pulse(pulse: Pulse) -> Iterator[Evidence]:
             yield Evidence(Sign.GONE, "its configuration space reads all ones")
         else:
             yield Evidence(Sign.RESPONDS, "its configuration space can be read again")
+    # Of the state only this counts: the tick, which is newer, may have seen it come up, and can be held up elsewhere.
+    if pulse.state is not None and pulse.state != "up":
+        yield Evidence(Sign.DOWN, f"is {pulse.state}")
     if pulse.alive:
         yield Evidence(Sign.ALIVE, "its heartbeat is back")
     elif pulse.alive is False and pulse.failed and pulse.failed[1] > pulse.failed[0]:

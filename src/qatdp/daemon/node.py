@@ -33,6 +33,7 @@ class Node:
         self._in_doubt: Mapping[PciAddress, str] = {}  # who came into a list meanwhile, as Unhealthy
         self.unbound: Mapping[PciAddress, str] = {}
         self.stale: Mapping[PciAddress, str] = {}
+        self.sick: Mapping[PciAddress, str] = {}  # PFs, and why
         self.pools = Pools({}, {})
         self.feeds: dict[str, Feed[ResourcePool]] = {}
         self.history = History()
@@ -85,6 +86,12 @@ class Node:
         self.holdings = tuple(holdings)
         self.rebuild()
 
+    def judged(self, sick: Mapping[PciAddress, str]) -> None:
+        """Take the verdict on the PFs (core/health.py)."""
+        if sick != self.sick:
+            self.sick = sick
+            self.rebuild()
+
     def handed(self, resource: str) -> None:
         self.learn(Fact.HANDED, self.of_resource(resource), self._moment)
 
@@ -114,7 +121,7 @@ class Node:
         before = self.pools
         self.stale = stale_hand_overs(self.holdings, self.snapshot)
         self._in_doubt = self._doubts()
-        circumstances = Circumstances(self.stale, self.unbound, self._in_doubt)
+        circumstances = Circumstances(self.stale, self.unbound, self._in_doubt, self.sick)
         self.pools, self.books = build_pools(self.snapshot, self.config, self.books, self.moment(), circumstances)
         for resource in sorted(self.feeds.keys() | self.pools.pools.keys()):
             self._publish(self.pools.pools.get(resource, ResourcePool(resource)))

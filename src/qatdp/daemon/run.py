@@ -15,6 +15,7 @@ from qatdp.core.config import Config
 from qatdp.core.endpoint import Event
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import ResourcePool
+from qatdp.daemon.health import PfHealth
 from qatdp.daemon.look import Look, Seen
 from qatdp.daemon.node import Node
 from qatdp.daemon.release import Release
@@ -25,7 +26,7 @@ from qatdp.errors import BooksError, ConfigError
 from qatdp.feed import Feed
 from qatdp.host import configfile, uevents
 from qatdp.host.abc import HostCalls
-from qatdp.host.tick import Tick
+from qatdp.host.tick import Tick, Values
 from qatdp.kubelet import checkpoint, watch
 from qatdp.kubelet.endpoint import Endpoint
 from qatdp.kubelet.podresources import Named, PodResources
@@ -48,12 +49,13 @@ class Daemon:
         self._settings = settings
         self._look = Look(settings.sysfs, settings.dev, calls, settings.bind)
         self._at_tick = Tick(settings.sysfs, calls)
-        self._worker = Worker("look")
+        self._worker, self._tick_worker = Worker("look"), Worker("tick")
         self._pod_resources = PodResources(settings.pod_resources)
         self._file = configfile.identity(settings.config) if settings.config else None
         self.node = Node(configfile.load(settings.config) if settings.config else Config(), self._serve)
         self.endpoints: dict[str, Endpoint] = {}
-        self.status = Status(settings, calls.name, self.node, self.endpoints, self._pod_resources)
+        self.health = PfHealth(settings.sysfs, calls, self.node, settings.health, heartbeat=settings.heartbeat)
+        self.status = Status(settings, calls.name, self.node, self.endpoints, self._pod_resources, self.health)
         self._kubelet_is_up = False
         self._schedule = RescanSchedule()
         self._poked = asyncio.Event()
@@ -94,6 +96,7 @@ class Daemon:
             self.node.rebuild()
             self._start("scan", self._scan)
             self._start("tick", self._tick)
+            self._start("health", self.health.run)
             self._start("uevents", self._listen)
             self._start("configuration", self._follow_configuration)
             self._start("kubelet", self._watch_kubelet)
@@ -111,6 +114,9 @@ class Daemon:
         seen = await self._looked()
         self._log_look(seen)
         self.node.begin(seen.snapshot, seen.unbound)
+        with contextlib.suppress(TimeoutError):  # then the probes tell which PF it is
+            async with asyncio.timeout(self._settings.health.deadline_s):
+                await self._read_watched()
         await self._read_books()
 
     async def _read_books(self) -> None:
@@ -228,13 +234,19 @@ class Daemon:
         """Look every second at what changes without an event."""
         before = None
         while True:
-            began_s = time.perf_counter()
-            now = await self._worker.do(partial(self._at_tick.values, self.node.snapshot))
-            self.status.metrics.ticked(time.perf_counter() - began_s)
+            now = await self._read_watched()
             if before is not None and now != before:
                 self.hint()
             before = now
             await asyncio.sleep(self._settings.tick_s)
+
+    async def _read_watched(self) -> Values:
+        """Let the health be judged, and return what may make a rescan due."""
+        began_s, snapshot = time.perf_counter(), self.node.snapshot
+        values = await self._tick_worker.do(partial(self._at_tick.values, snapshot))
+        self.status.metrics.ticked(time.perf_counter() - began_s)
+        self.health.read(self._at_tick.readings(values, snapshot))
+        return self._at_tick.hints(values)
 
     async def _listen(self) -> None:
         """Take the kernel's events as hints. Where there are none to be had, the slow scan has to do."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qatdp.core.binding import BindMode
+from qatdp.daemon.health import HealthPace
 from qatdp.daemon.release import Pace
 from qatdp.kubelet import watch
 from qatdp.kubelet.endpoint import Timing
@@ -29,6 +30,8 @@ class Settings:
     listen_to_uevents: bool = True
     scan_period_s: float = 30.0
     tick_s: float = 1.0
+    heartbeat: bool = True
+    health: HealthPace = field(default_factory=HealthPace)
     holders_s: float = 10.0
     watch_s: float = watch.PERIOD_S
     timing: Timing = field(default_factory=Timing)

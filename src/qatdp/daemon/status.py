@@ -6,8 +6,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from importlib.metadata import version
 
+from qatdp.core.health import Health
 from qatdp.core.listing import listing
 from qatdp.core.report import EndpointReport, PfReport, ProblemReport, Report
+from qatdp.daemon.health import PfHealth
 from qatdp.daemon.node import Node
 from qatdp.daemon.settings import Settings
 from qatdp.errors import BooksError
@@ -25,8 +27,15 @@ class Status:
     """`endpoints` is the daemon's own mapping, which grows. The metrics are told of what happens by whoever does it."""
 
     def __init__(
-        self, settings: Settings, host_calls: str, node: Node, endpoints: Mapping[str, Endpoint], books: PodResources
+        self,
+        settings: Settings,
+        host_calls: str,
+        node: Node,
+        endpoints: Mapping[str, Endpoint],
+        books: PodResources,
+        health: PfHealth,
     ) -> None:
+        self._health = health
         self.metrics = Metrics()
         self.scanned_s: float | None = None
         self.server = StatusServer(pages(self.report, self.metrics), settings.listen, settings.socket)
@@ -53,11 +62,28 @@ class Status:
                 EndpointReport(name, str(one.state), one.live) for name, one in sorted(self._endpoints.items())
             ),
             devices=tuple(listing(node.snapshot, node.config, node.pools, node.books, self._holders)),
-            pfs=tuple(_pfs(node)),
+            pfs=tuple(self._pfs()),
             problems=tuple(ProblemReport(problem.where, problem.reason) for problem in node.snapshot.problems),
             holders_unread=self._unread,
             history=node.history.so_far(),
         )
+
+    def _pfs(self) -> Iterator[PfReport]:
+        since_s = time.time() - time.monotonic()
+        for pf in self._node.snapshot.pfs:
+            health = self._health.health.get(pf.address, Health())
+            yield PfReport(
+                address=str(pf.address),
+                family=pf.family.name,
+                numa_node=pf.numa_node,
+                state=pf.state,
+                condition=str(health.condition),
+                healthy=health.trusted,
+                reason=health.reason,
+                since_s=since_s + health.since_s if health.since_s else None,
+                unseen=self._health.unseen(pf.address),
+                counters=self._health.counters(pf.address),
+            )
 
     # Tasks
 
@@ -90,11 +116,6 @@ async def _kept_trying(serve: Callable[[], Awaitable[None]], where: str) -> None
             return await serve()
         except OSError as error:
             if said != str(error):
-                log.error("no status is served where=%r reason=%r", where, str(error))
+                log.warning("no status is served where=%r reason=%r", where, str(error))
             said = str(error)
             await asyncio.sleep(RETRY_S)
-
-
-def _pfs(node: Node) -> Iterator[PfReport]:
-    for pf in node.snapshot.pfs:
-        yield PfReport(str(pf.address), pf.family.name, pf.numa_node, pf.state)
