@@ -1,5 +1,6 @@
 """Probes: what they read, what they miss and say so, and that one that hangs is left behind and found again."""
 
+import asyncio
 import errno
 import threading
 from pathlib import Path
@@ -93,7 +94,7 @@ async def test_a_read_that_hangs_is_overdue_and_begun_once(host: FakeHost, pf: P
         pass
     calls.released.set()
     while isinstance(found := await prober.probe(pf), Overdue):
-        pass
+        await asyncio.sleep(0)
     assert found.late
     while isinstance(found := await prober.probe(pf), Overdue):
-        pass
+        await asyncio.sleep(0)
