@@ -24,7 +24,8 @@ help:
 	@echo 'make setup         put qatdp and the development tools into $(VENV), where they are not yet or not as new'
 	@echo 'make run           show what qatdp does, on a made node with an embedded kubelet'
 	@echo 'make test          lint, proto-check and the fast tests, those of the C helper as well'
-	@echo 'make test-c        the C helper under sanitizers: tests in C, and those of both implementations'
+	@echo 'make test-c        the C helper under sanitizers: tests in C, those of both implementations, a story of simulate'
+	@echo 'make fuzz          throw things at the C helper under sanitizers, for FUZZ_S ($(FUZZ_S)) seconds'
 	@echo 'make lint          clang-format, ruff, mypy and import-linter'
 	@echo 'make format        let ruff mend and format what it can'
 	@echo 'make proto         generate src/qatdp/api from proto/'
@@ -49,10 +50,14 @@ $(VENV)/.tools: pyproject.toml tools/venv
 	@$(PIP) install --group dev
 	@touch $@
 
+# The helper is there unless a C compiler or Python.h was not.
+COMPILED = $(BIN)/python -c 'import qatdp.host._native' 2>/dev/null
+
 # Not editable: that would build at import. ninja is found on the PATH.
 $(VENV)/.installed: $(VENV)/.tools $(SOURCES)
 	@echo 'setup: qatdp'
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) install --no-build-isolation .
+	@$(COMPILED) || echo 'setup: no C helper, for lack of a C compiler or of Python.h: a scan takes longer, nothing else differs'
 	@touch $@
 
 # --- test ------------------------------------------------------------------------------------------------------------
@@ -65,24 +70,48 @@ run: setup
 test: lint proto-check test-c
 	$(BIN)/python -m pytest
 
-# A build of its own, with warnings as errors, for sanitizers must not get into what is installed. CC=clang has libFuzzer.
+# A build of its own, with warnings as errors, for sanitizers must not get into what is installed: folder, compiler, and
+# what is done with it.
+define sanitized
+@echo 'meson $(1), by $(2)'
+@rm -rf $(1) && mkdir -p build
+@export PATH="$(CURDIR)/$(BIN):$$PATH" CC="$(2)" && { \
+	meson setup $(1) -Dbuildtype=debug -Db_sanitize=address,undefined -Db_lundef=false -Dwerror=true \
+		-Dpython.platlibdir=/site -Dhelper=enabled && $(3); \
+} >$(1).log 2>&1 || { cat $(1).log >&2; exit 1; }
+endef
+
 SANITIZED := build/sanitized
+SANITIZED_PYTHON = tools/sanitized-python $(CC) $(SANITIZED)/installed/site
 NATIVE_TESTS := $(addprefix tests/host/test_,calls.py same.py watched.py)
 
-.PHONY: test-c
-test-c: setup
-ifeq ($(shell command -v $(CC)),)
-	@echo 'test-c: skipped, there is no C compiler'
-else
-	@echo 'meson test $(SANITIZED)'
-	@rm -rf $(SANITIZED) && mkdir -p build
-	@export PATH="$(CURDIR)/$(BIN):$$PATH" CC="$(CC)" && { \
-		meson setup $(SANITIZED) -Dbuildtype=debug -Db_sanitize=address,undefined -Db_lundef=false -Dwerror=true \
-			-Dpython.platlibdir=/site -Dhelper=enabled && \
-		meson test -C $(SANITIZED) --print-errorlogs && meson install -C $(SANITIZED) --destdir installed; \
-	} >$(SANITIZED).log 2>&1 || { cat $(SANITIZED).log >&2; exit 1; }
-	@tools/sanitized-python $(CC) $(SANITIZED)/installed/site $(BIN)/python -m pytest -q $(NATIVE_TESTS)
-endif
+FUZZED := build/fuzzed
+FUZZERS := bus names
+FUZZ_S := 60
+# Clang has libFuzzer, which learns from what it throws; where it is not, csrc/fuzz/alone.c throws by chance.
+LIBFUZZER = $(shell echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
+	clang -x c -fsanitize=fuzzer,address,undefined - -o /dev/null 2>/dev/null && echo clang)
+
+.PHONY: test-c fuzz
+test-c fuzz: setup
+	@if $(COMPILED); then $(MAKE) --no-print-directory $@-compiled; else echo '$@: skipped, no C helper was compiled'; fi
+
+.PHONY: test-c-compiled
+test-c-compiled:
+	$(call sanitized,$(SANITIZED),$(CC),\
+		meson test -C $(SANITIZED) --print-errorlogs && meson install -C $(SANITIZED) --destdir installed)
+	@$(SANITIZED_PYTHON) $(BIN)/python -m pytest -q $(NATIVE_TESTS)
+	@echo 'qatdp simulate --once, under sanitizers'
+	@$(SANITIZED_PYTHON) $(BIN)/qatdp simulate --once >$(SANITIZED).log 2>&1 || { cat $(SANITIZED).log >&2; exit 1; }
+
+.PHONY: fuzz-compiled
+fuzz-compiled:
+	$(call sanitized,$(FUZZED),$(or $(LIBFUZZER),$(CC)),meson compile -C $(FUZZED) $(FUZZERS:%=fuzz_%))
+	@export UBSAN_OPTIONS=halt_on_error=1 && for name in $(FUZZERS); do \
+		$(FUZZED)/csrc/fuzz_$$name -max_total_time=$$(($(FUZZ_S) / $(words $(FUZZERS)))) -max_len=128 -verbosity=0 \
+			-print_final_stats=1 -artifact_prefix=$(CURDIR)/$(FUZZED)/ >$(FUZZED).log 2>&1 || { cat $(FUZZED).log >&2; exit 1; }; \
+		echo "fuzz $$name: $$(sed -n 's/^stat::number_of_executed_units: *//p' $(FUZZED).log) texts"; \
+	done
 
 .PHONY: bench
 bench: setup

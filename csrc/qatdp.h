@@ -96,4 +96,15 @@ int qatdp_watch(struct qatdp_watched *watched, uint32_t count, const char *paths
 /* Close what is kept open. */
 void qatdp_unwatch(struct qatdp_watched *watched, uint32_t count);
 
+/* vfio.c: VFIO's own answers (linux/vfio.h). To ask is to open: a group that is open is -EBUSY. */
+
+enum { QATDP_VFIO_VIABLE = 1, QATDP_VFIO_IN_USE = 2 };
+
+/* The version of its interface; > 0 where it knows an extension, such as 3, the IOMMU of type 1. */
+int qatdp_vfio_version(const char *container);
+int qatdp_vfio_extension(const char *container, uint32_t extension);
+
+/* QATDP_VFIO_VIABLE where all devices of a group may be handed out, QATDP_VFIO_IN_USE. */
+int qatdp_vfio_group(const char *group);
+
 #endif

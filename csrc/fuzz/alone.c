@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Stands in for libFuzzer, which clang alone has: throws texts made by chance, always the same
- * ones, of characters and words that the parsers know. Arguments: how many, and where to begin.
+ * ones, of characters and words that the parsers know. Of libFuzzer's arguments it takes -runs=N,
+ * -max_total_time=SECONDS and -seed=N, and passes over the others.
  */
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "fuzz.h"
 
@@ -38,6 +42,11 @@ static const char *const words[] = {
 	"_",
 	"\xff",
 	"sym;asym",
+	"../groups/",
+	"0x4941",
+	"",
+	"",
+	"",
 	"",
 };
 
@@ -57,9 +66,9 @@ static size_t make(char *text, size_t most)
 	size_t length = 0, of_word;
 	const char *word;
 
-	for (size_t n = below(8); n > 0; n--) {
+	for (size_t n = below(16); n > 0; n--) {
 		word = words[below(sizeof(words) / sizeof(*words))];
-		of_word = *word ? strlen(word) : 1; /* the empty one stands for a NUL */
+		of_word = *word ? strlen(word) : 1; /* an empty one stands for a NUL */
 		if (length + of_word > most)
 			break;
 		memcpy(text + length, word, of_word);
@@ -70,13 +79,26 @@ static size_t make(char *text, size_t most)
 	return length;
 }
 
+/* The number behind a word such as -runs=, where it is among the arguments. */
+static unsigned long option(char **arguments, const char *word, unsigned long otherwise)
+{
+	for (; *arguments; arguments++)
+		if (!strncmp(*arguments, word, strlen(word)))
+			return strtoul(*arguments + strlen(word), NULL, 10);
+	return otherwise;
+}
+
 int main(int count, char **arguments)
 {
-	unsigned long runs = count > 1 ? strtoul(arguments[1], NULL, 10) : 100000;
+	unsigned long most = option(arguments, "-runs=", ULONG_MAX), runs = 0;
+	time_t longest = (time_t)option(arguments, "-max_total_time=", 0);
+	time_t begin = time(NULL);
 	char text[256];
 
-	state = count > 2 ? strtoul(arguments[2], NULL, 10) | 1 : 1;
-	while (runs--)
+	(void)count;
+	state = option(arguments, "-seed=", 1) | 1;
+	for (; runs < most && (!longest || time(NULL) - begin < longest); runs++)
 		LLVMFuzzerTestOneInput((const uint8_t *)text, make(text, sizeof(text)));
+	fprintf(stderr, "stat::number_of_executed_units: %lu\n", runs); /* as libFuzzer says it */
 	return 0;
 }

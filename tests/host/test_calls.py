@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -219,4 +220,21 @@ def test_no_call_keeps_a_descriptor(calls: HostCalls, file: Path, fifo: Path, lo
                 call(path)
             except OSError:
                 continue
+    assert descriptors() == before
+
+
+# VFIO: tests/node asks real groups
+
+
+def test_vfio_is_asked_of_its_own_nodes_alone(calls: HostCalls, file: Path) -> None:
+    for ask in (calls.vfio_version, calls.vfio_group, lambda path: calls.vfio_extension(path, 3)):
+        assert raises(errno.ENOENT, partial(ask, file.with_name("absent")))
+        assert raises(errno.ENOTTY, partial(ask, file))
+        assert raises(errno.ENOTTY, partial(ask, Path("/dev/null")))
+        assert raises(errno.EISDIR, partial(ask, file.parent))
+
+
+def test_vfio_leaves_nothing_open(calls: HostCalls, file: Path) -> None:
+    before = descriptors()
+    raises(errno.ENOTTY, lambda: calls.vfio_group(file))
     assert descriptors() == before

@@ -90,8 +90,12 @@ class Mutation:
             done.set()
             thread.join()
 
-    def _path(self) -> Path:
-        path = self._host.path(self._chance.choice(self._devices), self._chance.choice(ATTRIBUTES))
+    def _path(self, attribute: str | None = None) -> Path:
+        """Return where nothing is, or is no more. A link may lead out of the tree, but nothing may be done there."""
+        attribute = self._chance.choice(ATTRIBUTES) if attribute is None else attribute
+        path = self._host.path(self._chance.choice(self._devices), attribute)
+        if not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(self._host.sysfs)):
+            raise FileNotFoundError(path)
         tree.remove(path)
         return path
 
@@ -124,7 +128,7 @@ class Mutation:
         self._chance.choice((
             lambda: tree.put(self._path(), b"\xff\xfe\n"),
             lambda: self._path().symlink_to("\udcff"),
-            lambda: tree.put(self._host.path(self._chance.choice(self._devices), "virtfn\udcff")),
+            lambda: tree.put(self._path("virtfn\udcff")),
         ))()  # fmt: skip
 
     def _gone(self) -> None:
@@ -159,7 +163,9 @@ class Mutation:
         tree.remove(self._host.sysfs / self._chance.choice(names))
 
     def _other_domain(self) -> None:
-        self._devices.append(self._host.add_pf(f"{self._chance.choice((1, 0x10000)):04x}:01:00.0", "6xxx", vfs=2))
+        address = PciAddress.parse(f"{self._chance.choice((1, 0x10000)):04x}:01:00.0")
+        if address not in self._devices:  # of which an attribute may be a FIFO by now, whose open for writing waits
+            self._devices.append(self._host.add_pf(address, "6xxx", vfs=2))
 
     # The more often one is named, the more often it happens.
     KINDS: ClassVar[Sequence[Callable[["Mutation"], None]]] = (

@@ -11,13 +11,15 @@ from ground import pfs, vfio
 from ground.node import Node
 
 from qatdp.core.snapshot import Snapshot
-from qatdp.host.abc import HostCalls
+from qatdp.host.abc import GroupStatus, HostCalls
 from qatdp.host.choose import compiled_calls
 from qatdp.host.portable import PortableCalls
 from qatdp.host.sysfs import snapshot
 
 SYS, DEV = Path("/sys"), Path("/dev")
 ROUNDS = 20
+CONTAINER = Path("/dev/vfio/vfio")
+TYPE1V2, NO_SUCH = 3, 999  # VFIO's extensions
 
 
 @pytest.fixture
@@ -91,3 +93,18 @@ def test_while_vfs_come_and_go_each_scan_is_whole_and_then_the_same(c: HostCalls
         done.set()
         thread.join()
     same(c)
+
+
+def test_vfio_says_what_a_group_is_and_who_has_it_is_told_by_the_open(c: HostCalls, pf: str) -> None:
+    vfio.load()
+    first = pfs.vf_addresses(pf)[0]
+    pfs.bind(first, "vfio-pci")
+    group = next(Path(vf.nodes[0].path) for vf in same(c).vfs if str(vf.address) == first)
+    for calls in (c, PortableCalls()):
+        assert calls.vfio_version(CONTAINER) == 0
+        assert [calls.vfio_extension(CONTAINER, number) for number in (TYPE1V2, NO_SUCH)] == [True, False]
+        assert calls.vfio_group(group) == GroupStatus(viable=True, in_use=False)
+        descriptor = os.open(group, os.O_RDWR)
+        with pytest.raises(OSError, match="busy"):
+            calls.vfio_group(group)
+        os.close(descriptor)

@@ -93,7 +93,8 @@ def build_pools(
     books = _remember(settle(books, places(found, config, books), moment), snapshot)
     devices: dict[str, list[PoolDevice]] = {}
     for address, entry in sorted(_listed(books).items()):
-        devices.setdefault(entry.resource, []).append(_device(address, entry, snapshot, config, circumstances))
+        sick = _sick(address, entry.resource, found.get(address), snapshot, config, circumstances)
+        devices.setdefault(entry.resource, []).append(_device(address, entry, sick, config))
     pools = {name: ResourcePool(name, tuple(of), config.options(name)) for name, of in sorted(devices.items())}
     return Pools(pools, _left_out(found, books)), books
 
@@ -161,18 +162,29 @@ def _remember(books: Books, snapshot: Snapshot) -> Books:
     return {**books, **{address: replace(books[address], vf=vf) for address, vf in seen.items()}} if seen else books
 
 
-def _device(
-    address: PciAddress, entry: Entry, snapshot: Snapshot, config: Config, circumstances: Circumstances
-) -> PoolDevice:
-    # What is listed is judged as what it is listed for, wherever it belongs by now.
+def _sick(
+    address: PciAddress,
+    resource: str,
+    offer: Offer | None,
+    snapshot: Snapshot,
+    config: Config,
+    circumstances: Circumstances,
+) -> str | None:
+    """Return what is wrong with a VF as a device of the resource that lists it, wherever it belongs by now."""
+    if offer and offer.resource == resource:
+        return offer.defect
+    vf = snapshot.vf(address)
+    return defect_of(vf, snapshot, config, resource, circumstances) if vf else "is not there"
+
+
+def _device(address: PciAddress, entry: Entry, sick: str | None, config: Config) -> PoolDevice:
     vf = entry.vf
-    present = snapshot.vf(address)
     return PoolDevice(
         address=address,
         pf=vf.pf if vf else None,
         numa_node=vf.numa_node if vf else None,
         nodes=_nodes(vf, entry.resource, config) if vf else (),
-        sick=defect_of(present, snapshot, config, entry.resource, circumstances) if present else "is not there",
+        sick=sick,
         withdrawn=entry.step in WITHDRAWN,
         held=entry.step in MAYBE_IN_USE,
         awaited=entry.step in MAYBE_IN_USE and entry.step in LEAVING,

@@ -22,6 +22,14 @@ class Answers:
     present: Mapping[str, bool]
 
 
+@dataclass(frozen=True, slots=True)
+class GroupStatus:
+    """`viable`: each device in the group may be handed out. `in_use`: somebody has given it a container."""
+
+    viable: bool
+    in_use: bool
+
+
 class Watch(Protocol):
     """Paths that are looked at over and over. Used by one thread at a time."""
 
@@ -57,6 +65,18 @@ class HostCalls(Protocol):
 
     def exists(self, path: Path) -> bool:
         """Tell whether there is such a path, following links; False also where it cannot be told."""
+
+    # VFIO's own answers (linux/vfio.h). To ask is to open: OSError EBUSY for a group that is open elsewhere, and a pod
+    # that starts meanwhile fails by it, so nobody asks about a VF that is offered.
+
+    def vfio_version(self, container: Path) -> int:
+        """Return the version of VFIO's interface, which is 0."""
+
+    def vfio_extension(self, container: Path, extension: int) -> bool:
+        """Tell whether VFIO knows an extension, such as 3, the IOMMU of type 1 in its second version."""
+
+    def vfio_group(self, group: Path) -> GroupStatus:
+        """Return what VFIO says of a group, by its node."""
 
     def bus(self, sysfs: Path, dev: Path) -> Answers:
         """Return all that tells of the node's QAT functions, their IOMMU groups and nodes; each path is asked once.

@@ -14,7 +14,7 @@ from typing import Any
 
 from qatdp.core.qat import FAMILIES, VENDOR, Family
 from qatdp.host._native import ffi, lib
-from qatdp.host.abc import Answers
+from qatdp.host.abc import Answers, GroupStatus
 from qatdp.host.portable import PortableCalls
 
 ANSWER = struct.Struct("@IiIII")  # struct qatdp_answer
@@ -64,6 +64,16 @@ class NativeCalls:
             return bool(lib.qatdp_exists(lib.QATDP_HERE, _encoded(path)) == 0)
         except ValueError:
             return False
+
+    def vfio_version(self, container: Path) -> int:
+        return _checked(container, lib.qatdp_vfio_version(_encoded(container)))
+
+    def vfio_extension(self, container: Path, extension: int) -> bool:
+        return _checked(container, lib.qatdp_vfio_extension(_encoded(container), extension)) > 0
+
+    def vfio_group(self, group: Path) -> GroupStatus:
+        flags = _checked(group, lib.qatdp_vfio_group(_encoded(group)))
+        return GroupStatus(bool(flags & lib.QATDP_VFIO_VIABLE), bool(flags & lib.QATDP_VFIO_IN_USE))
 
     def bus(self, sysfs: Path, dev: Path) -> Answers:
         for size in _sizes(FIRST_BYTES):

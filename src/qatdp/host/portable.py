@@ -1,17 +1,24 @@
 """HostCalls in plain Python: works everywhere, and says what the C helper must do."""
 
 import errno
+import fcntl
 import os
 import stat
+import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from qatdp.core.qat import FAMILY_OF_PF, FAMILY_OF_VF, VENDOR, Family
 from qatdp.host import names
-from qatdp.host.abc import ATTRIBUTE_BYTES, Answers, HostCalls
+from qatdp.host.abc import ATTRIBUTE_BYTES, Answers, GroupStatus, HostCalls
 
 T = TypeVar("T")
+
+# linux/vfio.h: _IO(';', 100 + n), struct vfio_group_status and its flags.
+VFIO_GET_API_VERSION, VFIO_CHECK_EXTENSION, VFIO_GROUP_GET_STATUS = 0x3B64, 0x3B65, 0x3B67
+GROUP_STATUS = struct.Struct("@II")
+VIABLE, CONTAINER_SET = 1, 2
 
 
 class PortableCalls:
@@ -53,11 +60,33 @@ class PortableCalls:
     def exists(self, path: Path) -> bool:
         return os.path.exists(path)
 
+    def vfio_version(self, container: Path) -> int:
+        return _ask_vfio(container, VFIO_GET_API_VERSION, 0)
+
+    def vfio_extension(self, container: Path, extension: int) -> bool:
+        return _ask_vfio(container, VFIO_CHECK_EXTENSION, extension) > 0
+
+    def vfio_group(self, group: Path) -> GroupStatus:
+        status = bytearray(GROUP_STATUS.pack(GROUP_STATUS.size, 0))
+        _ask_vfio(group, VFIO_GROUP_GET_STATUS, status)
+        _, flags = GROUP_STATUS.unpack(status)
+        return GroupStatus(bool(flags & VIABLE), bool(flags & CONTAINER_SET))
+
     def bus(self, sysfs: Path, dev: Path) -> Answers:
         return Survey(self, sysfs, dev).answers
 
     def watch(self, contents: Sequence[Path], present: Sequence[Path]) -> "PortableWatch":
         return PortableWatch(self, contents, present)
+
+
+def _ask_vfio(path: Path, question: int, argument: int | bytearray) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        return fcntl.ioctl(descriptor, question, argument)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        os.close(descriptor)
 
 
 class Survey:

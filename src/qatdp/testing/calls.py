@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from qatdp.host.abc import Answers, HostCalls, Watch
+from qatdp.host.abc import Answers, GroupStatus, HostCalls, Watch
 from qatdp.host.choose import host_calls
 from qatdp.host.portable import PortableWatch, Survey
 from qatdp.testing.bus import kernel_error
@@ -55,6 +55,18 @@ class PassingCalls:
         except OSError:
             return False
         return self._inner.exists(path)
+
+    def vfio_version(self, container: Path) -> int:
+        self.before("vfio_version", container)
+        return self._inner.vfio_version(container)
+
+    def vfio_extension(self, container: Path, extension: int) -> bool:
+        self.before("vfio_extension", container)
+        return self._inner.vfio_extension(container, extension)
+
+    def vfio_group(self, group: Path) -> GroupStatus:
+        self.before("vfio_group", group)
+        return self._inner.vfio_group(group)
 
     # By the single calls above, so that each can be seen and made to fail.
 
