@@ -1,5 +1,6 @@
 """What is looked at every second: just what changes without an event, and nothing that can wait."""
 
+import contextlib
 import errno
 import itertools
 
@@ -15,7 +16,8 @@ pytestmark = pytest.mark.usefixtures("calls")
 
 def values(host: FakeHost, faults: dict[str, int] | None = None) -> Values:
     """Return what is seen of the PFs that are there now."""
-    return Tick(host.sysfs, FaultyCalls(host_calls(), faults or {})).values(host.scan())
+    with contextlib.closing(Tick(host.sysfs, FaultyCalls(host_calls(), faults or {}))) as tick:
+        return tick.values(host.scan())
 
 
 def test_equal_while_nothing_changes(host: FakeHost) -> None:

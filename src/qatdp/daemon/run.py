@@ -82,6 +82,7 @@ class Daemon:
             for task in pages:
                 task.cancel()
             await asyncio.gather(*pages, return_exceptions=True)
+            self._tick_worker.leave(self._at_tick.close)
 
     async def _run(self) -> None:
         stopped = asyncio.get_running_loop().create_task(self._stop.wait())
