@@ -98,3 +98,12 @@ async def test_a_read_that_hangs_is_overdue_and_begun_once(host: FakeHost, pf: P
     assert found.late
     while isinstance(found := await prober.probe(pf), Overdue):  # noqa: ASYNC110 - the thread tells nobody
         await asyncio.sleep(0)
+
+
+async def test_a_probe_that_breaks_is_told_and_fences_nothing(host: FakeHost, pf: PhysicalFunction) -> None:
+    def breaks() -> None:
+        raise RuntimeError("broken")
+
+    calls = FaultyCalls(PortableCalls(), {"0000:6b:00.0/config": breaks})
+    found = await Prober(host.sysfs, calls, deadline_s=LONG_S).probe(pf)
+    assert isinstance(found, Returned) and found.pulse.unseen == {"probe": "RuntimeError('broken')"}

@@ -132,7 +132,10 @@ class Prober:
                 future.set_result(pulse)
 
         def work() -> None:
-            pulse = reader.pulse(pf)
+            try:
+                pulse = reader.pulse(pf)
+            except Exception as error:  # noqa: BLE001 - a thread that ends without a word would fence the PF for ever
+                pulse = Pulse(unseen={"probe": repr(error)})
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(returned, pulse)
 
