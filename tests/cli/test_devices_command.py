@@ -1,14 +1,22 @@
 """`qatdp devices` tells of each VF what becomes of it, for people and for programs, and changes nothing."""
 
+import asyncio
 import json
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
 
+from qatdp.core.report import Report
+from qatdp.status.metrics import Metrics
+from qatdp.status.pages import StatusServer, pages
 from qatdp.testing.host import FakeHost
+from qatdp.testing.report import a_report
 
 Qatdp = Callable[..., Result]
 
@@ -105,7 +113,14 @@ def test_a_node_without_vfs_says_so_and_what_its_pfs_lack(listed: Qatdp, host: F
         f"PF {CY_PF} (4xxx) is up and has no VFs (they come by writing its sriov_numvfs)",
         f"PF {DC_PF} (4xxx) is down and has no VFs (they come by writing its sriov_numvfs)",
     ]
-    assert json.loads(listed("-o", "json").stdout) == {"devices": [], "problems": []}
+    assert json.loads(listed("-o", "json").stdout) == {
+        "devices": [],
+        "problems": [],
+        "pfs": [
+            {"address": CY_PF, "family": "4xxx", "state": "up"},
+            {"address": DC_PF, "family": "4xxx", "state": "down"},
+        ],
+    }
 
 
 def test_what_cannot_be_read_is_told_and_waited_for_by_nobody(listed: Qatdp, host: FakeHost) -> None:
@@ -156,3 +171,41 @@ def test_wrong_usage_is_status_2(qatdp: Qatdp, words: list[str]) -> None:
     result = qatdp("devices", *words)
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1].startswith("Error: ")
+
+
+# Where a daemon runs
+
+
+@contextmanager
+def a_daemon(report: Report, path: Path) -> Iterator[None]:
+    """Answer on a socket, in a thread of its own, as a daemon does that knows this."""
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(StatusServer(pages(lambda: report, Metrics()), None, path).on_socket())
+    thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.wait([task])))
+    thread.start()
+    while not path.exists():
+        assert thread.is_alive()
+        time.sleep(0.001)
+    yield
+    loop.call_soon_threadsafe(task.cancel)
+    thread.join()
+    loop.close()
+
+
+def test_the_daemon_is_asked_where_one_runs(qatdp: Qatdp, folder: Path) -> None:
+    with a_daemon(a_report(), folder / "s"):
+        result = qatdp("devices", "--sysfs", folder, QATDP_SOCKET=folder / "s")
+        found = json.loads(qatdp("devices", "--socket", folder / "s", "-o", "json").stdout)
+    assert f"As the daemon says, on {folder / 's'}." in result.stderr
+    title, held, *_ = result.stdout.splitlines()
+    assert title.endswith("HELD BY") and held.endswith('default/pod "x",default/pod')
+    assert "health of PF 0000:6b:00.0 is judged without heartbeat: no debugfs" in result.stdout
+    assert found["history"][0]["what"] == "added"
+
+
+def test_where_no_daemon_answers_it_says_that_it_has_no_history(listed: Qatdp, host: FakeHost, folder: Path) -> None:
+    host.add_pf(CY_PF, vfs=1)
+    result = listed("--socket", folder / "s", "-o", "json")
+    assert "without any history: no daemon answers on" in result.stderr
+    assert "holders" not in json.loads(result.stdout)["devices"][0]
+    assert "no socket of a daemon is given" in listed().stderr

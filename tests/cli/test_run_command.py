@@ -1,6 +1,7 @@
 """`qatdp run` as a process of its own: it serves, listens to signals, and ends as it says it does."""
 
 import asyncio
+import json
 import os
 import signal
 import sysconfig
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from qatdp.status.client import ask
 from qatdp.testing.host import FakeHost
 from qatdp.testing.kubelet import FakeKubelet, Pod
 
@@ -107,11 +109,25 @@ async def test_every_option_is_a_variable_as_well(host: FakeHost, folder: Path) 
         "QATDP_CONFIG": config,
         "QATDP_BIND": "never",
         "QATDP_LOG_LEVEL": "error",
+        "QATDP_LOG_FORMAT": "json",
+        "QATDP_LISTEN": "127.0.0.1:0",
+        "QATDP_SOCKET": folder / "s",
     }
     async with FakeKubelet(folder) as kubelet, running("run", **environment) as process:
         await kubelet.offers("qat.intel.com/fast", map(str, host.vfs(PF)))
+        assert (await asyncio.to_thread(ask, folder / "s"))["devices"][0]["resource"] == "qat.intel.com/fast"
         process.terminate()
         assert await ended(process) == (0, "")
+
+
+async def test_the_log_can_be_json_a_line(host: FakeHost, folder: Path) -> None:
+    host.add_pf(PF, vfs=2)
+    async with FakeKubelet(folder) as kubelet, running(*on(host, kubelet), "--log-format=json") as process:
+        await kubelet.offers(CY, map(str, host.vfs(PF)))
+        process.terminate()
+        lines = [json.loads(line) for line in (await ended(process))[1].splitlines()]
+        (added,) = [line for line in lines if line["message"] == "devices"]
+        assert (added["resource"], added["is"], added["vfs"]) == (CY, "added", ",".join(map(str, host.vfs(PF))))
 
 
 @pytest.mark.parametrize(
@@ -121,6 +137,8 @@ async def test_every_option_is_a_variable_as_well(host: FakeHost, folder: Path) 
         (["--nothing"], "No such option"),
         (["--bind=all"], "Invalid value for '--bind'"),
         (["--log-level", "loud"], "Invalid value for '--log-level'"),
+        (["--listen", "9546"], "is no address and port, such as :9546"),
+        (["--listen", ":99999"], "is no address and port, such as :9546"),
         (["--sysfs", "/etc/passwd"], "is a file"),
     ],
 )

@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
+from qatdp.cli.options import DEFAULT_SOCKET
 from qatdp.cli.run import run
 from qatdp.core.config import Config
 from qatdp.host.configfile import parse
+from qatdp.status.metrics import Metrics
+from qatdp.status.pages import pages
+from qatdp.testing.report import a_report
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -85,6 +89,21 @@ def test_the_configuration_file_is_where_the_argument_says(pod: Tree, container:
     assert volume["configMap"]["name"] == config_map["metadata"]["name"]
     assert file.name in config_map["data"]
     assert config_map["metadata"]["namespace"] == load(DEPLOY / "daemonset.yaml")["metadata"]["namespace"]
+
+
+def test_the_probes_ask_where_the_daemon_listens(container: Tree) -> None:
+    listen = run.make_context("run", container["args"][1:]).params["listen"]
+    (port,) = container["ports"]
+    assert (listen.host, listen.port) == (None, port["containerPort"])
+    of = pages(a_report, Metrics())
+    for probe in ("livenessProbe", "readinessProbe"):
+        ask = container[probe]["httpGet"]
+        assert ask["port"] == port["name"] and ask["path"] in of
+
+
+def test_the_sockets_folder_is_writable(container: Tree) -> None:
+    (mount,) = [mount for mount in container["volumeMounts"] if mount["mountPath"] == str(DEFAULT_SOCKET.parent)]
+    assert not mount.get("readOnly")
 
 
 def test_folders_of_the_host_are_mounted_where_the_command_looks_for_them(pod: Tree, container: Tree) -> None:

@@ -24,7 +24,7 @@ def listing(host: FakeHost) -> Mapping[str, str]:
             if path.is_symlink():
                 found[str(path.relative_to(root))] = f"-> {os.readlink(path)}"
             elif path.is_file():
-                found[str(path.relative_to(root))] = path.read_text()
+                found[str(path.relative_to(root))] = path.read_bytes().decode("latin-1")
             elif not os.listdir(path):
                 found[str(path.relative_to(root))] = "empty"
     return found
@@ -80,7 +80,11 @@ def test_4xxx_with_a_vf_on_vfio() -> None:
         "sys/bus/pci/drivers/vfio-pci/0000:6b:00.1": "-> ../../../../devices/pci0000:6b/0000:6b:00.1",
         "sys/class/misc/iommu/dev": "10:123\n",
         "sys/class/vfio/1/dev": "511:1\n",
+        f"{pf}/aer_dev_correctable": "RxErr 0\nBadTLP 0\nTOTAL_ERR_COR 0\n",
+        f"{pf}/aer_dev_fatal": "RxErr 0\nBadTLP 0\nTOTAL_ERR_FATAL 0\n",
+        f"{pf}/aer_dev_nonfatal": "RxErr 0\nBadTLP 0\nTOTAL_ERR_NONFATAL 0\n",
         f"{pf}/class": "0x0b4000\n",
+        f"{pf}/config": "\x86\x80@I",
         f"{pf}/device": "0x4940\n",
         f"{pf}/driver": "-> ../../../bus/pci/drivers/4xxx",
         f"{pf}/driver_override": "(null)\n",
@@ -92,6 +96,9 @@ def test_4xxx_with_a_vf_on_vfio() -> None:
         f"{pf}/qat/num_rps": "64\n",
         f"{pf}/qat/pm_idle_enabled": "1\n",
         f"{pf}/qat/state": "up\n",
+        f"{pf}/qat_ras/errors_correctable": "0\n",
+        f"{pf}/qat_ras/errors_fatal": "0\n",
+        f"{pf}/qat_ras/errors_nonfatal": "0\n",
         f"{pf}/sriov_drivers_autoprobe": "1\n",
         f"{pf}/sriov_numvfs": "1\n",
         f"{pf}/sriov_offset": "1\n",
@@ -111,6 +118,9 @@ def test_4xxx_with_a_vf_on_vfio() -> None:
         f"{vf}/vendor": "0x8086\n",
         f"{vf}/vfio-dev/vfio0/dev": "510:0\n",
         "sys/kernel/debug/qat_4xxx_0000:6b:00.0/dev_cfg": dev_cfg,
+        "sys/kernel/debug/qat_4xxx_0000:6b:00.0/heartbeat/queries_failed": "0\n\0",
+        "sys/kernel/debug/qat_4xxx_0000:6b:00.0/heartbeat/queries_sent": "100\n\0",
+        "sys/kernel/debug/qat_4xxx_0000:6b:00.0/heartbeat/status": "0\n\0",
         "sys/kernel/iommu_groups/0/devices/0000:6b:00.0": "-> ../../../../devices/pci0000:6b/0000:6b:00.0",
         "sys/kernel/iommu_groups/0/type": "DMA-FQ\n",
         "sys/kernel/iommu_groups/1/devices/0000:6b:00.1": "-> ../../../../devices/pci0000:6b/0000:6b:00.1",

@@ -1,5 +1,6 @@
 """What is looked at every second: just what changes without an event, and nothing that can wait."""
 
+import contextlib
 import errno
 import itertools
 
@@ -15,7 +16,8 @@ pytestmark = pytest.mark.usefixtures("calls")
 
 def values(host: FakeHost, faults: dict[str, int] | None = None) -> Values:
     """Return what is seen of the PFs that are there now."""
-    return Tick(host.sysfs, FaultyCalls(host_calls(), faults or {})).values(host.scan())
+    with contextlib.closing(Tick(host.sysfs, FaultyCalls(host_calls(), faults or {}))) as tick:
+        return tick.values(host.scan())
 
 
 def test_equal_while_nothing_changes(host: FakeHost) -> None:
@@ -67,11 +69,49 @@ def test_nothing_else_is_read(host: FakeHost) -> None:
     host.add_pf("0000:3d:00.0", "c62x", vfs=4, vf_driver=None)
     calls = RecordingCalls(host_calls())
     Tick(host.sysfs, calls).values(host.scan())
+    errors = ["correctable", "fatal", "nonfatal"]
+    aer = [f"aer_dev_{severity}" for severity in errors]
+    gen4 = [*aer, "qat/cfg_services", "qat/state", *(f"qat_ras/errors_{severity}" for severity in errors)]
+    watched = {"0000:3d:00.0": aer, "0000:6b:00.0": gen4, "0000:e8:00.0": gen4}
     assert sorted(str(path.relative_to(host.sysfs / "bus/pci")) for _, path in calls.asked) == [
-        "devices/0000:6b:00.0/qat/cfg_services",
-        "devices/0000:6b:00.0/qat/state",
-        "devices/0000:e8:00.0/qat/cfg_services",
-        "devices/0000:e8:00.0/qat/state",
+        *(f"devices/{pf}/{name}" for pf, names in watched.items() for name in names),
         "drivers/qat_vfio_pci",
         "drivers/vfio-pci",
     ]
+
+
+def test_errors_that_are_counted_call_for_no_rescan(host: FakeHost) -> None:
+    pf = host.add_pf("0000:6b:00.0", vfs=0)
+    tick, snapshot = Tick(host.sysfs, host_calls()), host.scan()
+    before = tick.hints(tick.values(snapshot))
+    host.count_errors(pf, "fatal", 3)
+    host.count_errors(pf, "correctable", 2, aer=True)
+    values = tick.values(snapshot)
+    assert tick.hints(values) == before
+    reading = tick.readings(values, snapshot)[pf]
+    assert (reading.state, reading.unseen) == ("up", {})
+    assert {key: count for key, count in reading.counters.items() if count} == {"ras_fatal": 3, "aer_correctable": 2}
+    host.set_state(pf, "down")
+    assert tick.readings(tick.values(snapshot), snapshot)[pf].state == "down"
+
+
+def test_counters_that_are_not_there_are_told(host: FakeHost) -> None:
+    pf = host.add_pf("0000:6b:00.0", vfs=0)
+    host.attribute(pf, "qat_ras", None)
+    host.attribute(pf, "aer_dev_fatal", b"no number")
+    tick, snapshot = Tick(host.sysfs, host_calls()), host.scan()
+    assert tick.readings(tick.values(snapshot), snapshot)[pf].unseen == {
+        "ras": "qat_ras/errors_correctable: No such file or directory",
+        "aer": "aer_dev_fatal: no number",
+    }
+
+
+def test_a_pf_without_a_state_is_up_with_its_driver(host: FakeHost) -> None:
+    old = host.add_pf("0000:3d:00.0", "c62x", vfs=0)
+    gone = host.add_pf("0000:6b:00.0", vfs=0)
+    tick, snapshot = Tick(host.sysfs, host_calls()), host.scan()
+    host.unbind(gone)
+    found = tick.readings(tick.values(snapshot), snapshot)
+    assert (found[old].state, found[gone].state) == ("up", "without its driver")
+    found = tick.readings(tick.values(host.scan()), host.scan())
+    assert found[gone].state == "without a driver"

@@ -50,7 +50,7 @@ def mounts(host: FakeHost, kubelet: FakeKubelet, config: Path) -> list[Mount]:
     text = yaml.safe_load((DEPLOY / "configmap.yaml").read_text())["data"]["config.yaml"]
     (config / "config.yaml").write_text(text)
     places = {"/sys": host.sysfs, "/dev": host.dev, "/var/lib/kubelet": kubelet.folder}
-    sources = {"config": config}
+    sources = {"config": config, "run": config}
     for volume in daemon_set()["volumes"]:
         if "hostPath" in volume:
             path = volume["hostPath"]["path"]

@@ -11,6 +11,7 @@ import pytest
 from qatdp.api import podresources_v1_pb2 as api
 from qatdp.api.podresources_v1_pb2_grpc import PodResourcesListerServicer, add_PodResourcesListerServicer_to_server
 from qatdp.core.pci import PciAddress
+from qatdp.core.report import Holder
 from qatdp.errors import BooksError
 from qatdp.kubelet.podresources import PodResources
 
@@ -111,3 +112,8 @@ async def test_each_call_finds_the_kubelet_that_runs_now(folder: Path) -> None:
         await other.stop(None)
         with pytest.raises(BooksError):
             await books.named()
+
+
+async def test_who_has_a_vf_of_ours_is_told_with_pod_and_container(server: Server, folder: Path) -> None:
+    server.devices = (entry(CY, str(VFS[0])), entry(GPU, str(VFS[1])), entry(CY, "no-address"))
+    assert await PodResources(folder).holders() == {VFS[0]: {Holder("default", "pod", "main")}}

@@ -1,28 +1,37 @@
-"""`qatdp devices`: each VF of this node, and what becomes of it, as a daemon would see it that starts now."""
+"""`qatdp devices`: each VF of this node, and what becomes of it.
+
+The daemon is asked where one runs: it alone knows what pods hold, what is being withdrawn and what was sick a moment
+ago, and it alone reads the heartbeat, which a second reader only disturbs. Otherwise the node is scanned, and shown as
+a daemon would see it that starts now.
+"""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
 
-from qatdp.cli.options import node_options
+from qatdp.cli.options import node_options, socket_of, socket_option
 from qatdp.cli.table import Row, table
 from qatdp.core.config import Config
-from qatdp.core.offer import node_of
-from qatdp.core.pools import PoolDevice, Pools, build_pools
-from qatdp.core.qat import in_order
-from qatdp.core.snapshot import PhysicalFunction, Snapshot, VirtualFunction
+from qatdp.core.listing import listing
+from qatdp.core.pools import build_pools
+from qatdp.core.report import DeviceReport, plain
+from qatdp.core.snapshot import Snapshot
 from qatdp.daemon.look import Look
 from qatdp.host import configfile
 from qatdp.host.choose import host_calls
+from qatdp.status import client
 
 COLUMNS = ("pf", "address", "services", "resource", "numa_node", "iommu_group", "driver", "node", "health", "reason")
-TITLES = {"address": "vf", "numa_node": "numa", "iommu_group": "group"}
+TITLES = {"address": "vf", "numa_node": "numa", "iommu_group": "group", "holders": "held by"}
+# What a scan cannot know.
+OF_A_DAEMON = {"step", "leaving", "holders"}
 
 
 @click.command()
 @node_options
+@socket_option
 @click.option(
     "-o",
     "--output",
@@ -32,68 +41,75 @@ TITLES = {"address": "vf", "numa_node": "numa", "iommu_group": "group"}
     show_default=True,
     help="For people or for programs.",
 )
-def devices(config_file: Path | None, sysfs: Path, dev: Path, output: str) -> None:
+def devices(config_file: Path | None, sysfs: Path, dev: Path, socket: Path | None, output: str) -> None:
     """List this node's QAT VFs, the resource each belongs to, and why one is not offered.
 
-    It looks at the machine and changes nothing; what pods hold now, only the running daemon knows.
+    Where the daemon runs, it tells; --config counts for nothing then. It changes nothing on the machine.
     """
+    where = socket_of(socket, sysfs)
+    found, why_not = _asked(where) if where else (None, "no socket of a daemon is given")
+    if found is not None:
+        _show(found, output, ("holders",))
+        click.echo(f"As the daemon says, on {where}.", err=True)
+        return
     config = configfile.load(config_file) if config_file else Config()
+    _show(_scanned(sysfs, dev, config), output)
+    click.echo(f"Scanned just now, without any history: {why_not}.", err=True)
+
+
+def _asked(where: Path) -> tuple[client.Status | None, str]:
+    try:
+        return client.ask(where), ""
+    except OSError as error:
+        return None, f"no daemon answers on {where} ({error.strerror or error})"
+
+
+def _scanned(sysfs: Path, dev: Path, config: Config) -> Row:
     snapshot = Look(sysfs, dev, host_calls())(config).snapshot
     pools, _ = build_pools(snapshot, config, {}, moment=1)
-    rows = list(_rows(snapshot, config, pools))
+    rows = [_without_history(device) for device in listing(snapshot, config, pools, {})]
     problems = [{"where": problem.where, "reason": problem.reason} for problem in snapshot.problems]
+    return {"devices": rows, "problems": problems, "pfs": _pfs(snapshot)}
+
+
+def _without_history(device: DeviceReport) -> Row:
+    found = plain(device)
+    assert isinstance(found, dict)
+    return {key: value for key, value in found.items() if key not in OF_A_DAEMON}
+
+
+def _pfs(snapshot: Snapshot) -> list[Row]:
+    return [{"address": str(pf.address), "family": pf.family.name, "state": pf.state} for pf in snapshot.pfs]
+
+
+def _show(found: Row, output: str, more: Sequence[str] = ()) -> None:
     if output == "json":
-        click.echo(json.dumps({"devices": rows, "problems": problems}, indent=2))
+        click.echo(json.dumps(found, indent=2))
         return
-    click.echo("\n".join(table(rows, COLUMNS, TITLES)) if rows else "no QAT VFs")
-    for line in _about_pfs(snapshot):
+    rows = [{**row, "holders": _pods(row.get("holders", ()))} for row in found["devices"]]
+    click.echo("\n".join(table(rows, (*COLUMNS, *more), TITLES)) if rows else "no QAT VFs")
+    for line in _about_pfs(found):
         click.echo(line)
 
 
-def _rows(snapshot: Snapshot, config: Config, pools: Pools) -> Iterator[Row]:
-    listed = {device.address: (name, device) for name, pool in pools.pools.items() for device in pool.devices}
-    for vf in snapshot.vfs:
-        resource, device = listed.get(vf.address, (None, None))
-        yield _row(vf, snapshot.pf(vf.pf), resource, device, pools.left_out.get(vf.address), config)
+def _pods(holders: Iterable[Row]) -> str | None:
+    return ",".join(f"{one['namespace']}/{one['pod']}" for one in holders) or None
 
 
-def _row(
-    vf: VirtualFunction,
-    pf: PhysicalFunction | None,
-    resource: str | None,
-    device: PoolDevice | None,
-    why_not: str | None,
-    config: Config,
-) -> Row:
-    node = node_of(vf, config.options(resource or "").node)
-    return {
-        "address": str(vf.address),
-        "pf": str(vf.pf) if vf.pf else None,
-        "services": _services(pf),
-        "resource": resource,
-        "numa_node": vf.numa_node,
-        "iommu_group": vf.iommu_group,
-        "driver": vf.driver,
-        "node": node.path if node else None,
-        "health": str(device.health) if device else None,
-        "reason": device.reason if device else why_not,
-    }
-
-
-def _services(pf: PhysicalFunction | None) -> str | None:
-    if pf is None:
-        return None
-    return ";".join(in_order(pf.services)) if pf.services else pf.services_text
-
-
-def _about_pfs(snapshot: Snapshot) -> Iterator[str]:
-    """Yield what no row tells: PFs without a VF, and what could not be read."""
-    with_vfs = {vf.pf for vf in snapshot.vfs}
-    for pf in snapshot.pfs:
-        if pf.address not in with_vfs:
-            state = f"is {pf.state} and " if pf.state else ""
-            yield f"PF {pf.address} ({pf.family.name}) {state}has no VFs (they come by writing its sriov_numvfs)"
-    rows = {str(vf.address) for vf in snapshot.vfs}
-    for problem in snapshot.problems:
-        if problem.where not in rows:
-            yield f"problem: {problem.where}: {problem.reason}"
+def _about_pfs(found: Row) -> Iterator[str]:
+    """Yield what no row tells: PFs without a VF, what of their health cannot be seen, and what could not be read."""
+    with_vfs = {row["pf"] for row in found["devices"]}
+    for pf in found["pfs"]:
+        if pf["address"] not in with_vfs:
+            state = f"is {pf['state']} and " if pf["state"] else ""
+            yield f"PF {pf['address']} ({pf['family']}) {state}has no VFs (they come by writing its sriov_numvfs)"
+    unseen: dict[tuple[str, str], list[str]] = {}
+    for pf in found["pfs"]:
+        for signal, reason in (pf.get("unseen") or {}).items():
+            unseen.setdefault((signal, reason), []).append(pf["address"])
+    for (signal, reason), pfs in unseen.items():
+        yield f"health of PF {', '.join(pfs)} is judged without {signal}: {reason}"
+    rows = {row["address"] for row in found["devices"]}
+    for problem in found["problems"]:
+        if problem["where"] not in rows:
+            yield f"problem: {problem['where']}: {problem['reason']}"

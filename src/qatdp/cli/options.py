@@ -8,6 +8,7 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+DEFAULT_SOCKET = Path("/run/qatdp/status.sock")
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -31,3 +32,22 @@ def node_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def socket_option(command: Command) -> Command:
+    """Add what says where the daemon answers."""
+    return click.option(
+        "--socket",
+        type=click.Path(dir_okay=False, path_type=Path),
+        envvar="QATDP_SOCKET",
+        help=f"Unix socket on which the daemon tells its status.  [default: {DEFAULT_SOCKET}, with the real /sys]",
+    )(command)
+
+
+def socket_of(given: Path | None, sysfs: Path) -> Path | None:
+    """Return the socket that is meant: of a made tree nobody's, unless it is named."""
+    return given or (DEFAULT_SOCKET if is_real(sysfs) else None)
+
+
+def is_real(sysfs: Path) -> bool:
+    return sysfs.resolve() == Path("/sys")

@@ -4,21 +4,39 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import click
 
-from qatdp.cli.options import FOLDER, node_options
+from qatdp.cli import logs
+from qatdp.cli.options import FOLDER, is_real, node_options, socket_of, socket_option
 from qatdp.core.binding import BindMode
-from qatdp.daemon.run import Daemon, Settings
+from qatdp.daemon.run import Daemon
+from qatdp.daemon.settings import Settings
 from qatdp.host.choose import compiled_calls, host_calls
+from qatdp.status.pages import Address
 
 log = logging.getLogger(__name__)
 
+LAST_PORT = 65535
+
 # --bind alone gives drivers to VFs that have none; --bind=take takes VFs from the kernel's VF drivers as well.
 MODES = {"free": BindMode.FREE, "take": BindMode.TAKE, "never": BindMode.NEVER}
+
+
+class _ListenAddress(click.ParamType[Address]):
+    name = "[ADDRESS]:PORT"
+
+    def convert(
+        self, value: str | Address, parameter: click.Parameter | None, context: click.Context | None
+    ) -> Address:
+        if isinstance(value, Address):
+            return value
+        host, colon, port = value.rpartition(":")
+        if not colon or not (port.isascii() and port.isdecimal()) or int(port) > LAST_PORT:
+            self.fail(f"{value!r} is no address and port, such as :9546 or 127.0.0.1:9546", parameter, context)
+        return Address(host.removeprefix("[").removesuffix("]") or None, int(port))
 
 
 @click.command()
@@ -47,12 +65,34 @@ MODES = {"free": BindMode.FREE, "take": BindMode.TAKE, "never": BindMode.NEVER}
     help="Bind VFs that have no driver to VFIO; with --bind=take also those of the kernel's VF drivers.",
 )
 @click.option(
+    "--listen",
+    type=_ListenAddress(),
+    envvar="QATDP_LISTEN",
+    help="Serve /metrics, /healthz, /readyz and /status here, for instance :9546. Without it only the socket tells.",
+)
+@socket_option
+@click.option(
+    "--heartbeat/--no-heartbeat",
+    default=True,
+    envvar="QATDP_HEARTBEAT",
+    show_default=True,
+    help="Read the PFs' heartbeat each second. With auto_reset on, that resets a PF whose firmware does not answer.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
     envvar="QATDP_LOG_LEVEL",
     show_default=True,
     help="What is logged to standard error.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    envvar="QATDP_LOG_FORMAT",
+    show_default=True,
+    help="For people, or one JSON object a line.",
 )
 def run(
     config_file: Path | None,
@@ -61,15 +101,18 @@ def run(
     kubelet_dir: Path,
     pod_resources: Path | None,
     bind: str,
+    listen: Address | None,
+    socket: Path | None,
     log_level: str,
+    log_format: str,
+    *,
+    heartbeat: bool,
 ) -> None:
     """Offer this node's QAT functions to the kubelet, until SIGTERM or SIGINT.
 
     SIGHUP looks at everything anew. Without --bind nothing on the machine is changed.
     """
-    logging.basicConfig(
-        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    logs.set_up(log_level, log_format)
     settings = Settings(
         sysfs=sysfs,
         dev=dev,
@@ -77,8 +120,11 @@ def run(
         pod_resources=pod_resources or kubelet_dir / "pod-resources",
         config=config_file,
         bind=MODES[bind],
+        listen=listen,
+        heartbeat=heartbeat,
+        socket=socket_of(socket, sysfs),
         # The kernel's events are about /sys; a made tree has none.
-        listen_to_uevents=sysfs.resolve() == Path("/sys"),
+        listen_to_uevents=is_real(sysfs),
     )
     log.info("qatdp version=%s host_calls=%s", version("qatdp"), host_calls().name)
     if compiled_calls() is None:

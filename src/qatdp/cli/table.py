@@ -1,8 +1,9 @@
 """Tables for people, of rows that programs get as JSON."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
-Row = Mapping[str, str | int | None]
+Row: TypeAlias = Mapping[str, Any]
 
 
 def table(rows: Sequence[Row], columns: Sequence[str], titles: Mapping[str, str]) -> Iterable[str]:

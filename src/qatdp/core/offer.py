@@ -5,7 +5,7 @@ Unhealthy, and one that was not is left out with the defect as the reason.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from qatdp.core.config import Config, NodePath, Selector, default_resource, full_name
 from qatdp.core.pci import PciAddress
@@ -50,6 +50,7 @@ class Circumstances:
     stale: Stale
     unbound: Mapping[PciAddress, str]  # why binding it to VFIO did not work
     in_doubt: Mapping[PciAddress, str]  # why it is not known whether somebody has it
+    sick: Mapping[PciAddress, str] = field(default_factory=dict)  # by the PF's address: why its VFs are not to be used
 
 
 NOTHING_ELSE = Circumstances(Stale(), {}, {})
@@ -137,11 +138,13 @@ def _selects(selector: Selector, vf: VirtualFunction, config: Config) -> bool:
         (selector.pfs is None or vf.pf in selector.pfs)
         and (selector.numa_nodes is None or vf.numa_node in selector.numa_nodes)
         and (selector.families is None or vf.family.name in selector.families)
-        and (
-            selector.drivers is None
-            or (vf.driver if vf.on_vfio and vf.driver else config.vfio_driver) in selector.drivers
-        )
+        and (selector.drivers is None or _vfio_driver(vf, config) in selector.drivers)
     )
+
+
+def _vfio_driver(vf: VirtualFunction, config: Config) -> str:
+    """Return the VFIO driver that has a VF, or that it would be bound to."""
+    return vf.driver if vf.on_vfio and vf.driver else config.vfio_driver
 
 
 def defect_of(
@@ -153,6 +156,7 @@ def defect_of(
         _undecided(vf, pf, snapshot)
         or snapshot.problem(vf.address)
         or (_pf_defect(pf, snapshot) if pf else None)
+        or (circumstances.sick.get(vf.pf) if vf.pf else None)
         or (None if vf.on_vfio else circumstances.unbound.get(vf.address) or _driver_defect(vf, snapshot, config))
         or _group_defect(snapshot.group(vf.iommu_group))
         or node_defect(vf, config.options(resource).node)

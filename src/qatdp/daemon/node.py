@@ -15,6 +15,7 @@ from qatdp.core.pci import PciAddress
 from qatdp.core.pools import Pools, ResourcePool, build_pools
 from qatdp.core.snapshot import Snapshot
 from qatdp.core.stale import Holding, Stale, stale_hand_overs
+from qatdp.daemon.history import History
 from qatdp.feed import Feed
 
 log = logging.getLogger(__name__)
@@ -32,8 +33,10 @@ class Node:
         self._in_doubt: Mapping[PciAddress, str] = {}  # who came into a list meanwhile, as Unhealthy
         self.unbound: Mapping[PciAddress, str] = {}
         self.stale = Stale()
+        self.sick: Mapping[PciAddress, str] = {}  # PFs, and why
         self.pools = Pools({}, {})
         self.feeds: dict[str, Feed[ResourcePool]] = {}
+        self.history = History()
         self.leaving = asyncio.Event()
         self._on_resource = on_resource
         self._moment = 0
@@ -83,6 +86,12 @@ class Node:
         self.holdings = tuple(holdings)
         self.rebuild()
 
+    def judged(self, sick: Mapping[PciAddress, str]) -> None:
+        """Take the verdict on the PFs (core/health.py)."""
+        if sick != self.sick:
+            self.sick = sick
+            self.rebuild()
+
     def handed(self, resource: str) -> None:
         self.learn(Fact.HANDED, self.of_resource(resource), self._moment)
 
@@ -112,11 +121,11 @@ class Node:
         before = self.pools
         self.stale = stale_hand_overs(self.holdings, self.snapshot)
         self._in_doubt = self._doubts()
-        circumstances = Circumstances(self.stale, self.unbound, self._in_doubt)
+        circumstances = Circumstances(self.stale, self.unbound, self._in_doubt, self.sick)
         self.pools, self.books = build_pools(self.snapshot, self.config, self.books, self.moment(), circumstances)
         for resource in sorted(self.feeds.keys() | self.pools.pools.keys()):
             self._publish(self.pools.pools.get(resource, ResourcePool(resource)))
-        _log_left_out(before.left_out, self.pools.left_out)
+        self._tell_left_out(before.left_out, self.pools.left_out)
         if self.stale or any(entry.step in LEAVING for entry in self.books.values()):
             self.leaving.set()
         else:
@@ -132,7 +141,7 @@ class Node:
     def _publish(self, pool: ResourcePool) -> None:
         feed = self.feeds.get(pool.resource)
         before = feed.value if feed else ResourcePool(pool.resource)
-        _log_changes(before, pool)
+        self._tell_changes(before, pool)
         if feed is None:
             self.feeds[pool.resource] = feed = Feed(pool)
             self._on_resource(feed)
@@ -154,23 +163,24 @@ class Node:
         addresses = (PciAddress.parse_or_none(text) for text in ids)
         return [a for a in addresses if a and a in self.books and self.books[a].resource == resource]
 
+    # What is told of changes: one line for all VFs of which the same is to be said, as a large node has a thousand.
 
-# One line for all VFs of which the same is to be said: a large node has a thousand.
+    def _tell_changes(self, before: ResourcePool, after: ResourcePool) -> None:
+        same: dict[tuple[str, str | None], list[str]] = {}
+        for change in changes(before, after):
+            same.setdefault((change.what, change.reason), []).append(str(change.address))
+        for (what, reason), vfs in same.items():
+            if reason:
+                log.info("devices resource=%s is=%r reason=%r vfs=%s", after.resource, what, reason, ",".join(vfs))
+            else:
+                log.info("devices resource=%s is=%r vfs=%s", after.resource, what, ",".join(vfs))
+            self.history.add(what, resource=after.resource, devices=vfs, reason=reason)
 
-
-def _log_changes(before: ResourcePool, after: ResourcePool) -> None:
-    same: dict[tuple[str, str | None], list[str]] = {}
-    for change in changes(before, after):
-        same.setdefault((change.what, change.reason), []).append(str(change.address))
-    for (what, reason), vfs in same.items():
-        why = f" reason={reason!r}" if reason else ""
-        log.info("devices resource=%s is=%r%s vfs=%s", after.resource, what, why, ",".join(vfs))
-
-
-def _log_left_out(before: Mapping[PciAddress, str], after: Mapping[PciAddress, str]) -> None:
-    same: dict[str, list[str]] = {}
-    for address, reason in after.items():
-        if before.get(address) != reason:
-            same.setdefault(reason, []).append(str(address))
-    for reason, vfs in same.items():
-        log.warning("not offered reason=%r vfs=%s", reason, ",".join(vfs))
+    def _tell_left_out(self, before: Mapping[PciAddress, str], after: Mapping[PciAddress, str]) -> None:
+        same: dict[str, list[str]] = {}
+        for address, reason in after.items():
+            if before.get(address) != reason:
+                same.setdefault(reason, []).append(str(address))
+        for reason, vfs in same.items():
+            log.warning("not offered reason=%r vfs=%s", reason, ",".join(vfs))
+            self.history.add("not offered", devices=vfs, reason=reason)

@@ -6,28 +6,29 @@ Each task is started again where it fails, after a pause: none of them takes an 
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
-from qatdp.core.binding import BindMode
 from qatdp.core.coalesce import RescanSchedule
 from qatdp.core.config import Config
 from qatdp.core.endpoint import Event
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import ResourcePool
+from qatdp.daemon.health import PfHealth
 from qatdp.daemon.look import Look, Seen
 from qatdp.daemon.node import Node
-from qatdp.daemon.release import Pace, Release
+from qatdp.daemon.release import Release
+from qatdp.daemon.settings import Settings
+from qatdp.daemon.status import Status
 from qatdp.daemon.worker import Worker
 from qatdp.errors import BooksError, ConfigError
 from qatdp.feed import Feed
 from qatdp.host import configfile, uevents
 from qatdp.host.abc import HostCalls
-from qatdp.host.tick import Tick
+from qatdp.host.tick import Tick, Values
 from qatdp.kubelet import checkpoint, watch
-from qatdp.kubelet.endpoint import Endpoint, Timing
+from qatdp.kubelet.endpoint import Endpoint
 from qatdp.kubelet.podresources import Named, PodResources
 from qatdp.kubelet.registration import KUBELET_SOCKET, sweep
 
@@ -36,24 +37,6 @@ log = logging.getLogger(__name__)
 PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 SLOW_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Where things are, and the daemon's periods in seconds."""
-
-    sysfs: Path = Path("/sys")
-    dev: Path = Path("/dev")
-    plugins: Path = Path("/var/lib/kubelet/device-plugins")
-    pod_resources: Path = Path("/var/lib/kubelet/pod-resources")
-    config: Path | None = None
-    bind: BindMode = BindMode.NEVER
-    listen_to_uevents: bool = True
-    scan_period_s: float = 30.0
-    tick_s: float = 1.0
-    watch_s: float = watch.PERIOD_S
-    timing: Timing = field(default_factory=Timing)
-    pace: Pace = field(default_factory=Pace)
 
 
 class Daemon:
@@ -66,11 +49,13 @@ class Daemon:
         self._settings = settings
         self._look = Look(settings.sysfs, settings.dev, calls, settings.bind)
         self._at_tick = Tick(settings.sysfs, calls)
-        self._worker = Worker("look")
+        self._worker, self._tick_worker = Worker("look"), Worker("tick")
         self._pod_resources = PodResources(settings.pod_resources)
         self._file = configfile.identity(settings.config) if settings.config else None
         self.node = Node(configfile.load(settings.config) if settings.config else Config(), self._serve)
         self.endpoints: dict[str, Endpoint] = {}
+        self.health = PfHealth(settings.sysfs, calls, self.node, settings.health, heartbeat=settings.heartbeat)
+        self.status = Status(settings, calls.name, self.node, self.endpoints, self._pod_resources, self.health)
         self._kubelet_is_up = False
         self._schedule = RescanSchedule()
         self._poked = asyncio.Event()
@@ -89,7 +74,17 @@ class Daemon:
         self._poked.set()
 
     async def run(self) -> None:
-        """Serve until stopped."""
+        """Serve until stopped. What it knows is shown from the beginning to the end."""
+        pages = [asyncio.create_task(self._kept_up(name, work)) for name, work in self.status.tasks.items()]
+        try:
+            await self._run()
+        finally:
+            for task in pages:
+                task.cancel()
+            await asyncio.gather(*pages, return_exceptions=True)
+            self._tick_worker.leave(self._at_tick.close)
+
+    async def _run(self) -> None:
         stopped = asyncio.get_running_loop().create_task(self._stop.wait())
         begun = asyncio.get_running_loop().create_task(self._begin())
         await asyncio.wait((stopped, begun), return_when=asyncio.FIRST_COMPLETED)
@@ -102,11 +97,13 @@ class Daemon:
             self.node.rebuild()
             self._start("scan", self._scan)
             self._start("tick", self._tick)
+            self._start("health", self.health.run)
             self._start("uevents", self._listen)
             self._start("configuration", self._follow_configuration)
             self._start("kubelet", self._watch_kubelet)
             self._start("release", release.run)
             self._start("books", self._read_unread_books)
+            self._start("holders", self.status.ask_for_holders)
             await stopped
             for task in self._running:
                 task.cancel()
@@ -115,9 +112,12 @@ class Daemon:
         """Look at the node and at the kubelet's books, before any list is made of them."""
         for path in sweep(self._settings.plugins):
             log.info("removed a socket that a former daemon left behind path=%s", path)
-        seen = await self._worker.do(lambda: self._look(self.node.config))
+        seen = await self._looked()
         self._log_look(seen)
         self.node.begin(seen.snapshot, seen.unbound)
+        with contextlib.suppress(TimeoutError):  # then the probes tell which PF it is
+            async with asyncio.timeout(self._settings.health.deadline_s):
+                await self._read_watched()
         await self._read_books()
 
     async def _read_books(self) -> None:
@@ -173,7 +173,7 @@ class Daemon:
         """Begin to serve a resource that was not served before; it is served from then on."""
         if self._stop.is_set():
             return
-        endpoint = Endpoint(feed, self._settings.plugins, self.node, self._settings.timing)
+        endpoint = Endpoint(feed, self._settings.plugins, self.node, self._settings.timing, self.status.metrics)
         self.endpoints[endpoint.resource] = endpoint
         self._start(endpoint.resource, lambda: endpoint.run(lambda: self._kubelet_is_up))
 
@@ -197,7 +197,13 @@ class Daemon:
                 await _wait(self._poked, due_s - loop.time())
                 continue
             self._schedule, last_s = self._schedule.scanned(), loop.time()
-            self._take(await self._patiently(self._worker.do(partial(self._look, self.node.config))))
+            self._take(await self._patiently(self._looked()))
+
+    async def _looked(self) -> Seen:
+        began_s = time.perf_counter()
+        seen = await self._worker.do(partial(self._look, self.node.config))
+        self.status.scanned(time.perf_counter() - began_s)
+        return seen
 
     def _take(self, seen: Seen) -> None:
         self._log_look(seen)
@@ -229,11 +235,19 @@ class Daemon:
         """Look every second at what changes without an event."""
         before = None
         while True:
-            now = await self._worker.do(partial(self._at_tick.values, self.node.snapshot))
+            now = await self._read_watched()
             if before is not None and now != before:
                 self.hint()
             before = now
             await asyncio.sleep(self._settings.tick_s)
+
+    async def _read_watched(self) -> Values:
+        """Let the health be judged, and return what may make a rescan due."""
+        began_s, snapshot = time.perf_counter(), self.node.snapshot
+        values = await self._tick_worker.do(partial(self._at_tick.values, snapshot))
+        self.status.metrics.ticked(time.perf_counter() - began_s)
+        self.health.read(self._at_tick.readings(values, snapshot))
+        return self._at_tick.hints(values)
 
     async def _listen(self) -> None:
         """Take the kernel's events as hints. Where there are none to be had, the slow scan has to do."""

@@ -25,6 +25,10 @@ class Worker:
         while True:
             self._queue.get()()
 
+    def leave(self, work: Callable[[], None]) -> None:
+        """Have something done that raises nothing and that nobody waits for."""
+        self._queue.put(work)
+
     async def do(self, work: Callable[[], T]) -> T:
         """Return what the work returns, or raise what it raises."""
         loop = asyncio.get_running_loop()

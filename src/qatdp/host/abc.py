@@ -51,6 +51,9 @@ class HostCalls(Protocol):
         OSError EINVAL where the path is no regular file, EFBIG where it holds more.
         """
 
+    def head(self, path: Path, count: int) -> bytes:
+        """Return the first bytes of a file, as a PCI configuration space is, of which no more than that is read."""
+
     def write(self, path: Path, content: bytes) -> None:
         """Write an attribute in one call, as sysfs wants it. The kernel's answer comes back as OSError."""
 

@@ -15,6 +15,7 @@ from typing import Any
 from qatdp.core.qat import FAMILIES, VENDOR, Family
 from qatdp.host._native import ffi, lib
 from qatdp.host.abc import Answers, GroupStatus
+from qatdp.host.portable import PortableCalls
 
 ANSWER = struct.Struct("@IiIII")  # struct qatdp_answer
 WATCHED = struct.Struct("@IIiIIiIQQ")  # struct qatdp_watched
@@ -38,6 +39,9 @@ class NativeCalls:
         content = raw("char[]", lib.QATDP_READ_BYTES)
         length = _checked(path, lib.qatdp_read(lib.QATDP_HERE, _encoded(path), content, lib.QATDP_READ_BYTES))
         return bytes(ffi.buffer(content, length))
+
+    def head(self, path: Path, count: int) -> bytes:
+        return PortableCalls().head(path, count)  # of one file: nothing to be gained
 
     def write(self, path: Path, content: bytes) -> None:
         _checked(path, lib.qatdp_write(lib.QATDP_HERE, _encoded(path), content, len(content)))

@@ -27,17 +27,20 @@ class PortableCalls:
     name = "python"
 
     def read(self, path: Path) -> bytes:
+        content = self.head(path, ATTRIBUTE_BYTES + 1)
+        if len(content) > ATTRIBUTE_BYTES:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+        return content
+
+    def head(self, path: Path, count: int) -> bytes:
         # O_NONBLOCK: the open of a FIFO would wait for its writer, for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(errno.EINVAL, "not a regular file", str(path))
-            content = os.pread(descriptor, ATTRIBUTE_BYTES + 1, 0)
+            return os.pread(descriptor, count, 0)
         finally:
             os.close(descriptor)
-        if len(content) > ATTRIBUTE_BYTES:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
-        return content
 
     def write(self, path: Path, content: bytes) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)

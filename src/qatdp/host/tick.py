@@ -1,19 +1,29 @@
-"""What is looked at every second: attributes that change without a uevent (qat/state, qat/cfg_services).
+"""What is looked at every second: attributes that change without a uevent, and counters of errors.
 
-The QAT driver sends none of its own (no kobject_uevent in drivers/crypto/intel/qat, 6.1 to 7.3). What is read here is
-compared with what was read before, and nothing else: a difference means that a rescan is due.
+The QAT driver sends none of its own (no kobject_uevent in drivers/crypto/intel/qat, 6.1 to 7.3). Of qat/state,
+qat/cfg_services and VFIO's drivers a difference means that a rescan is due. The counters (qat_ras, aer_dev_*) are
+numbers in the kernel's memory: reading them asks no hardware, so all come with the same call.
 """
 
+import errno
+import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 from qatdp.core.pci import PciAddress
 from qatdp.core.qat import VFIO_DRIVERS
-from qatdp.core.snapshot import Snapshot
+from qatdp.core.signals import AER, RAS, SEVERITIES, Reading
+from qatdp.core.snapshot import PhysicalFunction, Snapshot
 from qatdp.host.abc import HostCalls
 
 WATCHED = ("qat/state", "qat/cfg_services")
+COUNTERS = {f"{RAS}_{severity}": f"qat_ras/errors_{severity}" for severity in SEVERITIES}
+AER_COUNTERS = {f"{AER}_{severity}": f"aer_dev_{severity}" for severity in SEVERITIES}
+# The last line of aer_dev_* (drivers/pci/pcie/aer.c); an attribute of qat_ras is a number alone.
+TOTAL = re.compile(rb"(?:^|\nTOTAL_ERR_\w+ )([0-9]{1,18})\s*\Z")
+ABSENT = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR})
 
 Values: TypeAlias = Mapping[Path, bytes | int | bool]
 
@@ -28,17 +38,59 @@ class Tick:
 
     def values(self, snapshot: Snapshot) -> Values:
         """Return each watched attribute's content, or its errno; of VFIO's drivers whether they are loaded."""
-        pfs = tuple(pf.address for pf in snapshot.pfs if pf.family.selectable)
+        pfs = tuple((pf.address, pf.family.selectable) for pf in snapshot.pfs)
         if pfs != self._pfs:
             self.close()
             self._follow(pfs)
         return dict(zip(self._paths, self._watch.look(), strict=True))
 
-    def _follow(self, pfs: Sequence[PciAddress]) -> None:
-        attributes = [self._pci / "devices" / str(pf) / name for pf in pfs for name in WATCHED]
+    def hints(self, values: Values) -> Values:
+        """Return those of which a difference means that a rescan is due."""
+        return {path: value for path, value in values.items() if path in self._hints}
+
+    def readings(self, values: Values, snapshot: Snapshot) -> Mapping[PciAddress, Reading]:
+        """Return what the values tell of the health of each PF that was looked at."""
+        followed = {address for address, _ in self._pfs}
+        return {
+            pf.address: _reading(pf, self._pci / "devices" / str(pf.address), values)
+            for pf in snapshot.pfs
+            if pf.address in followed
+        }
+
+    def _follow(self, pfs: Sequence[tuple[PciAddress, bool]]) -> None:
+        attributes = [
+            self._pci / "devices" / str(pf) / name
+            for pf, selectable in pfs
+            for name in (*((*WATCHED, *COUNTERS.values()) if selectable else ()), *AER_COUNTERS.values())
+        ]
         drivers = [self._pci / "drivers" / name for name in sorted(VFIO_DRIVERS)]
-        self._pfs, self._paths = pfs, (*attributes, *drivers)
+        self._pfs, self._paths = tuple(pfs), (*attributes, *drivers)
+        self._hints = frozenset((*drivers, *(path for path in attributes if path.parent.name == "qat")))
         self._watch = self._calls.watch(attributes, drivers)
 
     def close(self) -> None:
         self._watch.close()
+
+
+def _reading(pf: PhysicalFunction, folder: Path, values: Values) -> Reading:
+    state = _state(pf, values.get(folder / "qat/state"))
+    expected = {**(COUNTERS if pf.family.selectable else {}), **AER_COUNTERS}
+    counters: dict[str, int] = {}
+    unseen: dict[str, str] = {}
+    for name, attribute in expected.items():
+        value = values.get(folder / attribute)
+        if isinstance(value, bytes) and (match := TOTAL.search(value)):
+            counters[name] = int(match[1])
+        elif state == "up":  # a PF that is down has no qat_ras
+            why = os.strerror(value) if isinstance(value, int) else "no number"
+            unseen.setdefault(name.partition("_")[0], f"{attribute}: {why}")
+    return Reading(state, counters, unseen)
+
+
+def _state(pf: PhysicalFunction, value: bytes | int | None) -> str | None:
+    """Return what is known of the PF's state; None where it cannot be told. Before gen4 it is up with its driver."""
+    if isinstance(value, bytes):
+        return value.decode("ascii", "replace").strip()
+    if not pf.family.selectable or (value in ABSENT and pf.state is None):  # or before 6.0
+        return "up" if pf.driver else "without a driver"
+    return "without its driver" if value in ABSENT else None

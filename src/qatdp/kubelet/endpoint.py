@@ -15,6 +15,7 @@ from qatdp.api.deviceplugin_v1beta1_pb2_grpc import add_DevicePluginServicer_to_
 from qatdp.core.endpoint import Command, Event, State, react
 from qatdp.core.pools import ResourcePool
 from qatdp.feed import Feed
+from qatdp.kubelet.meter import Meter, NoMeter
 from qatdp.kubelet.observer import Observer
 from qatdp.kubelet.registration import describe, new_socket_name, register
 from qatdp.kubelet.server import OPTIONS, ResourceServer
@@ -49,10 +50,18 @@ class _Listener:
 class Endpoint:
     """One resource's endpoint. `run` it as a task, and tell it of the kubelet's comings and goings by `handle`."""
 
-    def __init__(self, feed: Feed[ResourcePool], folder: Path, observer: Observer, timing: Timing = Timing()) -> None:
+    def __init__(
+        self,
+        feed: Feed[ResourcePool],
+        folder: Path,
+        observer: Observer,
+        timing: Timing = Timing(),
+        meter: Meter | None = None,
+    ) -> None:
         self.resource = feed.value.resource
         self.state = State.ABSENT
         self._feed, self._folder, self._observer, self._timing = feed, folder, observer, timing
+        self._meter = meter or NoMeter()
         self._listeners: list[_Listener] = []
         self._number = 0
         self._tries = 0
@@ -137,11 +146,13 @@ class Endpoint:
             await self._listen(number, name)
             await self._register_socket(name)
         except (grpc.aio.AioRpcError, RuntimeError, OSError) as error:
+            self._meter.register_answered(self.resource, taken=False)
             if number == self._number and self.state is State.REGISTERING:
                 text = describe(error) if isinstance(error, grpc.aio.AioRpcError) else str(error)
                 log.warning("not registered resource=%s reason=%r", self.resource, text)
                 self.handle(Event.REFUSED)
             return
+        self._meter.register_answered(self.resource, taken=True)
         if number == self._number:
             self.handle(Event.REGISTERED)
 
@@ -171,6 +182,7 @@ class Endpoint:
             on_opened=lambda: self._stream_opened(listener),
             on_ended=lambda: self._stream_ended(listener),
             is_current=lambda: number == self._number,
+            meter=self._meter,
         )
         add_DevicePluginServicer_to_server(service, server)
         server.add_insecure_port(f"unix:{self._folder / name}")  # RuntimeError where it cannot

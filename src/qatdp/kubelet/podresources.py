@@ -1,6 +1,6 @@
 """PodResources: what the kubelet would hand out, and what it names for whom (podresources/v1)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -8,7 +8,9 @@ import grpc
 
 from qatdp.api import podresources_v1_pb2 as api
 from qatdp.api.podresources_v1_pb2_grpc import PodResourcesListerStub
+from qatdp.core.config import is_ours
 from qatdp.core.pci import PciAddress
+from qatdp.core.report import Holder
 from qatdp.errors import BooksError
 from qatdp.kubelet.channel import channel
 
@@ -16,6 +18,7 @@ SOCKET = "kubelet.sock"
 TIMEOUT_S = 5.0
 
 Named: TypeAlias = frozenset[tuple[PciAddress, str]]
+Holders: TypeAlias = Mapping[PciAddress, Collection[Holder]]
 
 
 class PodResources:
@@ -30,19 +33,30 @@ class PodResources:
 
         List also makes the kubelet forget pods that have ended. It does not name what plain init containers have.
         """
+        return frozenset((address, resource) for address, resource, _ in await self._listed())
+
+    async def holders(self) -> Holders:
+        """Return who is named for each device of ours."""
+        found: dict[PciAddress, set[Holder]] = {}
+        for address, resource, holder in await self._listed():
+            if is_ours(resource):
+                found.setdefault(address, set()).add(holder)
+        return found
+
+    async def _listed(self) -> Sequence[tuple[PciAddress, str, Holder]]:
         try:
             async with channel(self._socket) as kubelet:
                 answer = await PodResourcesListerStub(kubelet).List(api.ListPodResourcesRequest(), timeout=TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             raise self._failed("List", error) from error
-        return frozenset(
-            (address, devices.resource_name)
+        return [
+            (address, devices.resource_name, Holder(pod.namespace, pod.name, container.name))
             for pod in answer.pod_resources
             for container in pod.containers
             for devices in container.devices
             for text in devices.device_ids
             if (address := PciAddress.parse_or_none(text))
-        )
+        ]
 
     async def allocatable(self) -> Mapping[str, frozenset[str]]:
         """Return the IDs that the kubelet may hand out, by resource. A device of two NUMA nodes comes twice."""

@@ -5,6 +5,7 @@ admission, which the kubelet serialises for the whole node, never waits for the 
 """
 
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeAlias
 
@@ -17,6 +18,7 @@ from qatdp.core.pools import ResourcePool
 from qatdp.errors import AllocationError
 from qatdp.feed import Feed
 from qatdp.kubelet.convert import to_allocation, to_list, to_preference
+from qatdp.kubelet.meter import Meter, NoMeter
 from qatdp.kubelet.observer import Observer
 
 log = logging.getLogger(__name__)
@@ -41,9 +43,11 @@ class ResourceServer(DevicePluginServicer):
         on_opened: Callable[[], None],
         on_ended: Callable[[], None],
         is_current: Callable[[], bool],
+        meter: Meter | None = None,
     ) -> None:
         self._feed = feed
         self._observer = observer
+        self._meter = meter or NoMeter()
         self._on_opened, self._on_ended = on_opened, on_ended
         self._is_current = is_current
 
@@ -78,17 +82,20 @@ class ResourceServer(DevicePluginServicer):
 
     async def Allocate(self, request: api.AllocateRequest, context: AllocateContext) -> api.AllocateResponse:
         """Answer what the containers get; what cannot be given is said in words that the pod's owner reads."""
-        pool = self._feed.value
+        pool, began_s = self._feed.value, time.perf_counter()
         try:
             allocations = [allocate(pool, one.devices_ids) for one in request.container_requests]
         except AllocationError as error:
+            self._meter.allocate_answered(pool.resource, time.perf_counter() - began_s, granted=False)
             log.warning("allocate refused resource=%s reason=%r", pool.resource, str(error))
             await context.abort(grpc.StatusCode[error.grpc_code], str(error))
         for allocation in allocations:
             ids = [str(address) for address in allocation.devices]
             self._observer.allocated(pool.resource, ids)
             log.info("allocated resource=%s devices=%s", pool.resource, ",".join(ids))
-        return api.AllocateResponse(container_responses=[to_allocation(allocation) for allocation in allocations])
+        answer = api.AllocateResponse(container_responses=[to_allocation(allocation) for allocation in allocations])
+        self._meter.allocate_answered(pool.resource, time.perf_counter() - began_s, granted=True)
+        return answer
 
     async def PreStartContainer(
         self, request: api.PreStartContainerRequest, context: object

@@ -35,6 +35,10 @@ class PassingCalls:
         self.before("read", path)
         return self._inner.read(path)
 
+    def head(self, path: Path, count: int) -> bytes:
+        self.before("read", path)
+        return self._inner.head(path, count)
+
     def write(self, path: Path, content: bytes) -> None:
         self.before("write", path)
         self._inner.write(path, content)

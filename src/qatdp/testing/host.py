@@ -1,7 +1,7 @@
 """FakeHost: a folder that looks as /sys and /dev do on a node with QAT.
 
 It does to its tree what QAT's drivers do (drivers/crypto/intel/qat/, drivers/pci/iov.c), and is as strict. What qatdp
-does not look at is not made: heartbeat, qat_ras, telemetry, config space.
+does not look at is not made: telemetry, most of the config space.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from qatdp.core.pci import PciAddress
 from qatdp.core.qat import FAMILIES, VENDOR, Family, Service, Services, in_order, parse_services
+from qatdp.core.signals import SEVERITIES
 from qatdp.core.snapshot import Snapshot
 from qatdp.host.abc import HostCalls
 from qatdp.host.choose import host_calls
@@ -104,9 +105,12 @@ class FakeHost(FakeBus):
             of.pf_device,
             pci_class=QAT_CLASS,
             numa_node=numa_node,
-            attributes=sriov,
+            attributes={**sriov, **{f"aer_dev_{severity}": _aer(severity, 0) for severity in SEVERITIES}},
             driver=of.pf_driver if bound else None,
         )
+        self.attribute(at, "config", VENDOR.to_bytes(2, "little") + of.pf_device.to_bytes(2, "little"))
+        if bound and not of.selectable:
+            self._start(at)
         if bound and of.selectable:
             self._write_services(at, services)
             self.set_state(at, state)
@@ -186,7 +190,40 @@ class FakeHost(FakeBus):
             for vf in self.vfs(pf):
                 self.remove(vf)
             self.attribute(pf, "sriov_numvfs", "0")
+            self._stop(pf)
+        else:
+            self._start(pf)
         self.attribute(pf, "qat/state", state)
+
+    # Health
+
+    def _start(self, pf: Address) -> None:
+        """Make what is there while a PF is up: counters that begin at 0, and its heartbeat."""
+        if self._families[as_address(pf)].selectable:
+            for severity in SEVERITIES:
+                self.attribute(pf, f"qat_ras/errors_{severity}", "0")
+        self.beat(pf)
+
+    def _stop(self, pf: Address) -> None:
+        tree.remove(self.path(pf, "qat_ras"))
+        tree.remove(self.heartbeat(pf))
+
+    def heartbeat(self, pf: Address) -> Path:
+        """Return the folder in debugfs that holds a PF's heartbeat."""
+        return self.dev_cfg(pf).parent / "heartbeat"
+
+    def beat(self, pf: Address, status: int = 0, *, failed: int = 0) -> None:
+        """Let the heartbeat read so from now on; each number has a NUL behind, as the kernel's has."""
+        for name, value in (("status", status), ("queries_failed", failed), ("queries_sent", 100 + failed)):
+            self.heartbeat(pf).mkdir(parents=True, exist_ok=True)
+            tree.replace(self.heartbeat(pf) / name, f"{value}\n\0".encode())
+
+    def count_errors(self, pf: Address, severity: str, count: int, *, aer: bool = False) -> None:
+        """Let a counter of errors read so: the driver's, or that of the PCI core."""
+        if aer:
+            self.attribute(pf, f"aer_dev_{severity}", _aer(severity, count))
+        else:
+            self.attribute(pf, f"qat_ras/errors_{severity}", str(count))
 
     def set_services(self, pf: Address, services: str) -> None:
         """Write qat/cfg_services, which can be done while the PF is down only. It is kept in the order of 6.16."""
@@ -244,6 +281,7 @@ class FakeHost(FakeBus):
             for vf in self.vfs(at):
                 self.remove(vf)
             tree.remove(self.path(at, "qat"))
+            self._stop(at)
             tree.remove(self.dev_cfg(at).parent)
         super().release(at, driver)
 
@@ -252,6 +290,7 @@ class FakeHost(FakeBus):
             for name, value in (("state", "up"), ("pm_idle_enabled", "1"), ("num_rps", "64"), ("auto_reset", "off")):
                 tree.put(self.path(pf, f"qat/{name}"), value)
             self._write_services(pf, "sym;asym")
+            self._start(pf)
         else:
             tree.put(self.dev_cfg(pf), "[GENERAL]\n[KERNEL]\nNumberCyInstances = 0")
 
@@ -268,6 +307,12 @@ def _offset(family: Family) -> int:
 def _after(address: PciAddress, functions: int) -> PciAddress:
     number = address.number + functions
     return PciAddress(number >> 16, number >> 8 & 0xFF, number >> 3 & 0x1F, number & 7)
+
+
+def _aer(severity: str, count: int) -> str:
+    """Return the text of aer_dev_* (drivers/pci/pcie/aer.c)."""
+    short = {"correctable": "COR", "nonfatal": "NONFATAL", "fatal": "FATAL"}[severity]
+    return f"RxErr {count}\nBadTLP 0\nTOTAL_ERR_{short} {count}"
 
 
 def _supports(family: Family, services: Services) -> bool:

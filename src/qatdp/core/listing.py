@@ -1,0 +1,55 @@
+"""The VFs of a node, each with what becomes of it: the rows of `qatdp devices`, whoever makes them."""
+
+from collections.abc import Collection, Iterator, Mapping
+
+from qatdp.core.config import Config
+from qatdp.core.holders import LEAVING, Books
+from qatdp.core.offer import node_of
+from qatdp.core.pci import PciAddress
+from qatdp.core.pools import PoolDevice, Pools
+from qatdp.core.qat import in_order
+from qatdp.core.report import DeviceReport, Holder
+from qatdp.core.snapshot import PhysicalFunction, Snapshot, VirtualFunction
+
+
+def listing(
+    snapshot: Snapshot,
+    config: Config,
+    pools: Pools,
+    books: Books,
+    holders: Mapping[PciAddress, Collection[Holder]] | None = None,
+) -> Iterator[DeviceReport]:
+    """Yield the VFs that are there or in a list, by address; one that has gone, as it was last seen."""
+    listed = {device.address: (name, device) for name, pool in pools.pools.items() for device in pool.devices}
+    for address in sorted({vf.address for vf in snapshot.vfs} | listed.keys()):
+        resource, device = listed.get(address, (None, None))
+        entry = books.get(address)
+        vf = snapshot.vf(address) or (entry.vf if entry else None)
+        node = node_of(vf, config.options(resource or "").node) if vf else None
+        yield DeviceReport(
+            address=str(address),
+            pf=str(vf.pf) if vf and vf.pf else None,
+            services=_services(snapshot.pf(vf.pf)) if vf else None,
+            resource=resource,
+            numa_node=vf.numa_node if vf else None,
+            iommu_group=vf.iommu_group if vf else None,
+            driver=vf.driver if vf else None,
+            node=node.path if node else None,
+            health=str(device.health) if device else None,
+            reason=_reason(device, vf, pools),
+            step=str(entry.step) if entry else None,
+            leaving=entry is not None and entry.step in LEAVING,
+            holders=tuple(sorted((holders or {}).get(address, ()))),
+        )
+
+
+def _services(pf: PhysicalFunction | None) -> str | None:
+    if pf is None:
+        return None
+    return ";".join(in_order(pf.services)) if pf.services else pf.services_text
+
+
+def _reason(device: PoolDevice | None, vf: VirtualFunction | None, pools: Pools) -> str | None:
+    if device:
+        return device.reason
+    return pools.left_out.get(vf.address) if vf else None

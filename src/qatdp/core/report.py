@@ -1,0 +1,119 @@
+"""What the running daemon tells of itself at one moment, and nobody else could: /status, the metrics, readiness.
+
+A frozen value, so that who shows it never waits for the machine and never sees half of a change.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TypeAlias
+
+Plain: TypeAlias = "str | int | float | bool | list[Plain] | dict[str, Plain] | None"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Holder:
+    """A container that the kubelet names for a device."""
+
+    namespace: str
+    pod: str
+    container: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointReport:
+    """A resource's life with the kubelet; `registered` tells that its stream is open."""
+
+    resource: str
+    state: str
+    registered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceReport:
+    """A VF as `qatdp devices` shows it; `step` says how far it is from leaving its list (core/holders.py)."""
+
+    address: str
+    pf: str | None
+    services: str | None
+    resource: str | None
+    numa_node: int | None
+    iommu_group: int | None
+    driver: str | None
+    node: str | None
+    health: str | None
+    reason: str | None
+    step: str | None = None
+    leaving: bool = False
+    holders: tuple[Holder, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PfReport:
+    """A PF. `condition` and `reason` are what core/health.py says of it; `unseen` tells by signal why one is not seen.
+
+    `counters` are those of the kernel, by names such as "ras_fatal".
+    """
+
+    address: str
+    family: str
+    numa_node: int | None
+    state: str | None
+    condition: str | None = None
+    healthy: bool = True
+    reason: str | None = None
+    since_s: float | None = None
+    unseen: Mapping[str, str] | None = None
+    counters: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something that changed; `at_s` is Unix time."""
+
+    at_s: float
+    what: str
+    resource: str | None = None
+    devices: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemReport:
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All of it. Times are Unix times; `scanned_s` is None before the first look has come back."""
+
+    version: str
+    host_calls: str
+    sysfs: str
+    started_s: float
+    scanned_s: float | None = None
+    endpoints: tuple[EndpointReport, ...] = ()
+    devices: tuple[DeviceReport, ...] = ()
+    pfs: tuple[PfReport, ...] = ()
+    problems: tuple[ProblemReport, ...] = ()
+    holders_unread: str | None = None
+    history: tuple[Happening, ...] = ()
+
+    @property
+    def not_ready(self) -> tuple[str, ...]:
+        """Why pods cannot be served yet; nothing where they can. What is sick is no reason."""
+        if self.scanned_s is None:
+            return ("the first look at the node has not come back yet",)
+        return tuple(f"{one.resource} is {one.state}" for one in self.endpoints if not one.registered)
+
+
+def plain(value: object) -> Plain:
+    """Return a report, or a part of one, as JSON has it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, tuple):
+        return [plain(one) for one in value]
+    assert value is None or isinstance(value, str | int | float), value
+    return value

@@ -1,0 +1,131 @@
+"""PfHealth: gathers evidence of each PF, from the tick and from probes, and tells the node the verdict."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from qatdp.core.health import HOLD_S, Condition, Evidence, Health, Sign, judge
+from qatdp.core.pci import PciAddress
+from qatdp.core.signals import Pulse, Reading, of_pulse, of_reading, warnings
+from qatdp.core.snapshot import PhysicalFunction
+from qatdp.daemon.node import Node
+from qatdp.host.abc import HostCalls
+from qatdp.host.probe import DEADLINE_S, Overdue, Prober
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthPace:
+    """Seconds. `probe_s`: between two probes of a PF, at least; the heartbeat must not be read more than once a second.
+
+    `deadline_s`: what a probe may take. `hold_s`: how long a PF that was sick has to be quiet.
+    """
+
+    probe_s: float = 1.0
+    deadline_s: float = DEADLINE_S
+    hold_s: float = HOLD_S
+
+
+class PfHealth:
+    """Of each PF: the verdict, and what it was read to be last."""
+
+    def __init__(
+        self, sysfs: Path, calls: HostCalls, node: Node, pace: HealthPace = HealthPace(), *, heartbeat: bool = True
+    ) -> None:
+        self.health: dict[PciAddress, Health] = {}
+        self.readings: Mapping[PciAddress, Reading] = {}
+        self.pulses: dict[PciAddress, Pulse] = {}
+        self._node, self._pace = node, pace
+        self._prober = Prober(sysfs, calls, heartbeat=heartbeat, deadline_s=pace.deadline_s)
+        self._overdue: dict[PciAddress, Evidence] = {}
+        self._unseen: dict[PciAddress, Mapping[str, str]] = {}  # as it was told
+
+    # From the tick
+
+    def read(self, readings: Mapping[PciAddress, Reading]) -> None:
+        """Take what the tick has read, of all PFs at once."""
+        before, self.readings = self.readings, readings
+        for pf, reading in readings.items():
+            for text in warnings(before.get(pf), reading):
+                log.warning("pf=%s has counted errors counter=%r", pf, text)
+                self._node.history.add("errors counted", devices=(str(pf),), reason=text)
+            self._take(pf, of_reading(before.get(pf), reading))
+            self._tell_unseen(pf)
+        for pf in self.health.keys() - readings.keys():
+            self._take(pf, [Evidence(Sign.DOWN, "is not there")])
+            if self.health[pf].condition is Condition.DOWN:
+                del self.health[pf]
+        self._conclude()
+
+    # From probes
+
+    async def run(self) -> None:
+        """Probe each PF over and over, none for longer than its deadline."""
+        under_way: dict[PciAddress, asyncio.Task[None]] = {}
+        try:
+            while True:
+                for pf in self._node.snapshot.pfs:
+                    if pf.address not in under_way or under_way[pf.address].done():
+                        under_way[pf.address] = asyncio.create_task(self._probe(pf), name=f"probe {pf.address}")
+                await asyncio.sleep(self._pace.probe_s / 4)
+        finally:
+            for task in under_way.values():
+                task.cancel()
+
+    async def _probe(self, pf: PhysicalFunction) -> None:
+        found = await self._prober.probe(pf)
+        at = pf.address
+        if isinstance(found, Overdue):
+            text = f"{found.path or 'a read'} has not come back within {self._pace.deadline_s:g} s"
+            self._overdue.setdefault(at, Evidence(Sign.HUNG, text))
+            self._take(at, ())
+        else:
+            self._overdue.pop(at, None)
+            self.pulses[at] = found.pulse
+            back = [Evidence(Sign.ANSWERED, "a read that was overdue has come back")] if found.late else []
+            self._take(at, [*back, *of_pulse(found.pulse)])
+            self._tell_unseen(at)
+        self._conclude()
+        await asyncio.sleep(self._pace.probe_s)
+
+    # What comes of it
+
+    def _take(self, pf: PciAddress, evidence: Iterable[Evidence]) -> None:
+        hung = [self._overdue[pf]] if pf in self._overdue else []
+        before = self.health.get(pf, Health())
+        after = judge(before, [*evidence, *hung], time.monotonic(), self._pace.hold_s)
+        self.health[pf] = after
+        if after.condition is not before.condition:
+            level = logging.INFO if after.condition is Condition.HEALTHY else logging.WARNING
+            log.log(level, "pf=%s is=%s was=%s evidence=%r", pf, after.condition, before.condition, after.reason)
+            self._node.history.add(str(after.condition), devices=(str(pf),), reason=after.reason)
+
+    def _conclude(self) -> None:
+        self._node.judged({pf: _why(pf, health) for pf, health in self.health.items() if not health.trusted})
+
+    def unseen(self, pf: PciAddress) -> Mapping[str, str]:
+        """Return which signals of a PF's health cannot be seen, and why."""
+        pulse, reading = self.pulses.get(pf), self.readings.get(pf)
+        return {**((pulse.unseen if pulse else None) or {}), **(reading.unseen if reading else {})}
+
+    def counters(self, pf: PciAddress) -> Mapping[str, int]:
+        pulse, reading = self.pulses.get(pf), self.readings.get(pf)
+        beats = {"heartbeat_failed": pulse.failed[1]} if pulse and pulse.failed else {}
+        return {**(reading.counters if reading else {}), **beats}
+
+    def _tell_unseen(self, pf: PciAddress) -> None:
+        now, before = self.unseen(pf), self._unseen.get(pf, {})
+        for signal, reason in now.items():
+            if before.get(signal) != reason:
+                log.warning("pf=%s is judged without signal=%s reason=%r", pf, signal, reason)
+        self._unseen[pf] = now
+
+
+def _why(pf: PciAddress, health: Health) -> str:
+    if health.condition is Condition.DOWN:
+        return f"its PF {pf} {health.reason}"
+    return f"its PF {pf} is {health.condition}: {health.reason}"

@@ -1,0 +1,10 @@
+"""EDGE to whoever looks at the daemon: probes, Prometheus, people.
+
+Everything shown is made of one frozen value (core/report.py), in memory: a page reads no hardware, asks no kubelet and
+waits for nothing.
+
+http.py     a server for a few small pages
+pages.py    which pages there are
+metrics.py  Prometheus' text; the only module that knows its client
+client.py   asks a running daemon over its Unix socket
+"""

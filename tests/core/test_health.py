@@ -1,0 +1,167 @@
+"""The verdict on a PF: total, explained, slow to trust again, and never lost."""
+
+import random
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qatdp.core.health import HOLD_S, TABLE, TRUSTED, Condition, Evidence, Health, Sign, judge, next_condition
+from qatdp.core.signals import Pulse, Reading, of_pulse, of_reading, warnings
+
+BAD = {Sign.FATAL, Sign.GONE, Sign.HUNG, Sign.FAILED}
+FOUND = [sign for sign in Sign if sign is not Sign.QUIET_ENOUGH]
+
+evidence = st.builds(
+    lambda sign, n: Evidence(sign, f"{sign} {n}", (n, n + 1)), st.sampled_from(FOUND), st.integers(0, 2)
+)
+looks = st.lists(st.tuples(st.floats(0, 5), st.lists(evidence, max_size=4)), max_size=30)
+
+
+def after(*looks: Sequence[Sign], step_s: float = 1.0) -> Health:
+    """Return the verdict after looks at a steady pace, each with these signs."""
+    health = Health()
+    for n, signs in enumerate(looks):
+        health = judge(health, [Evidence(sign, f"{sign}", (n, n + 1)) for sign in signs], n * step_s)
+    return health
+
+
+def test_the_table_is_total_and_leads_nowhere_else() -> None:
+    assert TABLE.keys() == set(Condition)
+    for condition in Condition:
+        for sign in Sign:
+            assert next_condition(condition, sign) in Condition
+
+
+def test_every_condition_can_be_reached_and_left_for_healthy() -> None:
+    for start in Condition:
+        seen, todo = {start}, [start]
+        while todo:
+            todo = [to for at in todo for to in TABLE[at].values() if to not in seen]
+            seen |= set(todo)
+        assert Condition.HEALTHY in seen
+        if start is Condition.HEALTHY:
+            assert seen == set(Condition)
+
+
+@given(looks)
+def test_recovery_is_reachable_from_wherever_it_got(story: list[tuple[float, list[Evidence]]]) -> None:
+    health, now_s = Health(), 0.0
+    for wait_s, found in story:
+        now_s += wait_s
+        health = judge(health, found, now_s)
+    well = [Evidence(sign, "x") for sign in (Sign.RESTARTED, Sign.UP, Sign.ALIVE, Sign.RESPONDS, Sign.ANSWERED)]
+    for _ in range(3):
+        health = judge(health, well, now_s)
+        now_s += HOLD_S
+    assert judge(health, well, now_s).condition is Condition.HEALTHY
+
+
+@given(looks)
+def test_no_verdict_flaps_inside_the_hold_time(story: list[tuple[float, list[Evidence]]]) -> None:
+    health, now_s, sick_s = Health(), 0.0, -HOLD_S
+    for wait_s, found in story:
+        now_s += wait_s
+        health = judge(health, found, now_s)
+        if health.condition in {Condition.FATAL, Condition.GONE, Condition.UNRESPONSIVE, Condition.FENCED}:
+            sick_s = now_s
+        assert not health.trusted or now_s - sick_s >= HOLD_S
+
+
+@given(looks, st.randoms(use_true_random=False))
+def test_the_order_of_what_is_found_at_once_changes_nothing(
+    story: list[tuple[float, list[Evidence]]], chance: random.Random
+) -> None:
+    one = other = Health()
+    now_s = 0.0
+    for wait_s, found in story:
+        now_s += wait_s
+        shuffled = chance.sample(found, len(found))
+        one, other = judge(one, found, now_s), judge(other, [*shuffled, *shuffled], now_s)
+        assert one == other
+
+
+@given(looks)
+def test_every_verdict_but_health_has_its_evidence(story: list[tuple[float, list[Evidence]]]) -> None:
+    health, now_s = Health(), 0.0
+    for wait_s, found in story:
+        now_s += wait_s
+        before, health = health, judge(health, found, now_s)
+        assert (health.reason is None) == (health.condition is Condition.HEALTHY)
+        if health.condition is not before.condition and health.reason:
+            assert any(one.text in health.reason for one in found) or "failed twice" in health.reason
+
+
+def test_one_heartbeat_that_fails_is_none_two_are() -> None:
+    assert after([Sign.FAILED]).trusted
+    assert after([Sign.FAILED], [Sign.ALIVE]).condition is Condition.HEALTHY
+    twice = after([Sign.UP], [], [], [Sign.FAILED], [Sign.FAILED])
+    assert (twice.condition, twice.reason) == (Condition.UNRESPONSIVE, "heartbeat failed twice, queries_failed 3 -> 5")
+    assert after([Sign.FAILED], [Sign.FAILED], [Sign.ALIVE]).condition is Condition.RECOVERING
+
+
+def test_a_fatal_error_is_over_with_a_restart_and_a_quiet_time_only() -> None:
+    for nothing in (Sign.ALIVE, Sign.RESPONDS, Sign.ANSWERED, Sign.UP):
+        assert after([Sign.FATAL], *[[nothing]] * 100).condition is Condition.FATAL
+    assert after([Sign.FATAL], [Sign.RESTARTED]).condition is Condition.RECOVERING
+    assert after([Sign.FATAL], [Sign.DOWN], [Sign.UP], *[[Sign.UP]] * 9).condition is Condition.RECOVERING
+    assert after([Sign.FATAL], [Sign.DOWN], [Sign.UP], *[[Sign.UP]] * 10).condition is Condition.HEALTHY
+    assert after([Sign.FATAL], [Sign.DOWN], [Sign.UP], [Sign.FAILED]).condition is Condition.UNRESPONSIVE
+
+
+def test_a_pf_that_is_taken_down_and_up_again_is_trusted_at_once() -> None:
+    assert after([Sign.DOWN]).condition not in TRUSTED
+    assert after([Sign.DOWN], [Sign.UP]).condition is Condition.HEALTHY
+
+
+def test_a_reset_that_reading_the_heartbeat_caused_is_waited_for() -> None:
+    health = after([Sign.FAILED], [Sign.DOWN])
+    assert (health.condition, health.reason) == (Condition.RESTARTING, "down (failed)")
+
+
+def test_the_hold_time_of_a_read_that_hung_begins_when_it_came_back() -> None:
+    assert after([Sign.HUNG], *[[Sign.HUNG]] * 50, [Sign.ANSWERED]).condition is Condition.RECOVERING
+
+
+# From what was read to evidence
+
+
+def reading(state: str | None = "up", **counters: int) -> Reading:
+    return Reading(state, counters, {})
+
+
+def signs(before: Reading | None, now: Reading) -> set[Sign]:
+    return {one.sign for one in of_reading(before, now)}
+
+
+def test_what_is_counted_before_we_came_is_fatal_where_the_driver_counted_it() -> None:
+    assert signs(None, reading(ras_fatal=1)) == {Sign.UP, Sign.FATAL}
+    assert signs(None, reading(aer_fatal=1)) == {Sign.UP}
+    assert signs(reading(aer_fatal=1), reading(aer_fatal=2)) == {Sign.UP, Sign.FATAL}
+
+
+@pytest.mark.parametrize("severity", ["correctable", "nonfatal"])
+def test_errors_that_are_not_fatal_are_no_evidence(severity: str) -> None:
+    for source in ("ras", "aer"):
+        before, now = (Reading("up", {f"{source}_{severity}": count}, {}) for count in (1, 9))
+        assert signs(before, now) == {Sign.UP}
+        assert bool(list(warnings(before, now))) == (severity == "nonfatal")
+
+
+def test_counters_that_fall_are_a_restart_and_one_that_vanishes_is_not() -> None:
+    assert signs(reading(ras_correctable=5), reading(ras_correctable=0)) == {Sign.UP, Sign.RESTARTED}
+    assert signs(reading(ras_fatal=5), reading(state="down")) == {Sign.DOWN}
+    assert signs(reading(aer_fatal=5), reading(aer_fatal=0)) == {Sign.UP}
+
+
+def test_a_collision_of_two_readers_of_the_heartbeat_is_no_evidence() -> None:
+    assert list(of_pulse(Pulse(alive=False, failed=(3, 3)))) == []
+    assert list(of_pulse(Pulse(alive=False))) == []
+    (found,) = of_pulse(Pulse(alive=False, failed=(3, 4)))
+    assert (found.sign, found.text) == (Sign.FAILED, "heartbeat failed, queries_failed 3 -> 4")
+
+
+def test_all_ones_mean_that_it_is_gone() -> None:
+    assert [one.sign for one in of_pulse(Pulse(config=b"\xff\xff\xff\xff"))] == [Sign.GONE]
+    assert [one.sign for one in of_pulse(Pulse(config=b"\x86\x80\x40\x49", alive=True))] == [Sign.RESPONDS, Sign.ALIVE]

@@ -1,0 +1,204 @@
+"""Health: sick PFs' VFs are given to nobody, healthy ones are never doubted, and why can be read."""
+
+import asyncio
+import errno
+import threading
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeAlias
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from qatdp.core.pci import PciAddress
+from qatdp.host.portable import PortableCalls
+from qatdp.testing.bus import kernel_error
+from qatdp.testing.calls import PassingCalls
+from qatdp.testing.kubelet import Pod
+from qatdp.testing.stage import CY, DC, Stage
+
+CY_PF, DC_PF = PciAddress.parse("0000:6b:00.0"), PciAddress.parse("0000:70:00.0")
+VFs: TypeAlias = tuple[tuple[PciAddress, ...], tuple[PciAddress, ...]]
+
+
+@pytest.fixture
+async def both(stage: Stage) -> VFs:
+    return await begun(stage)
+
+
+async def begun(stage: Stage) -> VFs:
+    """Let the daemon offer a PF for each of two resources."""
+    stage.host.add_pf(CY_PF, vfs=3)
+    stage.host.add_pf(DC_PF, services="dc", vfs=3)
+    await stage.start_daemon()
+    cy, dc = stage.host.vfs(CY_PF), stage.host.vfs(DC_PF)
+    await stage.offers(CY, cy)
+    await stage.offers(DC, dc)
+    return cy, dc
+
+
+def reason(stage: Stage) -> str:
+    return stage.node.pools.pools[CY].devices[0].reason or ""
+
+
+Spoil: TypeAlias = Callable[[Stage], None]
+SPOILT: dict[str, tuple[Spoil, Spoil, str]] = {
+    "fatal": (
+        lambda stage: stage.host.count_errors(CY_PF, "fatal", 1),
+        lambda stage: stage.host.count_errors(CY_PF, "fatal", 0),
+        "its PF 0000:6b:00.0 is fatal: errors_fatal is 1",
+    ),
+    "all ones": (
+        lambda stage: stage.host.attribute(CY_PF, "config", b"\xff" * 4),
+        lambda stage: stage.host.attribute(CY_PF, "config", b"\x86\x80\x40\x49"),
+        "its PF 0000:6b:00.0 is gone: its configuration space reads all ones",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SPOILT)
+async def test_a_sick_pf_costs_its_own_vfs_and_they_come_back(stage: Stage, both: VFs, what: str) -> None:
+    cy, _ = both
+    spoil, mend, why = SPOILT[what]
+    spoil(stage)
+    await stage.lists(CY, (), cy)
+    assert reason(stage) == why
+    assert len(stage.kubelet.lists(DC)) == 1
+    mend(stage)
+    await stage.until(lambda: "has yet to be quiet" in reason(stage))
+    await stage.lists(CY, cy)
+    said = [one.what for one in stage.node.history.so_far() if one.devices == (str(CY_PF),)]
+    assert said == [what if what == "fatal" else "gone", "recovering", "healthy"]
+
+
+async def test_a_heartbeat_that_fails_twice_is_sickness_with_its_figures(stage: Stage, both: VFs) -> None:
+    cy, _ = both
+    stage.host.beat(CY_PF, -1, failed=3)  # a collision of two readers: nothing was counted
+    before = stage.daemon.health.pulses[CY_PF]
+    await stage.until(lambda: stage.daemon.health.pulses[CY_PF] is not before)
+    assert stage.daemon.health.health[CY_PF].trusted
+
+    calls = _Failing(stage)
+    stage.calls = calls
+    await stage.restart_daemon()
+    await stage.lists(CY, (), cy)
+    assert "is unresponsive: heartbeat failed twice, queries_failed 3 -> 5" in reason(stage)
+    calls.fails = False
+    stage.host.beat(CY_PF, 0, failed=5)
+    await stage.lists(CY, cy)
+
+
+class _Failing(PassingCalls):
+    """The firmware of one PF answers no heartbeat: each read of its status is counted as failed."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(PortableCalls())
+        self._host, self.fails, self.failed = stage.host, True, 3
+
+    def before(self, call: str, path: Path) -> None:
+        if self.fails and path.name == "status" and str(CY_PF) in path.parent.parent.name:
+            self.failed += 1
+            self._host.beat(CY_PF, -1, failed=self.failed)
+
+
+async def test_errors_that_are_not_fatal_cost_nothing_and_are_told(
+    stage: Stage, both: VFs, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.host.count_errors(CY_PF, "nonfatal", 2)
+    stage.host.count_errors(CY_PF, "correctable", 9, aer=True)
+    await stage.until(lambda: stage.daemon.health.counters(CY_PF).get("aer_correctable") == 9)
+    assert "errors_nonfatal 0 -> 2" in caplog.text
+    assert len(stage.kubelet.lists(CY)) == 1
+
+
+async def test_without_debugfs_devices_are_offered_and_what_is_unseen_is_told(stage: Stage) -> None:
+    stage.host.add_pf(CY_PF, vfs=1)
+    stage.host.heartbeat(CY_PF).rename(stage.folder / "hidden")
+    await stage.start_daemon()
+    await stage.offers(CY, stage.host.vfs(CY_PF))
+    await stage.until(lambda: bool(stage.daemon.health.unseen(CY_PF)))
+    (pf,) = stage.daemon.status.report().pfs
+    assert pf.healthy and pf.unseen and "no debugfs here" in pf.unseen["heartbeat"]
+
+
+async def test_a_pf_that_was_sick_before_the_daemon_came_is_never_offered(stage: Stage) -> None:
+    stage.host.add_pf(CY_PF, vfs=2)
+    stage.host.count_errors(CY_PF, "fatal", 1)
+    await stage.start_daemon()
+    await stage.until(lambda: len(stage.node.pools.left_out) == 2)
+    assert CY not in stage.node.pools.pools
+    assert set(stage.node.pools.left_out.values()) == {"its PF 0000:6b:00.0 is fatal: errors_fatal is 1"}
+
+
+# Faults of any read at any moment
+
+
+class Faulty(PassingCalls):
+    """Reads of what matches fail with an errno, or hang until released, once that is set."""
+
+    def __init__(self) -> None:
+        super().__init__(PortableCalls())
+        self.pattern, self.number, self.released = "", 0, threading.Event()
+
+    def before(self, call: str, path: Path) -> None:
+        if self.pattern and path.match(self.pattern):
+            if self.number:
+                raise kernel_error(self.number, path)
+            self.released.wait()
+
+
+ERRNOS = (errno.EIO, errno.ENODEV, errno.EINTR, errno.EAGAIN, errno.ENOMEM)
+OF_PF = ("qat/state", "qat/cfg_services", "qat_ras/errors_fatal", "aer_dev_fatal", "aer_dev_correctable", "config")
+ATTRIBUTES = (
+    *(f"{CY_PF}/{name}" for name in (*OF_PF, "numa_node", "driver", "vendor")),
+    *(f"0000:6b:00.1/{name}" for name in ("numa_node", "driver", "iommu_group", "vendor")),
+    *(f"qat_4xxx_{CY_PF}/heartbeat/{name}" for name in ("status", "queries_failed")),
+)
+PROBED = {f"{CY_PF}/config", f"{CY_PF}/qat/state", *(one for one in ATTRIBUTES if "heartbeat" in one)}
+
+
+@given(st.sampled_from(ATTRIBUTES), st.sampled_from((0, *ERRNOS)), st.integers(0, 3))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_fault_of_any_read_costs_no_other_device(pattern: str, number: int, scans: int) -> None:
+    """0 stands for a read that never returns."""
+    run(lambda stage, calls: _under_a_fault(stage, calls, pattern, number, scans))
+
+
+async def _under_a_fault(stage: Stage, calls: Faulty, pattern: str, number: int, scans: int) -> None:
+    cy, dc = await begun(stage)
+    await stage.scanned(scans)
+    calls.number, calls.pattern = number, pattern
+    if number:
+        stage.host.unbind(dc[0])
+        await stage.lists(DC, dc[1:], dc[:1])
+    elif pattern in PROBED:
+        await stage.lists(CY, (), cy)
+        assert "has not come back within" in reason(stage)
+        stage.host.count_errors(CY_PF, "correctable", 1)
+    assert (await stage.kubelet.admit(Pod.of(dc=2))).admitted
+    assert stage.kubelet.offered(DC) == {str(vf) for vf in (dc[1:] if number else dc)}
+    calls.pattern = ""
+    calls.released.set()
+    if number:
+        stage.host.bind(dc[0], "vfio-pci")
+    await stage.lists(DC, dc)
+    await stage.lists(CY, cy)
+
+
+def run(test: Callable[[Stage, Faulty], Coroutine[object, object, None]]) -> None:
+    async def on_a_stage(folder: Path) -> None:
+        stage, calls = Stage(folder), Faulty()
+        stage.settings = replace(stage.settings, health=replace(stage.settings.health, deadline_s=0.2))
+        stage.calls = calls
+        await stage.kubelet.start()
+        try:
+            await test(stage, calls)
+        finally:
+            calls.released.set()
+            await stage.close()
+
+    with TemporaryDirectory(prefix="q", dir="/dev/shm") as folder:
+        asyncio.run(on_a_stage(Path(folder)))

@@ -1,0 +1,115 @@
+"""What a running daemon tells of itself: true while it serves, and told while it cannot look."""
+
+import asyncio
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from qatdp.core.holders import Step
+from qatdp.core.report import Holder, Report
+from qatdp.host.portable import PortableCalls
+from qatdp.status.client import ask
+from qatdp.testing.calls import PassingCalls
+from qatdp.testing.kubelet import Pod
+from qatdp.testing.stage import CY, Stage
+
+PF = "0000:6b:00.0"
+
+
+@pytest.fixture
+def shown(stage: Stage) -> Stage:
+    """A stage with a PF, whose daemon shows its status."""
+    stage.host.add_pf(PF, vfs=4)
+    stage.settings = replace(stage.settings, socket=stage.folder / "s", holders_s=0.01)
+    return stage
+
+
+def report(stage: Stage) -> Report:
+    return stage.daemon.status.report()
+
+
+async def test_it_tells_who_holds_which_vf_and_how_far_a_withdrawal_is(shown: Stage) -> None:
+    await shown.start_daemon()
+    await shown.offers(CY, shown.host.vfs(PF))
+    assert report(shown).not_ready == ()
+    _, (held,) = await shown.give(CY)
+    (row,) = [one for one in report(shown).devices if one.address == str(held)]
+    await shown.until(lambda: any(one.holders for one in report(shown).devices))
+    assert [(one.address, one.holders) for one in report(shown).devices if one.holders] == [
+        (str(held), (Holder("default", "pod", "main"),))
+    ]
+    shown.configure("version: 1\nresources: [{name: fast}]")
+    await shown.until(lambda: shown.step(held) is Step.AWAITED)
+    (row,) = [one for one in report(shown).devices if one.address == str(held)]
+    assert (row.resource, row.step, row.leaving) == (CY, "awaited", True)
+
+
+async def test_history_says_what_was_and_why(shown: Stage) -> None:
+    await shown.start_daemon()
+    await shown.offers(CY, shown.host.vfs(PF))
+    shown.host.unbind(shown.host.vfs(PF)[0])
+    await shown.lists(CY, shown.host.vfs(PF)[1:], shown.host.vfs(PF)[:1])
+    first, last = report(shown).history[0], report(shown).history[-1]
+    assert (first.what, first.resource, first.devices) == ("added", CY, tuple(map(str, shown.host.vfs(PF))))
+    assert (last.what, last.devices) == ("Unhealthy", (str(shown.host.vfs(PF)[0]),))
+    assert "has no driver" in (last.reason or "")
+
+
+async def test_it_is_not_ready_before_each_resource_has_its_stream(shown: Stage) -> None:
+    await shown.kubelet.kill()
+    await shown.start_daemon()
+    await shown.until(lambda: bool(report(shown).endpoints))
+    (reason,) = report(shown).not_ready
+    assert reason.startswith(f"{CY} is ")
+    await shown.kubelet.start()
+    await shown.until(lambda: report(shown).not_ready == ())
+
+
+async def test_calls_are_counted(shown: Stage) -> None:
+    await shown.start_daemon()
+    await shown.offers(CY, shown.host.vfs(PF))
+    await shown.kubelet.admit(Pod.of(cy=1))
+    text = shown.daemon.status.metrics.text(report(shown)).decode()
+    found = {family.name: family.samples for family in text_string_to_metric_families(text)}
+    assert [(one.labels["outcome"], one.value) for one in found["qatdp_allocations"]] == [("granted", 1)]
+    assert [(one.labels["outcome"], one.value) for one in found["qatdp_registrations"]] == [("taken", 1)]
+    assert [one.value for one in found["qatdp_endpoint_registered"]] == [1]
+    (scans,) = [one.value for one in found["qatdp_scan_duration_seconds"] if one.name.endswith("_count")]
+    assert scans >= 1
+
+
+class _Hanging(PassingCalls):
+    """Hangs until released, from the first call on."""
+
+    def __init__(self) -> None:
+        super().__init__(PortableCalls())
+        self.released = threading.Event()
+
+    def before(self, call: str, path: Path) -> None:
+        self.released.wait()
+
+
+async def test_it_answers_while_the_first_look_hangs_and_says_so(shown: Stage) -> None:
+    shown.calls = calls = _Hanging()
+    await shown.start_daemon()
+    found = None
+    async with asyncio.timeout(10):
+        while found is None:
+            with suppress(OSError):
+                found = await asyncio.to_thread(ask, shown.folder / "s")
+    assert found["scanned_s"] is None
+    assert report(shown).not_ready == ("the first look at the node has not come back yet",)
+    await shown.end_daemon()
+    calls.released.set()
+
+
+async def test_an_address_that_cannot_be_had_costs_no_device(shown: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    (shown.folder / "file").write_text("")
+    shown.settings = replace(shown.settings, socket=shown.folder / "file/s")
+    await shown.start_daemon()
+    await shown.offers(CY, shown.host.vfs(PF))
+    assert "no status is served" in caplog.text and "Traceback" not in caplog.text
