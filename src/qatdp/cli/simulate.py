@@ -116,6 +116,8 @@ def _resources(event: Mapping[str, Any]) -> Iterator[str]:
     yield f"{'the kubelet advertises':32}  capacity  allocatable"
     for name, of in event["resources"].items():
         yield f"  {name:30}  {of['capacity']:8}  {of['allocatable']:11}"
+    if not event["resources"]:
+        yield "  nothing"
 
 
 def _pod(event: Mapping[str, Any]) -> Iterator[str]:
