@@ -113,3 +113,46 @@ def test_that_nothing_is_advertised_is_said(qatdp: Qatdp, folder: Path) -> None:
     result = qatdp("simulate", "--once", "--pfs", 1, "--vfs", 1, "--config", folder / "config.yaml")
     assert result.exit_code == 0
     assert "the kubelet advertises            capacity  allocatable\n  nothing\n" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("setup", "names"),
+    [
+        (Setup(pfs=1, vfs=1), ["one-cy", "too-much"]),
+        (Setup(pfs=2, vfs=1), ["one-cy", "one-dc", "too-much"]),
+        (Setup(pfs=2, vfs=2), ["two-cy", "two-dc", "too-much"]),
+        (Setup(pfs=1, vfs=3), ["two-cy", "too-much"]),
+        (Setup(pfs=2, vfs=3), ["two-cy", "two-dc", "one-of-each", "too-much"]),
+    ],
+)
+async def test_pods_ask_for_what_there_is_and_one_for_more(folder: Path, setup: Setup, names: list[str]) -> None:
+    events = await told(folder, setup)
+    assert [event["name"] for event in events if "name" in event and event["event"] != "stale"] == names
+    assert [event["name"] for event in of_kind(events, "refused")] == ["too-much"]
+    assert of_kind(events, "refused")[0]["resources"] == {CY: counts(events)[0][CY][0] + 1}
+
+
+@pytest.mark.parametrize(
+    ("pfs", "vfs", "said"), [(1, 1, "1 PF and 1 VF"), (1, 2, "1 PF and 2 VFs"), (2, 1, "2 PFs and 2 VFs")]
+)
+def test_one_is_not_many(qatdp: Qatdp, pfs: int, vfs: int, said: str) -> None:
+    result = qatdp("simulate", "--once", "--pfs", pfs, "--vfs", vfs)
+    assert result.stdout.startswith(f"A node with {said}, made in /")
+
+
+@pytest.mark.parametrize(("text", "error"), [(None, "cannot be read"), ("version: 3\n", "version: expected 1, got 3")])
+def test_a_configuration_that_is_wrong_ends_it_before_anything_is_told(
+    qatdp: Qatdp, folder: Path, text: str | None, error: str
+) -> None:
+    if text is not None:
+        (folder / "config.yaml").write_text(text)
+    result = qatdp("simulate", "--once", "--config", folder / "config.yaml")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert error in result.stderr
+
+
+def test_what_it_says_to_look_with_knows_the_configuration(qatdp: Qatdp, folder: Path) -> None:
+    (folder / "config.yaml").write_text("version: 1\n")
+    result = qatdp("simulate", "--once", "--pfs", 1, "--vfs", 1, "--config", folder / "config.yaml")
+    assert f" --config {folder}/config.yaml\n" in result.stdout

@@ -53,10 +53,16 @@ class Story:
     _resource_names: frozenset[str] = frozenset()
 
     async def tell(self) -> AsyncGenerator[Event, None]:
-        """Yield what happens, one event after the other; the daemon serves until the iterator is closed."""
+        """Yield what happens, one event after the other; the daemon serves until the iterator is closed.
+
+        Raises ConfigError before anything is told where the configuration is wrong.
+        """
         self.host = FakeHost(self.folder / "host", cdevs=True)
         self.host.load_driver("qat_vfio_pci")  # whichever driver and nodes a configuration asks for
         self.kubelet = FakeKubelet(self.folder / "kubelet")
+        settings = hurried(self.folder / "host", self.kubelet.folder, config=self.setup.config)
+        # The VFs come without a driver, as on a real node: the daemon binds them.
+        daemon = RunningDaemon(replace(settings, bind=BindMode.FREE), FakeKernelCalls(self.host))
         pfs = self._make_node()
         yield {
             "event": "node",
@@ -65,10 +71,8 @@ class Story:
             "sysfs": str(self.host.sysfs),
             "dev": str(self.host.dev),
             "kubelet_dir": str(self.kubelet.folder),
+            "config": str(self.setup.config) if self.setup.config else None,
         }
-        settings = hurried(self.folder / "host", self.kubelet.folder, config=self.setup.config)
-        # The VFs come without a driver, as on a real node: the daemon binds them.
-        daemon = RunningDaemon(replace(settings, bind=BindMode.FREE), FakeKernelCalls(self.host))
         async with self.kubelet, daemon:
             await self._until("offers what this node has", lambda: self._at_rest(daemon))
             yield await self._resources()
@@ -107,8 +111,9 @@ class Story:
     def _at_rest(self, daemon: RunningDaemon) -> bool:
         """Tell whether the daemon knows the node as it is, and the kubelet has just what comes of it for good."""
         node = daemon.daemon.node
+        listed = (device.address for pool in node.pools.pools.values() for device in pool.devices)
         return (
-            bool(node.pools.pools or node.pools.left_out)
+            {vf.address for vf in node.snapshot.vfs} <= {*listed, *node.pools.left_out}  # not so before the first list
             and all(entry.step in AT_REST for entry in node.books.values())
             and all(self.kubelet.offered(name) == pool.healthy for name, pool in node.pools.pools.items())
             and node.snapshot == self.host.scan()
@@ -125,13 +130,16 @@ class Story:
         }
 
     async def _pods(self) -> AsyncIterator[Event]:
-        """Admit a pod that asks for two of each resource, one that asks for one of all, and one that asks too much."""
-        counts = (await self.kubelet.capacity()).resources
-        names = sorted(counts)
+        """Admit pods that ask for two of each resource and one of all, as far as there are as many, and too much."""
+        left = {name: of.allocatable for name, of in (await self.kubelet.capacity()).resources.items()}
+        names = sorted(left)
         for resource in names:
-            yield await self._pod(f"two-{_short(resource)}", {resource: 2})
-        if len(names) > 1:
+            count = min(2, left[resource])
+            left[resource] -= count
+            yield await self._pod(f"{'one' if count == 1 else 'two'}-{_short(resource)}", {resource: count})
+        if len(names) > 1 and all(left.values()):
             yield await self._pod("one-of-each", dict.fromkeys(names, 1))
+        counts = (await self.kubelet.capacity()).resources
         for resource in names[:1]:
             yield await self._pod("too-much", {resource: counts[resource].capacity + 1})
 
