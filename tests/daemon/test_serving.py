@@ -257,6 +257,21 @@ async def test_it_ends_while_its_first_scan_hangs(stage: Stage) -> None:
     calls.released.set()
 
 
+async def test_it_says_that_its_first_scan_hangs(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("qatdp.daemon.run.SLOW_S", 0.0)
+    cy, _ = with_pfs(stage)
+    stage.calls = calls = HangingCalls()
+    calls.hangs.set()
+    await stage.start_daemon()
+    async with asyncio.timeout(5):
+        await calls.reached.wait()
+        assert "a look at /sys has not come back within 0 s" in caplog.text
+        calls.released.set()
+        await stage.offers(CY, cy)
+
+
 async def test_pods_are_served_while_a_scan_hangs_and_it_ends_all_the_same(stage: Stage) -> None:
     cy, dc = with_pfs(stage)
     stage.calls = calls = HangingCalls()

@@ -115,7 +115,7 @@ class Daemon:
         """Look at the node and at the kubelet's books, before any list is made of them."""
         for path in sweep(self._settings.plugins):
             log.info("removed a socket that a former daemon left behind path=%s", path)
-        seen = await self._worker.do(lambda: self._look(self.node.config))
+        seen = await self._patiently(self._worker.do(partial(self._look, self.node.config)))
         self._log_look(seen)
         self.node.begin(seen.snapshot, seen.unbound)
         await self._read_books()
