@@ -95,6 +95,18 @@ async def test_sighup_makes_it_look_at_everything_anew(host: FakeHost, folder: P
         await kubelet.offers(DC, map(str, host.vfs("0000:70:00.0")))
 
 
+async def test_sighup_loads_the_configuration_anew_also_where_it_seems_the_same(host: FakeHost, folder: Path) -> None:
+    host.add_pf(PF, vfs=1)
+    config = folder / "config.yaml"
+    config.write_text("version: 1\n")
+    async with FakeKubelet(folder) as kubelet, running(*on(host, kubelet), "--config", config) as process:
+        await kubelet.offers(CY, map(str, host.vfs(PF)))
+        assert process.stderr is not None
+        process.send_signal(signal.SIGHUP)
+        while b"configuration loaded" not in await process.stderr.readline():
+            pass
+
+
 async def test_every_option_is_a_variable_as_well(host: FakeHost, folder: Path) -> None:
     host.add_pf(PF, vfs=1)
     config = folder / "config.yaml"

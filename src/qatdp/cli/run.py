@@ -65,7 +65,7 @@ def run(
 ) -> None:
     """Offer this node's QAT functions to the kubelet, until SIGTERM or SIGINT.
 
-    SIGHUP looks at everything anew. Without --bind nothing on the machine is changed.
+    SIGHUP looks at everything anew, the configuration as well. Without --bind nothing on the machine is changed.
     """
     logging.basicConfig(
         level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -95,5 +95,5 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stop)
-    loop.add_signal_handler(signal.SIGHUP, daemon.hint)
+    loop.add_signal_handler(signal.SIGHUP, daemon.look_anew)
     await daemon.run()

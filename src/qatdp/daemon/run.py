@@ -88,6 +88,11 @@ class Daemon:
         self._schedule = self._schedule.event(asyncio.get_running_loop().time())
         self._poked.set()
 
+    def look_anew(self) -> None:
+        """Look at everything anew, also at a configuration whose file seems to be the same."""
+        self._file = None
+        self.hint()
+
     async def run(self) -> None:
         """Serve until stopped."""
         stopped = asyncio.get_running_loop().create_task(self._stop.wait())
