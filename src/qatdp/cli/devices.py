@@ -13,6 +13,7 @@ from qatdp.core.pools import PoolDevice, Pools, build_pools
 from qatdp.core.qat import in_order
 from qatdp.core.snapshot import PhysicalFunction, Snapshot, VirtualFunction
 from qatdp.daemon.look import Look
+from qatdp.errors import QatdpError
 from qatdp.host import configfile
 from qatdp.host.choose import host_calls
 
@@ -39,6 +40,7 @@ def devices(config_file: Path | None, sysfs: Path, dev: Path, output: str) -> No
     """
     config = configfile.load(config_file) if config_file else Config()
     snapshot = Look(sysfs, dev, host_calls())(config).snapshot
+    _check_listed(snapshot, sysfs)
     pools, _ = build_pools(snapshot, config, {}, moment=1)
     rows = list(_rows(snapshot, config, pools))
     problems = [{"where": problem.where, "reason": problem.reason} for problem in snapshot.problems]
@@ -48,6 +50,14 @@ def devices(config_file: Path | None, sysfs: Path, dev: Path, output: str) -> No
     click.echo("\n".join(_table(rows)) if rows else "no QAT VFs")
     for line in _about_pfs(snapshot):
         click.echo(line)
+
+
+def _check_listed(snapshot: Snapshot, sysfs: Path) -> None:
+    """Raise QatdpError where nothing is known of the bus, which is not the same as a node without VFs."""
+    bus = str(sysfs / "bus/pci/devices")
+    for problem in snapshot.problems:
+        if problem.where == bus:
+            raise QatdpError(f"{bus} {problem.reason}", hint="--sysfs is a mounted sysfs, or a copy of one")
 
 
 def _rows(snapshot: Snapshot, config: Config, pools: Pools) -> Iterator[Row]:
