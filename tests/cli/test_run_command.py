@@ -5,11 +5,12 @@ import os
 import signal
 import sysconfig
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 
 from qatdp.testing.host import FakeHost
 from qatdp.testing.kubelet import FakeKubelet, Pod
@@ -124,6 +125,12 @@ async def test_every_option_is_a_variable_as_well(host: FakeHost, folder: Path) 
         await kubelet.offers("qat.intel.com/fast", map(str, host.vfs(PF)))
         process.terminate()
         assert await ended(process) == (0, "")
+
+
+def test_help_says_what_bind_is_alone_and_that_the_default_is_never(qatdp: Callable[..., Result]) -> None:
+    said = " ".join(qatdp("run", "--help").stdout.split())
+    assert "--bind alone is --bind=free" in said
+    assert "[default: never]" in said
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from qatdp.host.choose import compiled_calls, host_calls
 
 log = logging.getLogger(__name__)
 
-# --bind alone gives drivers to VFs that have none; --bind=take takes VFs from the kernel's VF drivers as well.
 MODES = {"free": BindMode.FREE, "take": BindMode.TAKE, "never": BindMode.NEVER}
 
 
@@ -44,7 +43,9 @@ MODES = {"free": BindMode.FREE, "take": BindMode.TAKE, "never": BindMode.NEVER}
     default="never",
     type=click.Choice(list(MODES)),
     envvar="QATDP_BIND",
-    help="Bind VFs that have no driver to VFIO; with --bind=take also those of the kernel's VF drivers.",
+    show_default=True,
+    help="Which VFs to bind to VFIO. free: those that have no driver. take: those of the kernel's VF drivers as well. "
+    "--bind alone is --bind=free.",
 )
 @click.option(
     "--log-level",
