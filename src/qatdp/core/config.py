@@ -178,15 +178,22 @@ def _options(rule: Mapping[str, object], path: str) -> ResourceOptions:
 def _services(value: object, path: str) -> frozenset[Services | None]:
     """Read one set of services, `generic`, or a list of those of which any will do."""
     if isinstance(value, list) and any(isinstance(word, list) or word == GENERIC for word in value):
-        return frozenset(_service_set(word, f"{path}[{index}]") for index, word in enumerate(value))
-    return frozenset({_service_set(value, path)})
+        hint = f"sets of which any will do: [{', '.join(map(_as_set, value))}]"
+        return frozenset(_service_set(word, f"{path}[{index}]", hint) for index, word in enumerate(value))
+    return frozenset({_service_set(value, path, f"one set: {_as_set(value)}")})
 
 
-def _service_set(value: object, path: str) -> Services | None:
-    """Read one set of services; None for `generic`."""
+def _as_set(word: object) -> str:
+    """Return what was perhaps meant by a word that stands where a set of services is due."""
+    words = word if isinstance(word, list) else [word]
+    return GENERIC if word == GENERIC else f"[{', '.join(map(str, words))}]"
+
+
+def _service_set(value: object, path: str, hint: str) -> Services | None:
+    """Read one set of services; None for `generic`. `hint` helps where it is a service rather than a set."""
     if value == GENERIC:
         return None
-    words = plain.a_list(value, path)
+    words = plain.a_list(value, path, hint=hint if value in list(Service) else None)
     if not words:
         raise ConfigError(path, "empty", hint="leave the key out for any services, or write generic for none known")
     known = list(Service)

@@ -11,14 +11,19 @@ T = TypeVar("T")
 
 def a_mapping(value: object, path: str) -> Mapping[str, object]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise ConfigError(path, f"expected keys and values, got {value!r}")
+        raise ConfigError(path, f"expected keys and values, got {value!r}", hint=_if_empty(value, path))
     return value
 
 
-def a_list(value: object, path: str) -> Sequence[object]:
+def a_list(value: object, path: str, *, hint: str | None = None) -> Sequence[object]:
     if not isinstance(value, list):
-        raise ConfigError(path, f"expected a list, got {value!r}")
+        raise ConfigError(path, f"expected a list, got {value!r}", hint=hint or _if_empty(value, path))
     return value
+
+
+def _if_empty(value: object, path: str) -> str | None:
+    """Return the hint for a key that has no value, as one whose entries are all commented out."""
+    return "leave the key out" if value is None and not path.endswith("]") else None
 
 
 def only_known(mapping: Mapping[str, object], path: str, *keys: str) -> None:
