@@ -232,6 +232,22 @@ async def test_one_bad_vf_among_128_costs_no_other(stage: Stage, broken: str) ->
     assert "numa_node" in stage.node.pools.left_out[bad]
 
 
+async def test_a_pf_of_unknown_services_is_told_once_with_what_to_do(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    for pf in (CY_PF, DC_PF):  # as kernels before 6.0 have them
+        stage.host.add_pf(pf, vfs=1)
+        stage.host.attribute(pf, "qat", None)
+        stage.host.dev_cfg(pf).unlink()
+    await stage.start_daemon()
+    await stage.offers("qat.intel.com/generic", (*stage.host.vfs(CY_PF), *stage.host.vfs(DC_PF)))
+    stage.host.remove(DC_PF)
+    await stage.scanned(3)
+    told = [text for text in caplog.messages if "services unknown" in text]
+    assert [text.split()[2] for text in told] == [f"pf={CY_PF}", f"pf={DC_PF}"]
+    assert "kernel 6.0 or later" in told[0] and "/sys/kernel/debug" in told[0]
+
+
 class HangingCalls(PassingCalls):
     """Calls that hang once they are told to, as reads of a driver that waits for its firmware do."""
 

@@ -119,6 +119,16 @@ def _undecided(vf: VirtualFunction, pf: PhysicalFunction | None, snapshot: Snaps
     return None
 
 
+def of_unknown_services(snapshot: Snapshot) -> frozenset[PciAddress]:
+    """Return the PFs whose services could be chosen, but which do not tell them: their VFs are generic."""
+    return frozenset(
+        pf.address
+        for pf in snapshot.pfs
+        if pf.family.selectable and pf.driver and not pf.is_down
+        if pf.services_text is None and snapshot.problem(pf.address) is None
+    )
+
+
 def services_of(vf: VirtualFunction, pf: PhysicalFunction | None) -> Services | None:
     return pf.services if pf and vf.family.selectable else None
 

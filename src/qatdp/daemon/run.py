@@ -15,6 +15,7 @@ from qatdp.core.binding import BindMode
 from qatdp.core.coalesce import RescanSchedule
 from qatdp.core.config import Config
 from qatdp.core.endpoint import Event
+from qatdp.core.offer import of_unknown_services
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import ResourcePool
 from qatdp.daemon.look import Look, Seen
@@ -36,6 +37,10 @@ log = logging.getLogger(__name__)
 PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 SLOW_S = 10.0
+SERVICES_HINT = (
+    "its VFs are generic: kernel 6.0 or later tells services in qat/cfg_services, an older one at most in debugfs, "
+    "if /sys/kernel/debug is mounted and can be read"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +234,8 @@ class Daemon:
             log.info("bound vf=%s driver=%s from=%s", binding.address, binding.driver, binding.release)
         for problem in sorted(set(seen.snapshot.problems) - set(self.node.snapshot.problems)):
             log.warning("problem where=%s reason=%r", problem.where, problem.reason)
+        for pf in sorted(of_unknown_services(seen.snapshot) - of_unknown_services(self.node.snapshot)):
+            log.warning("services unknown pf=%s hint=%r", pf, SERVICES_HINT)
 
     async def _tick(self) -> None:
         """Look every second at what changes without an event."""
