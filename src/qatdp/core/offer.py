@@ -116,6 +116,8 @@ def _undecided(vf: VirtualFunction, pf: PhysicalFunction | None, snapshot: Snaps
         return f"its PF {pf.address}: {problem}"
     if pf.services_text is None and pf.is_down:
         return f"its PF {pf.address} is {pf.state}"
+    if pf.services_text is not None and not pf.services_text.strip("; "):
+        return f"its PF {pf.address} has no services configured"
     return None
 
 
