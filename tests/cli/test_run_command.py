@@ -66,7 +66,9 @@ async def test_it_ends_as_quickly_where_there_is_no_kubelet(host: FakeHost, fold
     async with running(*on(host, FakeKubelet(folder))) as process:
         assert process.stderr is not None
         assert b"qatdp version=" in await process.stderr.readline()
-        assert b"the kubelet cannot be asked yet" in await process.stderr.readline()
+        line = await process.stderr.readline()
+        assert b"the kubelet cannot be asked yet" in line
+        assert f"reason='{folder}/pod-resources/kubelet.sock is not there'".encode() in line
         process.terminate()
         status, said = await ended(process)
         assert status == 0, said
