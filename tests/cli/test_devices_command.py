@@ -135,6 +135,17 @@ def test_what_cannot_be_read_is_told_and_waited_for_by_nobody(listed: Qatdp, hos
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_a_bus_that_cannot_be_listed_is_status_1_and_no_node_without_vfs(
+    qatdp: Qatdp, folder: Path, output: str
+) -> None:
+    result = qatdp("devices", "--sysfs", folder / "nowhere", "--dev", folder, "-o", output)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert f"Error: {folder}/nowhere/bus/pci/devices cannot be listed: No such file or directory" in result.stderr
+    assert "\nHint: " in result.stderr
+
+
 def test_it_changes_nothing(listed: Qatdp, host: FakeHost) -> None:
     host.add_pf(CY_PF, vfs=2, vf_driver=None)
 

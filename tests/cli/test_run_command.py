@@ -6,11 +6,12 @@ import os
 import signal
 import sysconfig
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 
 from qatdp.status.client import ask
 from qatdp.testing.host import FakeHost
@@ -67,7 +68,9 @@ async def test_it_ends_as_quickly_where_there_is_no_kubelet(host: FakeHost, fold
     async with running(*on(host, FakeKubelet(folder))) as process:
         assert process.stderr is not None
         assert b"qatdp version=" in await process.stderr.readline()
-        assert b"the kubelet cannot be asked yet" in await process.stderr.readline()
+        line = await process.stderr.readline()
+        assert b"the kubelet cannot be asked yet" in line
+        assert f"reason='{folder}/pod-resources/kubelet.sock is not there'".encode() in line
         process.terminate()
         status, said = await ended(process)
         assert status == 0, said
@@ -95,6 +98,18 @@ async def test_sighup_makes_it_look_at_everything_anew(host: FakeHost, folder: P
         host.add_pf("0000:70:00.0", services="dc", vfs=1)
         process.send_signal(signal.SIGHUP)
         await kubelet.offers(DC, map(str, host.vfs("0000:70:00.0")))
+
+
+async def test_sighup_loads_the_configuration_anew_also_where_it_seems_the_same(host: FakeHost, folder: Path) -> None:
+    host.add_pf(PF, vfs=1)
+    config = folder / "config.yaml"
+    config.write_text("version: 1\n")
+    async with FakeKubelet(folder) as kubelet, running(*on(host, kubelet), "--config", config) as process:
+        await kubelet.offers(CY, map(str, host.vfs(PF)))
+        assert process.stderr is not None
+        process.send_signal(signal.SIGHUP)
+        while b"configuration loaded" not in await process.stderr.readline():
+            pass
 
 
 async def test_every_option_is_a_variable_as_well(host: FakeHost, folder: Path) -> None:
@@ -128,6 +143,12 @@ async def test_the_log_can_be_json_a_line(host: FakeHost, folder: Path) -> None:
         lines = [json.loads(line) for line in (await ended(process))[1].splitlines()]
         (added,) = [line for line in lines if line["message"] == "devices"]
         assert (added["resource"], added["is"], added["vfs"]) == (CY, "added", ",".join(map(str, host.vfs(PF))))
+
+
+def test_help_says_what_bind_is_alone_and_that_the_default_is_never(qatdp: Callable[..., Result]) -> None:
+    said = " ".join(qatdp("run", "--help").stdout.split())
+    assert "--bind alone is --bind=free" in said
+    assert "[default: never]" in said
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from qatdp.cli import COMMANDS
+from qatdp.testing.host import FakeHost
 
 LOADED = "import sys; from qatdp.cli import main; main(sys.argv[1:], standalone_mode=False); print(*sys.modules)"
-DEVICES = ("devices", "--sysfs", "/nowhere", "--dev", "/nowhere")
 
 
 def loaded(*arguments: str) -> set[str]:
@@ -16,8 +16,9 @@ def loaded(*arguments: str) -> set[str]:
     return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
 
 
-def test_devices_loads_neither_grpc_nor_protobuf_nor_hypothesis() -> None:
-    assert loaded(*DEVICES) & {"grpc", "google.protobuf", "pyudev", "hypothesis", "asyncio"} == set()
+def test_devices_loads_neither_grpc_nor_protobuf_nor_hypothesis(host: FakeHost) -> None:
+    command = ("devices", "--sysfs", str(host.sysfs), "--dev", str(host.dev))
+    assert loaded(*command) & {"grpc", "google.protobuf", "pyudev", "hypothesis", "asyncio"} == set()
 
 
 @pytest.mark.parametrize("command", COMMANDS)

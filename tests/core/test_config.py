@@ -225,3 +225,27 @@ def test_a_fault_is_told_with_its_key_path_and_what_was_expected(document: objec
 def test_a_name_of_another_case_is_no_clash_where_there_are_no_defaults() -> None:
     assert parse_config(rules({"name": "CY"})).resources[0].name == "CY"
     assert parse_config(rules({"name": "cy", "limit": 2}, defaults=True)).defaults
+
+
+@pytest.mark.parametrize(
+    ("document", "path", "hint"),
+    [
+        (rule(services=["sym", ["asym"]]), "resources[0].services[0]", "sets of which any will do: [[sym], [asym]]"),
+        (rule(services=[["sym"], "asym"]), "resources[0].services[1]", "sets of which any will do: [[sym], [asym]]"),
+        (rule(services=["generic", "dc"]), "resources[0].services[1]", "sets of which any will do: [generic, [dc]]"),
+        (rule(services="dc"), "resources[0].services", "one set: [dc]"),
+        ({"version": 1, "resources": None}, "resources", "leave the key out"),
+        ({"version": 1, "keep_for_host": None}, "keep_for_host", "leave the key out"),
+        (rule(pfs=None), "resources[0].pfs", "leave the key out"),
+        (rule(services=None), "resources[0].services", "leave the key out"),
+        (rule(env=None), "resources[0].env", "leave the key out"),
+        (rules(None), "resources[0]", None),  # type: ignore[arg-type]
+        (rule(services=[["sym"], None]), "resources[0].services[1]", None),
+    ],
+)
+def test_a_value_that_was_written_in_another_form_is_refused_with_the_right_one(
+    document: dict[str, Any], path: str, hint: str | None
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        parse_config(document)
+    assert (raised.value.key_path, raised.value.hint) == (path, hint)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from qatdp.core.config import Config, NodePath, parse_config
-from qatdp.core.offer import Circumstances, Offer, node_of, offers, resource_of
+from qatdp.core.offer import Circumstances, Offer, node_of, of_unknown_services, offers, resource_of
 from qatdp.core.pci import PciAddress
 from qatdp.core.snapshot import GroupMember, NodeKind, Problem, Snapshot, VfioNode
 from qatdp.core.stale import Stale
@@ -58,7 +58,6 @@ def test_a_good_vf_has_no_defect() -> None:
         ("6xxx", "dc;sym;asym", "asym-sym-dc"),
         ("4xxx", "sym;new", "generic"),
         ("4xxx", None, "generic"),
-        ("4xxx", "", "generic"),
         ("c62x", "sym;asym", "generic"),  # not selectable before the fourth generation
     ],
 )
@@ -149,6 +148,28 @@ def test_a_vf_whose_pf_cannot_be_read_is_undecided() -> None:
     offer = offer_of_first(a_snapshot([unreadable], vfs, problems=[Problem("0000:6b:00.0", "cannot read it: EIO")]))
     assert offer.undecided
     assert "EIO" in str(offer.why_not)
+
+
+@pytest.mark.parametrize("text", ["", ";", " ; "])
+def test_a_vf_whose_pf_has_no_services_configured_is_undecided(text: str) -> None:
+    pf = a_pf("0000:6b:00.0", services=text)
+    offer = offer_of_first(a_snapshot([pf], its_vfs(pf, 1)))
+    assert offer.undecided
+    assert offer.why_not == offer.defect == "its PF 0000:6b:00.0 has no services configured"
+
+
+def test_services_are_unknown_where_a_driver_that_could_tell_them_does_not() -> None:
+    silent = replace(PF, state=None, services=None, services_text=None)
+    assert of_unknown_services(a_snapshot([silent])) == {PF.address}
+    assert not of_unknown_services(a_snapshot([silent], problems=[Problem(str(PF.address), "cannot be read")]))
+    for other in (
+        PF,
+        replace(PF, services=None, services_text="sym;new"),
+        replace(silent, driver=None),
+        replace(silent, state="down"),
+        a_pf("0000:3d:00.0", "c62x"),
+    ):
+        assert not of_unknown_services(a_snapshot([other]))
 
 
 STRANGER = GroupMember(PciAddress.parse("0000:6b:03.0"), "ixgbe", qat_vf=False)

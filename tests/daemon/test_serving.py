@@ -232,6 +232,22 @@ async def test_one_bad_vf_among_128_costs_no_other(stage: Stage, broken: str) ->
     assert "numa_node" in stage.node.pools.left_out[bad]
 
 
+async def test_a_pf_of_unknown_services_is_told_once_with_what_to_do(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    for pf in (CY_PF, DC_PF):  # as kernels before 6.0 have them
+        stage.host.add_pf(pf, vfs=1)
+        stage.host.attribute(pf, "qat", None)
+        stage.host.dev_cfg(pf).unlink()
+    await stage.start_daemon()
+    await stage.offers("qat.intel.com/generic", (*stage.host.vfs(CY_PF), *stage.host.vfs(DC_PF)))
+    stage.host.remove(DC_PF)
+    await stage.scanned(3)
+    told = [text for text in caplog.messages if "services unknown" in text]
+    assert [text.split()[2] for text in told] == [f"pf={CY_PF}", f"pf={DC_PF}"]
+    assert "kernel 6.0 or later" in told[0] and "/sys/kernel/debug" in told[0]
+
+
 class HangingCalls(PassingCalls):
     """Calls that hang once they are told to, as reads of a driver that waits for its firmware do."""
 
@@ -255,6 +271,21 @@ async def test_it_ends_while_its_first_scan_hangs(stage: Stage) -> None:
         await calls.reached.wait()
         await stage.end_daemon()
     calls.released.set()
+
+
+async def test_it_says_that_its_first_scan_hangs(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("qatdp.daemon.run.SLOW_S", 0.0)
+    cy, _ = with_pfs(stage)
+    stage.calls = calls = HangingCalls()
+    calls.hangs.set()
+    await stage.start_daemon()
+    async with asyncio.timeout(5):
+        await calls.reached.wait()
+        assert "a look at /sys has not come back within 0 s" in caplog.text
+        calls.released.set()
+        await stage.offers(CY, cy)
 
 
 async def test_pods_are_served_while_a_scan_hangs_and_it_ends_all_the_same(stage: Stage) -> None:

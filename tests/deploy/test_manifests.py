@@ -12,7 +12,9 @@ import yaml
 from qatdp.cli.options import DEFAULT_SOCKET
 from qatdp.cli.run import run
 from qatdp.core.config import Config
+from qatdp.core.qat import FAMILIES
 from qatdp.host.configfile import parse
+from qatdp.host.portable import dev_cfg
 from qatdp.status.metrics import Metrics
 from qatdp.status.pages import pages
 from qatdp.testing.report import a_report
@@ -114,6 +116,14 @@ def test_folders_of_the_host_are_mounted_where_the_command_looks_for_them(pod: T
     # A longer list needs a reason in deploy/README.md.
     assert writable == {"/var/lib/kubelet/device-plugins", "/sys/bus/pci", "/sys/devices"}
     assert set(of_the_host.values()) - writable == {"/var/lib/kubelet/pod-resources", "/dev/vfio"}
+
+
+def test_debugfs_is_added_where_the_command_looks_for_it_and_read_only() -> None:
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", (DEPLOY / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    added: Tree = yaml.safe_load(block)
+    (mount,), (volume,) = added["volumeMounts"], added["volumes"]
+    assert mount == {"name": volume["name"], "mountPath": volume["hostPath"]["path"], "readOnly": True}
+    assert Path(dev_cfg("/sys", FAMILIES[0], "0000:6b:00.0")).is_relative_to(mount["mountPath"])
 
 
 def test_the_daemon_set_has_no_right_that_it_does_not_need(pod: Tree, container: Tree) -> None:

@@ -275,6 +275,15 @@ def test_identity_changes_with_an_edit_that_keeps_the_time(tmp_path: Path) -> No
     assert identity(file) not in (before, None)
 
 
+def test_identity_changes_with_the_rights_to_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(LEAST)
+    file.chmod(0o000)
+    before = identity(file)
+    file.chmod(0o644)
+    assert identity(file) not in (before, None)
+
+
 def test_identity_changes_with_a_link_even_to_the_same_inode(tmp_path: Path) -> None:
     # As good as the same: an inode that was freed and taken again.
     file, link = tmp_path / "1", tmp_path / "config.yaml"

@@ -1,6 +1,7 @@
 """An endpoint comes to rest with one listener and one stream, whatever the kubelet, of whichever version, does."""
 
 import asyncio
+import contextlib
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -8,12 +9,16 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import grpc
 import pytest
 
+from qatdp.api import deviceplugin_v1beta1_pb2 as api
+from qatdp.api.deviceplugin_v1beta1_pb2_grpc import DevicePluginStub
 from qatdp.core.endpoint import Event, State
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import PoolDevice, ResourcePool
 from qatdp.feed import Feed
+from qatdp.kubelet.channel import channel
 from qatdp.kubelet.endpoint import Endpoint, Timing
 from qatdp.kubelet.watch import watch
 from qatdp.testing.kubelet import KINDS, VERSIONS, Call, FakeKubelet, Pod
@@ -48,6 +53,7 @@ class Plugin:
     def __init__(self, folder: Path, *resources: str, timing: Timing = HURRIED) -> None:
         self.folder = folder / "device-plugins"
         self.observer = Observer()
+        self.read_by_another = asyncio.Event()
         self.feeds = {resource: Feed(a_pool(resource)) for resource in resources}
         self.endpoints = [Endpoint(feed, self.folder, self.observer, timing) for feed in self.feeds.values()]
 
@@ -243,6 +249,44 @@ async def test_a_stream_that_the_kubelet_closes_is_a_lost_registration(folder: P
         await kubelet.until(lambda: first not in kubelet.streams(CY) and settled(kubelet, plugin)())
         assert plugin.observer.cuts.count(CY) > plugin.observer.cuts.count(DC)
         assert len(endpoints_used(kubelet, DC)) == 1
+
+
+async def read_by_another(plugin: Plugin, socket: str) -> grpc.StatusCode:
+    """Open a stream as a debugging tool does, wait for its end, and return how it ended."""
+    async with channel(plugin.folder / socket) as tool:
+        stream = DevicePluginStub(tool).ListAndWatch(api.Empty())
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            async for _ in stream:
+                plugin.read_by_another.set()
+        return await stream.code()
+
+
+@EACH_KIND
+async def test_another_reader_is_refused_and_does_not_hide_the_end_of_the_kubelet_s_stream(
+    folder: Path, version: str
+) -> None:
+    async with FakeKubelet(folder, version, dial_s=0.1) as kubelet, a_plugin(folder, CY) as plugin:
+        await kubelet.until(settled(kubelet, plugin))
+        (first,) = kubelet.streams(CY)
+        with pytest.raises(TimeoutError):  # until no kubelet's stream can come any more
+            await kubelet.until(lambda: len(endpoints_used(kubelet)) > 1, timeout_s=2 * HURRIED.stream_s)
+        assert await read_by_another(plugin, first) is grpc.StatusCode.ABORTED
+        assert kubelet.streams(CY) == [first]
+        await kubelet.close_stream(CY)
+        await kubelet.until(lambda: first not in kubelet.streams(CY) and settled(kubelet, plugin)())
+
+
+@EACH_KIND
+async def test_a_reader_that_comes_before_the_kubelet_does_not_take_its_place(folder: Path, version: str) -> None:
+    async with FakeKubelet(folder, version, dial_s=0.1) as kubelet, a_plugin(folder, CY) as plugin:
+        with kubelet.held(Call.REGISTER, most=1) as hold:
+            await hold.reached()
+            (first,) = plugin.listening()
+            tool = asyncio.create_task(read_by_another(plugin, first))
+            await plugin.read_by_another.wait()
+        assert await tool is not grpc.StatusCode.OK
+        await kubelet.until(lambda: first not in kubelet.streams(CY) and settled(kubelet, plugin)())
+        assert len(endpoints_used(kubelet)) >= 2
 
 
 @EACH_KIND

@@ -1,5 +1,6 @@
 """The kubelet's answers about pods and devices are read as they are, and no answer is never taken for an empty one."""
 
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -96,7 +97,16 @@ async def test_an_error_is_told_with_the_kubelet_s_words(server: Server, folder:
 
 
 @pytest.mark.parametrize("call", ["named", "allocatable"])
-async def test_no_kubelet_is_an_error(folder: Path, call: str) -> None:
+async def test_a_socket_that_is_not_there_is_told_in_a_few_words(folder: Path, call: str) -> None:
+    with pytest.raises(BooksError) as raised:
+        await getattr(PodResources(folder), call)()
+    assert str(raised.value) == f"{folder}/kubelet.sock is not there"
+
+
+@pytest.mark.parametrize("call", ["named", "allocatable"])
+async def test_no_kubelet_behind_the_socket_is_an_error(folder: Path, call: str) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(folder / "kubelet.sock"))
     with pytest.raises(BooksError, match="UNAVAILABLE"):
         await getattr(PodResources(folder), call)()
 

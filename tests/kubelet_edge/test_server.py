@@ -45,9 +45,11 @@ class Served:
     opened: int = 0
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     is_current: bool = True
+    refuses: bool = False
 
-    def on_opened(self) -> None:
+    def on_opened(self) -> bool:
         self.opened += 1
+        return not self.refuses
 
     async def allocate(self, *containers: tuple[str, ...]) -> api.AllocateResponse:
         requests = [api.ContainerAllocateRequest(devices_ids=ids) for ids in containers]
@@ -121,6 +123,16 @@ async def test_the_beginning_and_the_end_of_a_stream_are_told(served: Served) ->
     call.cancel()
     await served.ended.wait()
     assert served.opened == 1
+
+
+async def test_a_stream_that_is_not_wanted_is_refused_with_the_reason_and_its_end_is_not_told(served: Served) -> None:
+    served.refuses = True
+    with pytest.raises(grpc.aio.AioRpcError, match="ABORTED") as raised:
+        await anext(aiter(served.kubelet.ListAndWatch(api.Empty())))
+    assert "has one reader, the kubelet" in (raised.value.details() or "")
+    assert served.opened == 1
+    assert not served.ended.is_set()
+    assert served.observer.lists == []
 
 
 async def test_a_list_that_was_written_is_told_with_the_moment_at_which_it_was_begun(served: Served) -> None:

@@ -1,4 +1,4 @@
-"""The command: `qatdp run`, `provision`, `devices`, `config`. Every option is also an environment variable QATDP_*.
+"""The command: `qatdp run`, `provision`, `devices`, `config`, `simulate`. Every option is a variable QATDP_* as well.
 
 Exit status: 0 done, 1 something failed, 2 wrong usage or configuration, 128 + n ended by signal n against its will.
 """

@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 
 LAST_PORT = 65535
 
-# --bind alone gives drivers to VFs that have none; --bind=take takes VFs from the kernel's VF drivers as well.
 MODES = {"free": BindMode.FREE, "take": BindMode.TAKE, "never": BindMode.NEVER}
 
 
@@ -62,7 +61,9 @@ class _ListenAddress(click.ParamType[Address]):
     default="never",
     type=click.Choice(list(MODES)),
     envvar="QATDP_BIND",
-    help="Bind VFs that have no driver to VFIO; with --bind=take also those of the kernel's VF drivers.",
+    show_default=True,
+    help="Which VFs to bind to VFIO. free: those that have no driver. take: those of the kernel's VF drivers as well. "
+    "--bind alone is --bind=free.",
 )
 @click.option(
     "--listen",
@@ -110,7 +111,7 @@ def run(
 ) -> None:
     """Offer this node's QAT functions to the kubelet, until SIGTERM or SIGINT.
 
-    SIGHUP looks at everything anew. Without --bind nothing on the machine is changed.
+    SIGHUP looks at everything anew, the configuration as well. Without --bind nothing on the machine is changed.
     """
     logs.set_up(log_level, log_format)
     settings = Settings(
@@ -141,5 +142,5 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stop)
-    loop.add_signal_handler(signal.SIGHUP, daemon.hint)
+    loop.add_signal_handler(signal.SIGHUP, daemon.look_anew)
     await daemon.run()

@@ -106,9 +106,15 @@ def _as_text(event: Event) -> None:
 
 
 def _node(event: Mapping[str, Any]) -> Iterator[str]:
-    yield f"A node with {event['pfs']} PFs and {event['vfs']} VFs, made in {event['sysfs']}; its kubelet is"
+    what = f"{_many(event['pfs'], 'PF')} and {_many(event['vfs'], 'VF')}"
+    yield f"A node with {what}, made in {event['sysfs']}; its kubelet is"
     yield f"{event['kubelet_dir']}. The daemon binds the VFs and registers what they offer."
-    yield f"Look yourself: qatdp devices --sysfs {event['sysfs']} --dev {event['dev']}"
+    config = f" --config {event['config']}" if event["config"] else ""
+    yield f"Look yourself: qatdp devices --sysfs {event['sysfs']} --dev {event['dev']}{config}"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _resources(event: Mapping[str, Any]) -> Iterator[str]:
@@ -116,6 +122,8 @@ def _resources(event: Mapping[str, Any]) -> Iterator[str]:
     yield f"{'the kubelet advertises':32}  capacity  allocatable"
     for name, of in event["resources"].items():
         yield f"  {name:30}  {of['capacity']:8}  {of['allocatable']:11}"
+    if not event["resources"]:
+        yield "  nothing"
 
 
 def _pod(event: Mapping[str, Any]) -> Iterator[str]:

@@ -186,8 +186,15 @@ def _options(rule: Mapping[str, object], path: str) -> ResourceOptions:
 def _services(value: object, path: str) -> frozenset[Services | None]:
     """Read one set of services, `generic`, or a list of those of which any will do."""
     if isinstance(value, list) and any(isinstance(word, list) or word == GENERIC for word in value):
-        return frozenset(plain.a_service_set(word, f"{path}[{index}]") for index, word in enumerate(value))
-    return frozenset({plain.a_service_set(value, path)})
+        hint = f"sets of which any will do: [{', '.join(map(_as_set, value))}]"
+        return frozenset(plain.a_service_set(word, f"{path}[{index}]", hint) for index, word in enumerate(value))
+    return frozenset({plain.a_service_set(value, path, f"one set: {_as_set(value)}")})
+
+
+def _as_set(word: object) -> str:
+    """Return what was perhaps meant by a word that stands where a set of services is due."""
+    words = word if isinstance(word, list) else [word]
+    return GENERIC if word == GENERIC else f"[{', '.join(map(str, words))}]"
 
 
 def _env(value: object, path: str) -> tuple[tuple[str, str], ...]:

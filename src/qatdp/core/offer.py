@@ -117,7 +117,19 @@ def _undecided(vf: VirtualFunction, pf: PhysicalFunction | None, snapshot: Snaps
         return f"its PF {pf.address}: {problem}"
     if pf.services_text is None and pf.is_down:
         return f"its PF {pf.address} is {pf.state}"
+    if pf.services_text is not None and not pf.services_text.strip("; "):
+        return f"its PF {pf.address} has no services configured"
     return None
+
+
+def of_unknown_services(snapshot: Snapshot) -> frozenset[PciAddress]:
+    """Return the PFs whose services could be chosen, but which do not tell them: their VFs are generic."""
+    return frozenset(
+        pf.address
+        for pf in snapshot.pfs
+        if pf.family.selectable and pf.driver and not pf.is_down
+        if pf.services_text is None and snapshot.problem(pf.address) is None
+    )
 
 
 def services_of(vf: VirtualFunction, pf: PhysicalFunction | None) -> Services | None:

@@ -12,14 +12,19 @@ T = TypeVar("T")
 
 def a_mapping(value: object, path: str) -> Mapping[str, object]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise ConfigError(path, f"expected keys and values, got {value!r}")
+        raise ConfigError(path, f"expected keys and values, got {value!r}", hint=_if_empty(value, path))
     return value
 
 
-def a_list(value: object, path: str) -> Sequence[object]:
+def a_list(value: object, path: str, *, hint: str | None = None) -> Sequence[object]:
     if not isinstance(value, list):
-        raise ConfigError(path, f"expected a list, got {value!r}")
+        raise ConfigError(path, f"expected a list, got {value!r}", hint=hint or _if_empty(value, path))
     return value
+
+
+def _if_empty(value: object, path: str) -> str | None:
+    """Return the hint for a key that has no value, as one whose entries are all commented out."""
+    return "leave the key out" if value is None and not path.endswith("]") else None
 
 
 def only_known(mapping: Mapping[str, object], path: str, *keys: str) -> None:
@@ -83,11 +88,11 @@ def a_text(value: object, path: str) -> str:
     return value
 
 
-def a_service_set(value: object, path: str) -> Services | None:
-    """Read one set of services; None for `generic`."""
+def a_service_set(value: object, path: str, hint: str | None = None) -> Services | None:
+    """Read one set of services; None for `generic`. `hint` helps where it is a service rather than a set."""
     if value == GENERIC:
         return None
-    words = a_list(value, path)
+    words = a_list(value, path, hint=hint if value in list(Service) else None)
     if not words:
         raise ConfigError(path, "empty", hint="leave the key out for any services, or write generic for none known")
     known = list(Service)

@@ -13,6 +13,7 @@ from functools import partial
 from qatdp.core.coalesce import RescanSchedule
 from qatdp.core.config import Config
 from qatdp.core.endpoint import Event
+from qatdp.core.offer import of_unknown_services
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import ResourcePool
 from qatdp.daemon.health import PfHealth
@@ -37,6 +38,10 @@ log = logging.getLogger(__name__)
 PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 SLOW_S = 10.0
+SERVICES_HINT = (
+    "its VFs are generic: kernel 6.0 or later tells services in qat/cfg_services, an older one at most in debugfs, "
+    "if /sys/kernel/debug is mounted and can be read"
+)
 
 
 class Daemon:
@@ -72,6 +77,11 @@ class Daemon:
         """Take note that something has happened: a rescan is due."""
         self._schedule = self._schedule.event(asyncio.get_running_loop().time())
         self._poked.set()
+
+    def look_anew(self) -> None:
+        """Look at everything anew, also at a configuration whose file seems to be the same."""
+        self._file = None
+        self.hint()
 
     async def run(self) -> None:
         """Serve until stopped. What it knows is shown from the beginning to the end."""
@@ -112,7 +122,7 @@ class Daemon:
         """Look at the node and at the kubelet's books, before any list is made of them."""
         for path in sweep(self._settings.plugins):
             log.info("removed a socket that a former daemon left behind path=%s", path)
-        seen = await self._looked()
+        seen = await self._patiently(self._looked())
         self._log_look(seen)
         self.node.begin(seen.snapshot, seen.unbound)
         with contextlib.suppress(TimeoutError):  # then the probes tell which PF it is
@@ -230,6 +240,8 @@ class Daemon:
             log.info("bound vf=%s driver=%s from=%s", binding.address, binding.driver, binding.release)
         for problem in sorted(set(seen.snapshot.problems) - set(self.node.snapshot.problems)):
             log.warning("problem where=%s reason=%r", problem.where, problem.reason)
+        for pf in sorted(of_unknown_services(seen.snapshot) - of_unknown_services(self.node.snapshot)):
+            log.warning("services unknown pf=%s hint=%r", pf, SERVICES_HINT)
 
     async def _tick(self) -> None:
         """Look every second at what changes without an event."""

@@ -19,17 +19,17 @@ CONFIG_BYTES = 1 << 20  # a ConfigMap can hold no more
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 NUMBER_CHARACTERS = 40
 
-Identity: TypeAlias = tuple[str, int, int, int] | None
+Identity: TypeAlias = tuple[str, int, int, int, int] | None
 
 
 def identity(path: Path) -> Identity:
-    """Return what changes when the path leads to other content; None where it leads to none."""
+    """Return what changes when the path leads to other content, or can be read by now; None where it leads to none."""
     try:
         real = os.path.realpath(path)
         status = os.stat(real)
     except OSError:
         return None
-    return (real, status.st_ino, status.st_mtime_ns, status.st_size)
+    return (real, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
 
 
 def load(path: Path) -> Config:

@@ -39,12 +39,13 @@ class Timing:
 
 @dataclass(slots=True)
 class _Listener:
-    """One server on one socket."""
+    """One server on one socket. `due_s`: by when, in the loop's time, the kubelet opens its stream; None: not known."""
 
     number: int
     name: str
     server: grpc.aio.Server
-    streams: int = 0
+    has_stream: bool = False
+    due_s: float | None = None
 
 
 class Endpoint:
@@ -108,18 +109,34 @@ class Endpoint:
 
     # Streams: of the newest listener's alone their beginning and end are events.
 
-    def _stream_opened(self, listener: _Listener) -> None:
-        listener.streams += 1
-        if listener.number == self._number and listener.streams == 1:
+    def _stream_opened(self, listener: _Listener) -> bool:
+        """Tell whether to serve a stream: a listener's first, as what is written to it was written to the kubelet.
+
+        The kubelet opens one a Register. Whoever else reads can have come before it, and nothing tells the two apart:
+        a second one that comes while the kubelet's may still be due makes the resource begin anew on another socket.
+        """
+        if listener.has_stream:
+            if listener.number == self._number and not self._is_over(listener.due_s):
+                log.warning("two readers, one of which is not the kubelet resource=%s", self.resource)
+                self._lost_stream()
+            return False
+        listener.has_stream = True
+        if listener.number == self._number:
             log.info("registered resource=%s socket=%s", self.resource, listener.name)
             self.handle(Event.STREAM_OPENED)
+        return True
 
     def _stream_ended(self, listener: _Listener) -> None:
-        listener.streams -= 1
-        if listener.number == self._number and listener.streams == 0:
+        if listener.number == self._number:
             log.warning("the kubelet has closed its stream resource=%s", self.resource)
-            self._observer.cut(self.resource)
-            self.handle(Event.STREAM_ENDED)
+            self._lost_stream()
+
+    def _lost_stream(self) -> None:
+        self._observer.cut(self.resource)
+        self.handle(Event.STREAM_ENDED)
+
+    def _is_over(self, due_s: float | None) -> bool:
+        return due_s is not None and due_s <= asyncio.get_running_loop().time()
 
     # Commands
 
@@ -143,7 +160,7 @@ class Endpoint:
             return
         name = new_socket_name(self.resource)
         try:
-            await self._listen(number, name)
+            listener = await self._listen(number, name)
             await self._register_socket(name)
         except (grpc.aio.AioRpcError, RuntimeError, OSError) as error:
             self._meter.register_answered(self.resource, taken=False)
@@ -153,6 +170,7 @@ class Endpoint:
                 self.handle(Event.REFUSED)
             return
         self._meter.register_answered(self.resource, taken=True)
+        listener.due_s = asyncio.get_running_loop().time() + self._timing.stream_s
         if number == self._number:
             self.handle(Event.REGISTERED)
 
@@ -173,7 +191,7 @@ class Endpoint:
         finally:
             registering.cancel()
 
-    async def _listen(self, number: int, name: str) -> None:
+    async def _listen(self, number: int, name: str) -> _Listener:
         server = grpc.aio.server()
         listener = _Listener(number, name, server)
         service = ResourceServer(
@@ -188,6 +206,7 @@ class Endpoint:
         server.add_insecure_port(f"unix:{self._folder / name}")  # RuntimeError where it cannot
         self._listeners.append(listener)
         await server.start()
+        return listener
 
     def _retire(self) -> None:
         old = [listener for listener in self._listeners if listener.number != self._number]

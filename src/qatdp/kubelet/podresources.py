@@ -1,5 +1,6 @@
 """PodResources: what the kubelet would hand out, and what it names for whom (podresources/v1)."""
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -72,4 +73,7 @@ class PodResources:
         return {resource: frozenset(ids) for resource, ids in found.items()}
 
     def _failed(self, call: str, error: grpc.aio.AioRpcError) -> BooksError:
+        # In a few words, as it is so on each node whose kubelet comes later; gRPC needs 300 letters.
+        if error.code() is grpc.StatusCode.UNAVAILABLE and not os.path.exists(self._socket):
+            return BooksError(f"{self._socket} is not there")
         return BooksError(f"{call} on {self._socket}: {error.code().name}: {error.details()}")

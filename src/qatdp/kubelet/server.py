@@ -24,6 +24,7 @@ from qatdp.kubelet.observer import Observer
 log = logging.getLogger(__name__)
 
 OPTIONS = api.DevicePluginOptions(pre_start_required=False, get_preferred_allocation_available=True)
+ONE_READER = "a socket of qatdp has one reader, the kubelet; what is in its lists is told by: qatdp devices"
 
 ListContext: TypeAlias = "grpc.aio.ServicerContext[api.Empty, AsyncIterator[api.ListAndWatchResponse]]"
 AllocateContext: TypeAlias = "grpc.aio.ServicerContext[api.AllocateRequest, Awaitable[api.AllocateResponse]]"
@@ -32,6 +33,7 @@ AllocateContext: TypeAlias = "grpc.aio.ServicerContext[api.AllocateRequest, Awai
 class ResourceServer(DevicePluginServicer):
     """Serves one feed. `on_opened` and `on_ended` are called when the kubelet opens its stream and when that ends.
 
+    `on_opened` tells whether the stream is to be served; one that is not is refused, and its end is not told.
     `is_current` tells whether this server is the newest of its resource: only its lists are what the kubelet goes by.
     """
 
@@ -40,7 +42,7 @@ class ResourceServer(DevicePluginServicer):
         feed: Feed[ResourcePool],
         observer: Observer,
         *,
-        on_opened: Callable[[], None],
+        on_opened: Callable[[], bool],
         on_ended: Callable[[], None],
         is_current: Callable[[], bool],
         meter: Meter | None = None,
@@ -56,7 +58,8 @@ class ResourceServer(DevicePluginServicer):
 
     async def ListAndWatch(self, request: api.Empty, context: ListContext) -> AsyncIterator[api.ListAndWatchResponse]:
         """Send the list, and again with each change, until the kubelet leaves. Each message replaces the list."""
-        self._on_opened()
+        if not self._on_opened():
+            await context.abort(grpc.StatusCode.ABORTED, ONE_READER)
         try:
             while True:
                 pool, version, began = self._feed.value, self._feed.version, self._observer.moment()

@@ -4,22 +4,29 @@ Nothing in it is canned: what is told is what the kubelet took from the daemon o
 pods. Other clients on the same sockets see the same.
 """
 
+import asyncio
 import contextlib
 import os
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from qatdp.core.binding import BindMode
+from qatdp.core.holders import Step
 from qatdp.core.pci import PciAddress
+from qatdp.errors import QatdpError
 from qatdp.testing.calls import FakeKernelCalls
 from qatdp.testing.daemon import RunningDaemon, hurried
 from qatdp.testing.host import BUSES, MEMORY, FakeHost
 from qatdp.testing.kubelet import Container, FakeKubelet, Pod
 
 Event: TypeAlias = Mapping[str, object]
+
+AT_REST = frozenset({Step.OFFERED, Step.HELD, Step.AWAITED})
+PATIENCE_S = 30.0
+LOOK_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,7 @@ class Setup:
     services: Sequence[str] = ("sym;asym", "dc")
     family: str = "4xxx"
     config: Path | None = None
+    patience_s: float = PATIENCE_S
 
 
 @dataclass(slots=True)
@@ -45,9 +53,16 @@ class Story:
     _resource_names: frozenset[str] = frozenset()
 
     async def tell(self) -> AsyncGenerator[Event, None]:
-        """Yield what happens, one event after the other; the daemon serves until the iterator is closed."""
-        self.host = FakeHost(self.folder / "host")
+        """Yield what happens, one event after the other; the daemon serves until the iterator is closed.
+
+        Raises ConfigError before anything is told where the configuration is wrong.
+        """
+        self.host = FakeHost(self.folder / "host", cdevs=True)
+        self.host.load_driver("qat_vfio_pci")  # whichever driver and nodes a configuration asks for
         self.kubelet = FakeKubelet(self.folder / "kubelet")
+        settings = hurried(self.folder / "host", self.kubelet.folder, config=self.setup.config)
+        # The VFs come without a driver, as on a real node: the daemon binds them.
+        daemon = RunningDaemon(replace(settings, bind=BindMode.FREE), FakeKernelCalls(self.host))
         pfs = self._make_node()
         yield {
             "event": "node",
@@ -56,17 +71,16 @@ class Story:
             "sysfs": str(self.host.sysfs),
             "dev": str(self.host.dev),
             "kubelet_dir": str(self.kubelet.folder),
+            "config": str(self.setup.config) if self.setup.config else None,
         }
-        settings = hurried(self.folder / "host", self.kubelet.folder, config=self.setup.config)
-        # The VFs come without a driver, as on a real node: the daemon binds them.
-        daemon = RunningDaemon(replace(settings, bind=BindMode.FREE), FakeKernelCalls(self.host))
         async with self.kubelet, daemon:
-            await self.kubelet.until(lambda: self._all_listed(daemon))
+            await self._until("offers what this node has", lambda: self._at_rest(daemon))
             yield await self._resources()
             async for event in self._pods():
                 yield event
-            async for event in self._failure(daemon, pfs[0]):
-                yield event
+            for pf in [pf for pf in pfs if self._offered_of(pf)][:1]:
+                async for event in self._failure(daemon, pf):
+                    yield event
             yield {"event": "end"}
 
     def _make_node(self) -> tuple[PciAddress, ...]:
@@ -85,10 +99,25 @@ class Story:
             for index, (node, n) in enumerate(places)
         )
 
-    def _all_listed(self, daemon: RunningDaemon) -> bool:
-        """Tell whether the kubelet offers just what the daemon's pools say."""
-        pools = daemon.daemon.node.pools.pools
-        return bool(pools) and all(self.kubelet.offered(name) == pool.healthy for name, pool in pools.items())
+    async def _until(self, what: str, done: Callable[[], bool]) -> None:
+        """Look until something is so, by looking: not all of it makes the kubelet notice something."""
+        for _ in range(int(self.setup.patience_s / LOOK_S)):
+            if done():
+                return
+            await asyncio.sleep(LOOK_S)
+        hint = "where this machine has much to do, a small node is quicker: --pfs 2 --vfs 2"
+        raise QatdpError(f"waited {self.setup.patience_s:g} s in vain until the kubelet {what}", hint=hint)
+
+    def _at_rest(self, daemon: RunningDaemon) -> bool:
+        """Tell whether the daemon knows the node as it is, and the kubelet has just what comes of it for good."""
+        node = daemon.daemon.node
+        listed = (device.address for pool in node.pools.pools.values() for device in pool.devices)
+        return (
+            {vf.address for vf in node.snapshot.vfs} <= {*listed, *node.pools.left_out}  # not so before the first list
+            and all(entry.step in AT_REST for entry in node.books.values())
+            and all(self.kubelet.offered(name) == pool.healthy for name, pool in node.pools.pools.items())
+            and node.snapshot == self.host.scan()
+        )
 
     async def _resources(self) -> Event:
         counts = (await self.kubelet.capacity()).resources
@@ -101,13 +130,16 @@ class Story:
         }
 
     async def _pods(self) -> AsyncIterator[Event]:
-        """Admit a pod that asks for two of each resource, one that asks for one of all, and one that asks too much."""
-        counts = (await self.kubelet.capacity()).resources
-        names = sorted(counts)
+        """Admit pods that ask for two of each resource and one of all, as far as there are as many, and too much."""
+        left = {name: of.allocatable for name, of in (await self.kubelet.capacity()).resources.items()}
+        names = sorted(left)
         for resource in names:
-            yield await self._pod(f"two-{_short(resource)}", {resource: 2})
-        if len(names) > 1:
+            count = min(2, left[resource])
+            left[resource] -= count
+            yield await self._pod(f"{'one' if count == 1 else 'two'}-{_short(resource)}", {resource: count})
+        if len(names) > 1 and all(left.values()):
             yield await self._pod("one-of-each", dict.fromkeys(names, 1))
+        counts = (await self.kubelet.capacity()).resources
         for resource in names[:1]:
             yield await self._pod("too-much", {resource: counts[resource].capacity + 1})
 
@@ -130,30 +162,32 @@ class Story:
         """Let a PF go down, which takes its VFs away, and come back.
 
         Its VFs are in other IOMMU groups afterwards. What the kubelet keeps for pods that have some of them names the
-        old nodes, so these VFs are not healthy before the pods have ended.
+        old nodes, so what these pods have is not healthy before they have ended. Within a limit, others may have taken
+        the places of the rest.
         """
-        vfs = self.host.vfs(pf)
-        mine = frozenset(str(vf) for vf in vfs)
+        vfs, node = self.host.vfs(pf), daemon.daemon.node
         self.host.set_state(pf, "down")
-        await self.kubelet.until(lambda: self._all_listed(daemon) and not mine & self._offered())
+        daemon.daemon.hint()  # a made tree sends no uevents
+        await self._until(f"has nothing of {pf}", lambda: self._at_rest(daemon))
         yield {"event": "pf", "address": str(pf), "state": "down"}
         yield await self._resources()
         self.host.set_state(pf, "up")
         self.host.add_vfs(pf, len(vfs), driver=None)
-        daemon.daemon.hint()  # a made tree sends no uevents
-        held = [(pod, ids & mine) for pod, ids in self._given if ids & mine]
-        free = mine.difference(*(ids for _, ids in held))
-        await self.kubelet.until(lambda: self._all_listed(daemon) and self._offered() & mine == free)
+        daemon.daemon.hint()
+        await self._until(f"has the VFs of {pf} again", lambda: self._at_rest(daemon))
         yield {"event": "pf", "address": str(pf), "state": "up"}
         yield await self._resources()
-        for pod, ids in held:
-            yield {"event": "stale", "name": pod.name, "devices": sorted(ids)}
-            await self.kubelet.remove(pod)
-        await self.kubelet.until(lambda: self._all_listed(daemon) and self._offered() >= mine)
+        stale = frozenset(map(str, node.stale.reasons))
+        for pod, ids in self._given:
+            if ids & stale:
+                yield {"event": "stale", "name": pod.name, "devices": sorted(ids & stale)}
+                await self.kubelet.remove(pod)
+        await self._until("has forgotten these pods", lambda: self._at_rest(daemon) and not node.stale)
         yield await self._resources()
 
-    def _offered(self) -> frozenset[str]:
-        return frozenset().union(*(self.kubelet.offered(name) for name in self._resource_names))
+    def _offered_of(self, pf: PciAddress) -> frozenset[str]:
+        offered = frozenset[str]().union(*(self.kubelet.offered(name) for name in self._resource_names))
+        return offered & frozenset(map(str, self.host.vfs(pf)))
 
 
 def _short(resource: str) -> str:
@@ -163,7 +197,9 @@ def _short(resource: str) -> str:
 @contextlib.contextmanager
 def story(setup: Setup) -> Iterator[Story]:
     """Yield a story in a folder that goes with it: in memory, and a short one, as paths of sockets hold 107 bytes."""
-    with tempfile.TemporaryDirectory(prefix="qatdp-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder:
+    memory = MEMORY if os.access(MEMORY, os.W_OK) else None
+    # A daemon that is ended early does not wait for its first look, which may still be binding VFs.
+    with tempfile.TemporaryDirectory(prefix="qatdp-", dir=memory, ignore_cleanup_errors=True) as folder:
         for name in ("host", "kubelet"):
             Path(folder, name).mkdir()
         yield Story(setup, Path(folder))
