@@ -60,6 +60,19 @@ async def test_what_a_pod_has_and_is_gone_is_listed_as_unhealthy(stage: Stage) -
     await stage.lists(CY, free)
 
 
+@pytest.mark.parametrize("held_too", [True, False])
+async def test_a_pf_that_is_down_when_it_starts_is_judged_before_the_books_but_listed_by_them(
+    stage: Stage, *, held_too: bool
+) -> None:
+    _, held, free = await at_work(stage)
+    stage.host.add_pf(OTHER_PF, vfs=2)
+    stage.host.attribute(PF if held_too else OTHER_PF, "qat/state", "down")
+    stage.configure(RENAME)
+    await stage.start_daemon()
+    await stage.lists(CY, () if held_too else held, held if held_too else ())
+    await stage.lists(RENAMED, stage.host.vfs(OTHER_PF) if held_too else free)
+
+
 async def test_what_pods_have_is_listed_on_a_node_whose_pfs_are_all_gone(stage: Stage) -> None:
     pod, held, _ = await at_work(stage, 2)
     stage.host.remove(PF)

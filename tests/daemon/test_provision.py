@@ -10,11 +10,11 @@ from qatdp.core.config import Config, parse_config
 from qatdp.core.outcome import Status
 from qatdp.core.pci import PciAddress
 from qatdp.core.qat import in_order
-from qatdp.daemon.provision import NODE_LOCK, Kubelet, Provision, Report
+from qatdp.daemon.provision import Kubelet, Provision, Report
 from qatdp.errors import ConfigError, QatdpError
-from qatdp.host.locks import Lock, Who
+from qatdp.host.locks import NODE_LOCK, Lock, Who
 from qatdp.host.portable import PortableCalls
-from qatdp.host.writer import Pace, Site
+from qatdp.host.site import Pace, Site
 from qatdp.testing.host import FakeHost
 from qatdp.testing.kernel import FakeKernel
 from qatdp.testing.stage import CY, DC, Stage

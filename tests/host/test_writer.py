@@ -15,7 +15,8 @@ from qatdp.core.qat import Service
 from qatdp.core.split import PfPlan, plan
 from qatdp.core.wish import Part, Wish
 from qatdp.host.locks import Lock, Who
-from qatdp.host.writer import Pace, Site, configure
+from qatdp.host.site import Pace, Site
+from qatdp.host.writer import configure
 from qatdp.testing.host import FakeHost
 from qatdp.testing.kernel import FakeKernel
 

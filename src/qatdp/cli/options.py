@@ -1,10 +1,16 @@
 """Options that several commands share. Their variables carry no command's name: QATDP_SYSFS serves all."""
 
+import datetime as dt
+import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from qatdp.host.locks import Who
+from qatdp.host.site import Pace
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -32,6 +38,39 @@ def node_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def writer_options(command: Command) -> Command:
+    """Add what those need to know who configure PFs."""
+    for option in (
+        click.option(
+            "--deadline",
+            type=click.FloatRange(min=0.1),
+            default=Pace().step_s,
+            envvar="QATDP_DEADLINE",
+            show_default=True,
+            help="Seconds that one step on a PF may take.",
+        ),
+        click.option(
+            "--lock-dir",
+            type=FOLDER,
+            default="/run/qatdp",
+            envvar="QATDP_LOCK_DIR",
+            show_default=True,
+            help="Where locks are, which say who configures a PF; the same for all on this node.",
+        ),
+        click.option(
+            "--node-name", envvar="QATDP_NODE_NAME", help="This node's name, for the configuration's patterns."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def who(mode: str) -> Who:
+    """Return who writes, for others to read."""
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    return Who(socket.gethostname(), os.getpid(), mode, now)
 
 
 def socket_option(command: Command) -> Command:

@@ -1,25 +1,21 @@
 """`qatdp provision`: makes this node's PFs what the configuration says, for an init container or a boot unit."""
 
 import asyncio
-import datetime as dt
 import json
-import os
-import socket
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
-from qatdp.cli.options import FOLDER, node_options
+from qatdp.cli.options import FOLDER, node_options, who, writer_options
 from qatdp.cli.table import Row, table
 from qatdp.core.config import Config
 from qatdp.core.qat import default_name, in_order
 from qatdp.daemon.provision import Kubelet, Provision, Report
 from qatdp.host import configfile
 from qatdp.host.choose import host_calls
-from qatdp.host.locks import Who
-from qatdp.host.writer import CHILD, Pace, Site
+from qatdp.host.site import CHILD, Pace, Site
 
 COLUMNS = ("pf", "family", "numa_node", "services", "wished", "outcome", "reason")
 TITLES = {"numa_node": "numa"}
@@ -41,23 +37,7 @@ TITLES = {"numa_node": "numa"}
     envvar="QATDP_POD_RESOURCES",
     help="Folder of the PodResources socket.  [default: KUBELET_DIR/pod-resources]",
 )
-@click.option("--node-name", envvar="QATDP_NODE_NAME", help="This node's name, for the configuration's patterns.")
-@click.option(
-    "--lock-dir",
-    type=FOLDER,
-    default="/run/qatdp",
-    envvar="QATDP_LOCK_DIR",
-    show_default=True,
-    help="Where locks are, which say who configures a PF; the same for all on this node.",
-)
-@click.option(
-    "--deadline",
-    type=click.FloatRange(min=0.1),
-    default=Pace().step_s,
-    envvar="QATDP_DEADLINE",
-    show_default=True,
-    help="Seconds that one step on a PF may take.",
-)
+@writer_options
 @click.option("--dry-run", is_flag=True, envvar="QATDP_DRY_RUN", help="Tell what would be done, and do nothing.")
 @click.option("--strict", is_flag=True, envvar="QATDP_STRICT", help="Exit status 1 where a PF is not as wished.")
 @click.option(
@@ -90,7 +70,7 @@ def provision(
     A PF with a VF in use is not touched. One that is busy or fails does not fail the command, except with --strict.
     """
     # A made node has processes of its own that write to it; nobody else passes an object.
-    site = Site(sysfs, dev, lock_dir, _who(), child or CHILD, Pace(step_s=deadline))
+    site = Site(sysfs, dev, lock_dir, who("provision"), child or CHILD, Pace(step_s=deadline))
     config = configfile.load(config_file) if config_file else Config()
     kubelet = Kubelet(kubelet_dir / "device-plugins", pod_resources or kubelet_dir / "pod-resources")
     job = Provision(config, node_name, host_calls(), site, kubelet)
@@ -98,11 +78,6 @@ def provision(
     show(report, output)
     if strict and not report.as_wished and not dry_run:
         sys.exit(1)
-
-
-def _who() -> Who:
-    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    return Who(socket.gethostname(), os.getpid(), "provision", now)
 
 
 def show(report: Report, output: str) -> None:

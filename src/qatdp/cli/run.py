@@ -4,17 +4,19 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import click
 
 from qatdp.cli import logs
-from qatdp.cli.options import FOLDER, is_real, node_options, socket_of, socket_option
+from qatdp.cli.options import FOLDER, is_real, node_options, socket_of, socket_option, who, writer_options
 from qatdp.core.binding import BindMode
 from qatdp.daemon.run import Daemon
-from qatdp.daemon.settings import Settings
+from qatdp.daemon.settings import Managing, Settings
 from qatdp.host.choose import compiled_calls, host_calls
+from qatdp.host.site import CHILD, Pace, Site
 from qatdp.status.pages import Address
 
 log = logging.getLogger(__name__)
@@ -66,6 +68,13 @@ class _ListenAddress(click.ParamType[Address]):
     "--bind alone is --bind=free.",
 )
 @click.option(
+    "--manage",
+    is_flag=True,
+    envvar="QATDP_MANAGE",
+    help="Keep PFs what the configuration's `provision` says, while pods run; binds as --bind=free does at least.",
+)
+@writer_options
+@click.option(
     "--listen",
     type=_ListenAddress(),
     envvar="QATDP_LISTEN",
@@ -95,23 +104,30 @@ class _ListenAddress(click.ParamType[Address]):
     show_default=True,
     help="For people, or one JSON object a line.",
 )
+@click.pass_obj
 def run(
+    child: Sequence[str] | None,
     config_file: Path | None,
     sysfs: Path,
     dev: Path,
     kubelet_dir: Path,
     pod_resources: Path | None,
     bind: str,
+    node_name: str | None,
+    lock_dir: Path,
+    deadline: float,
     listen: Address | None,
     socket: Path | None,
     log_level: str,
     log_format: str,
     *,
     heartbeat: bool,
+    manage: bool,
 ) -> None:
     """Offer this node's QAT functions to the kubelet, until SIGTERM or SIGINT.
 
-    SIGHUP looks at everything anew, the configuration as well. Without --bind nothing on the machine is changed.
+    SIGHUP looks at everything anew, the configuration as well. Without --bind and --manage nothing on the
+    machine is changed.
     """
     logs.set_up(log_level, log_format)
     settings = Settings(
@@ -120,7 +136,11 @@ def run(
         plugins=kubelet_dir / "device-plugins",
         pod_resources=pod_resources or kubelet_dir / "pod-resources",
         config=config_file,
-        bind=MODES[bind],
+        bind=BindMode.FREE if manage and MODES[bind] is BindMode.NEVER else MODES[bind],
+        # A made node has processes of its own that write to it; nobody else passes an object.
+        manage=Managing(Site(sysfs, dev, lock_dir, who("run"), child or CHILD, Pace(deadline)), node_name)
+        if manage
+        else None,
         listen=listen,
         heartbeat=heartbeat,
         socket=socket_of(socket, sysfs),

@@ -13,7 +13,8 @@ fact that is missing, or could not be read, leaves the ID where it is.
     f  that checkpoint names it for nobody                   REWRITTEN -> RELEASED
 
 What somebody is known to have is not withdrawn, so a running pod's device is not shown as Unhealthy for a wish: it is
-AWAITED, and looked for by the same d, e and f, until nobody has it. Then it is withdrawn as any other.
+AWAITED, and looked for by the same d, e and f, until nobody has it. Then it is withdrawn as any other. What is to stay
+is looked for as well, while anything is, and is no longer HELD once nobody has it.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -32,6 +33,8 @@ class Step(StrEnum):
     NEW = "new"  # in no list that a kubelet can have read
     OFFERED = "offered"  # in such a list; nobody is known to have it
     HELD = "held"  # somebody may have it
+    UNSEEN = "unseen"  # held; PodResources named it for nobody
+    UNCLAIMED = "unclaimed"  # and its list was sent after that
     AWAITED = "awaited"  # held, and to leave once it is not
     LOOKED = "looked"  # awaited; PodResources named it for nobody
     RELISTED = "relisted"  # and its list was sent after that
@@ -63,6 +66,7 @@ class Fact(StrEnum):
 
 
 # Where a step is not named with a fact, the fact changes nothing.
+_HELD_AGAIN = {Fact.NAMED: Step.HELD, Fact.ALLOCATED: Step.HELD, Fact.CUT: Step.HELD, Fact.LEAVE: Step.AWAITED}
 _STILL_HELD = {Fact.NAMED: Step.AWAITED, Fact.ALLOCATED: Step.AWAITED, Fact.CUT: Step.AWAITED, Fact.STAY: Step.HELD}
 _TAKEN_BACK = {
     Fact.NAMED: Step.AWAITED,
@@ -80,7 +84,9 @@ TABLE: Mapping[Step, Mapping[Fact, Step]] = MappingProxyType(
             Fact.NAMED: Step.HELD,
         },
         Step.OFFERED: {Fact.LEAVE: Step.WITHDRAWN, Fact.ALLOCATED: Step.HELD, Fact.NAMED: Step.HELD},
-        Step.HELD: {Fact.LEAVE: Step.AWAITED},
+        Step.HELD: {Fact.LEAVE: Step.AWAITED, Fact.NOT_IN_PODS: Step.UNSEEN},
+        Step.UNSEEN: {**_HELD_AGAIN, Fact.LISTED: Step.UNCLAIMED},
+        Step.UNCLAIMED: {**_HELD_AGAIN, Fact.NOT_IN_CHECKPOINT: Step.OFFERED},
         Step.AWAITED: {Fact.STAY: Step.HELD, Fact.NOT_IN_PODS: Step.LOOKED},
         Step.LOOKED: {**_STILL_HELD, Fact.LISTED: Step.RELISTED},
         Step.RELISTED: {**_STILL_HELD, Fact.NOT_IN_CHECKPOINT: Step.WITHDRAWN},
@@ -98,7 +104,8 @@ TABLE: Mapping[Step, Mapping[Fact, Step]] = MappingProxyType(
 # Facts that count only where they were begun after the step was reached.
 LATER = frozenset({Fact.LISTED, Fact.OVERTAKEN, Fact.IDLE, Fact.NOT_IN_PODS, Fact.NOT_IN_CHECKPOINT})
 
-MAYBE_IN_USE = frozenset({Step.HELD, Step.AWAITED, Step.LOOKED, Step.RELISTED})
+STAYING = frozenset({Step.HELD, Step.UNSEEN, Step.UNCLAIMED})
+MAYBE_IN_USE = STAYING | {Step.AWAITED, Step.LOOKED, Step.RELISTED}
 WITHDRAWN = frozenset({Step.WITHDRAWN, Step.SENT, Step.TAKEN, Step.QUIET, Step.UNNAMED, Step.REWRITTEN})
 OUT_OF_LIST = frozenset({Step.RELEASED, Step.GONE})
 LEAVING = WITHDRAWN | {Step.AWAITED, Step.LOOKED, Step.RELISTED}

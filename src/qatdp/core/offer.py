@@ -50,7 +50,9 @@ class Circumstances:
     stale: Stale
     unbound: Mapping[PciAddress, str]  # why binding it to VFIO did not work
     in_doubt: Mapping[PciAddress, str]  # why it is not known whether somebody has it
-    sick: Mapping[PciAddress, str] = field(default_factory=dict)  # by the PF's address: why its VFs are not to be used
+    # By the PF's address: why its VFs are not to be used; what it is to become, so that they must leave their lists.
+    sick: Mapping[PciAddress, str] = field(default_factory=dict)
+    changing: Mapping[PciAddress, str] = field(default_factory=dict)
 
 
 NOTHING_ELSE = Circumstances(Stale(), {}, {})
@@ -74,7 +76,7 @@ def _offer(
     read: Collection[PciAddress],
 ) -> Offer:
     pf = snapshot.pf(vf.pf)
-    why_not = _reserved(vf, snapshot, config, read)
+    why_not = _change(vf, circumstances) or _reserved(vf, snapshot, config, read)
     if why_not:
         return Offer(why_not=why_not)
     undecided = _undecided(vf, pf, snapshot)
@@ -86,6 +88,11 @@ def _offer(
     doubt = circumstances.in_doubt.get(vf.address)
     defect = defect_of(vf, snapshot, config, resource, circumstances)
     return Offer(resource, defect=defect, in_doubt=doubt is not None and defect == doubt)
+
+
+def _change(vf: VirtualFunction, circumstances: Circumstances) -> str | None:
+    change = circumstances.changing.get(vf.pf) if vf.pf else None
+    return f"its PF {vf.pf} {change}" if change else None
 
 
 def _reserved(vf: VirtualFunction, snapshot: Snapshot, config: Config, read: Collection[PciAddress]) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 from qatdp.core.config import DOMAIN, NAME, VERSION, NodePath, Policy
 from qatdp.core.pci import SHAPE
 from qatdp.core.qat import FAMILIES, GENERIC, VFIO_DRIVERS, Service
-from qatdp.core.wish import WHOLE, Per
+from qatdp.core.wish import WHOLE, Per, When
 
 Schema = dict[str, Any]
 
@@ -104,6 +104,13 @@ def _wish() -> Schema:
             "per": {"enum": list(Per), "default": Per.NODE, "description": "of what shares and counts are"},
             "auto_reset": {"type": "boolean"},
             "leave_alone": _some(_address()),
+            "when": {"enum": list(When), "default": When.IDLE, "description": "of run --manage: what of PFs in use"},
+            "at_once": {"type": "integer", "minimum": 1, "default": 1, "description": "PFs that may be away at a time"},
+            "min_available": {
+                "type": "object",
+                "additionalProperties": {"type": "integer", "minimum": 0},
+                "description": "by the name of a resource: VFs that must stay while others are away",
+            },
             "split": {"type": "array", "items": _part(), "minItems": 1},
         },
         required=["split"],

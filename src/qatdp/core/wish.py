@@ -5,7 +5,7 @@ What no device can be is refused here, with its key.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
@@ -16,6 +16,13 @@ from qatdp.core.snapshot import PhysicalFunction
 from qatdp.errors import ConfigError
 
 WHOLE = 100  # per cent
+
+
+class When(StrEnum):
+    """When `qatdp run --manage` takes a PF whose VFs pods have."""
+
+    IDLE = "idle"  # once no pod has any: until then all its VFs are offered
+    DRAIN = "drain"  # nobody gets its free VFs from now on, so that it becomes idle
 
 
 class Per(StrEnum):
@@ -53,13 +60,20 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """One entry of `provision`. When a change is made, and how fast over a fleet, would be said here as well."""
+    """One entry of `provision`. How fast a change goes over a fleet would be said here as well.
+
+    `at_once`: of so many PFs that pods could use the VFs may be away at a time. `min_available`: by resource, how many
+    VFs must stay, or no PF of it is taken away.
+    """
 
     parts: tuple[Part, ...]
     nodes: tuple[str, ...] | None = None  # patterns of node names; None: any node
     per: Per = Per.NODE
     auto_reset: bool | None = None  # None: as it is
     leave_alone: frozenset[PciAddress] = frozenset()
+    when: When = When.IDLE
+    at_once: int = 1
+    min_available: Mapping[str, int] = field(default_factory=dict)
 
 
 NO_WISH = Wish(())
@@ -78,10 +92,13 @@ def wish_of(wishes: Sequence[Wish], node: str | None) -> Wish:
     return NO_WISH
 
 
+WISH_KEYS = ("nodes", "per", "auto_reset", "leave_alone", "split", "when", "at_once", "min_available")
+
+
 def read_wish(value: object, path: str) -> Wish:
     """Read one entry of `provision`; raises ConfigError."""
     entry = plain.a_mapping(value, path)
-    plain.only_known(entry, path, "nodes", "per", "auto_reset", "leave_alone", "split")
+    plain.only_known(entry, path, *WISH_KEYS)
     if "split" not in entry:
         raise ConfigError(f"{path}.split", "missing", hint="such as: [{services: [sym, asym], share: 50}]")
     parts = plain.each(entry, path, "split", _part)
@@ -92,7 +109,15 @@ def read_wish(value: object, path: str) -> Wish:
         per=Per(plain.a_choice(entry.get("per", Per.NODE), f"{path}.per", list(Per))),
         auto_reset=plain.a_flag(entry, path, "auto_reset", default=False) if "auto_reset" in entry else None,
         leave_alone=plain.a_set(entry, path, "leave_alone", plain.an_address) or frozenset(),
+        when=When(plain.a_choice(entry.get("when", When.IDLE), f"{path}.when", list(When))),
+        at_once=plain.a_count(entry.get("at_once", 1), f"{path}.at_once", least=1),
+        min_available=_least(entry.get("min_available", {}), f"{path}.min_available"),
     )
+
+
+def _least(value: object, path: str) -> Mapping[str, int]:
+    counts = plain.a_mapping(value, path)
+    return {name: plain.a_count(count, f"{path}.{name}") for name, count in counts.items()}
 
 
 def _patterns(entry: Mapping[str, object], path: str) -> tuple[str, ...] | None:

@@ -34,12 +34,15 @@ class Node:
         self.unbound: Mapping[PciAddress, str] = {}
         self.stale = Stale()
         self.sick: Mapping[PciAddress, str] = {}  # PFs, and why
+        self.changing: Mapping[PciAddress, str] = {}  # PFs, and what they are to become
+        self.seeks = False  # whether somebody wants to know who has let go of what
         self.pools = Pools({}, {})
         self.feeds: dict[str, Feed[ResourcePool]] = {}
         self.history = History()
         self.leaving = asyncio.Event()
         self._on_resource = on_resource
         self._moment = 0
+        self._serves = False
 
     def moment(self) -> int:
         self._moment += 1
@@ -92,6 +95,16 @@ class Node:
             self.sick = sick
             self.rebuild()
 
+    def change(self, changing: Mapping[PciAddress, str], *, seeks: bool) -> None:
+        """Take which PFs are to be changed, and whether others are waited for until nobody has any of their VFs."""
+        if (changing, seeks) != (self.changing, self.seeks):
+            self.changing, self.seeks = changing, seeks
+            self.rebuild()
+
+    def claims(self) -> Mapping[PciAddress, str]:
+        """Return who may have VFs, as far as this is not in the books by their address."""
+        return {**self._in_doubt, **{address: self.stale.reasons[address] for address in self.stale.taken}}
+
     def handed(self, resource: str) -> None:
         self.learn(Fact.HANDED, self.of_resource(resource), self._moment)
 
@@ -116,17 +129,24 @@ class Node:
 
     # What comes of it
 
+    def serve(self) -> None:
+        """Publish what is known, and from now on whatever comes of what becomes known."""
+        self._serves = True
+        self.rebuild()
+
     def rebuild(self) -> None:
-        """Build the pools of all that is known, and publish those that changed."""
+        """Build the pools of all that is known, and publish those that changed. Not before the books were read."""
+        if not self._serves:
+            return
         before = self.pools
         self.stale = stale_hand_overs(self.holdings, self.snapshot)
         self._in_doubt = self._doubts()
-        circumstances = Circumstances(self.stale, self.unbound, self._in_doubt, self.sick)
+        circumstances = Circumstances(self.stale, self.unbound, self._in_doubt, self.sick, self.changing)
         self.pools, self.books = build_pools(self.snapshot, self.config, self.books, self.moment(), circumstances)
         for resource in sorted(self.feeds.keys() | self.pools.pools.keys()):
             self._publish(self.pools.pools.get(resource, ResourcePool(resource)))
         self._tell_left_out(before.left_out, self.pools.left_out)
-        if self.stale or any(entry.step in LEAVING for entry in self.books.values()):
+        if self.seeks or self.stale or any(entry.step in LEAVING for entry in self.books.values()):
             self.leaving.set()
         else:
             self.leaving.clear()

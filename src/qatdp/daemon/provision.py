@@ -17,14 +17,14 @@ from qatdp.core.wish import wish_of
 from qatdp.daemon.worker import Worker
 from qatdp.errors import BooksError, QatdpError
 from qatdp.host.abc import HostCalls
-from qatdp.host.locks import Lock, LockedError
+from qatdp.host.locks import NODE_LOCK, Lock, LockedError
+from qatdp.host.site import Site
 from qatdp.host.sysfs import SysfsScanner
-from qatdp.host.writer import Site, configure
+from qatdp.host.writer import configure
 from qatdp.kubelet import checkpoint
 from qatdp.kubelet.podresources import PodResources
 
 SCAN_S = 60.0
-NODE_LOCK = "node.lock"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,10 @@ from qatdp.kubelet.podresources import PodResources
 
 log = logging.getLogger(__name__)
 
+# What its list is sent for once more, and what a checkpoint written after that is read for.
+REWRITING = (Step.UNNAMED, Step.LOOKED, Step.UNSEEN)
+REREADING = (Step.REWRITTEN, Step.RELISTED, Step.UNCLAIMED)
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -117,14 +121,14 @@ class Release:
         Whatever checkpoint differs from the one before was written after List had ended, which is what counts.
         """
         # Also of those whose list was sent in an earlier round, after which no checkpoint came or none could be read.
-        waiting = self._node.at(Step.UNNAMED, Step.LOOKED, Step.REWRITTEN, Step.RELISTED)
+        waiting = self._node.at(*REWRITING, *REREADING)
         resources = set(waiting.values()) | self._stale_resources()
         if not resources:
             return
         before = checkpoint.identity(self._plugins)
         for resource in resources:
             self._node.feeds[resource].again()
-        await self._until(lambda: not self._node.at(Step.UNNAMED, Step.LOOKED))
+        await self._until(lambda: not self._node.at(*REWRITING))
         if not await self._until(lambda: checkpoint.identity(self._plugins) != before):
             return
         began = self._node.moment()

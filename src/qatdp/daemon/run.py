@@ -18,6 +18,7 @@ from qatdp.core.pci import PciAddress
 from qatdp.core.pools import ResourcePool
 from qatdp.daemon.health import PfHealth
 from qatdp.daemon.look import Look, Seen
+from qatdp.daemon.manage import Manager
 from qatdp.daemon.node import Node
 from qatdp.daemon.release import Release
 from qatdp.daemon.settings import Settings
@@ -64,6 +65,7 @@ class Daemon:
         self._kubelet_is_up = False
         self._schedule = RescanSchedule()
         self._poked = asyncio.Event()
+        self._due: list[asyncio.Future[None]] = []  # who waits for the next look
         self._checkpoint_is_due = False  # it could not be read when the nodes last changed
         self._stop = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
@@ -77,6 +79,13 @@ class Daemon:
         """Take note that something has happened: a rescan is due."""
         self._schedule = self._schedule.event(asyncio.get_running_loop().time())
         self._poked.set()
+
+    async def look(self) -> None:
+        """Return when a look that began after this call has been taken in."""
+        looked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._due.append(looked)
+        self.hint()
+        await looked
 
     def look_anew(self) -> None:
         """Look at everything anew, also at a configuration whose file seems to be the same."""
@@ -104,7 +113,7 @@ class Daemon:
         begun.result()
         async with asyncio.TaskGroup() as self._tasks:
             release = Release(self.node, self._pod_resources, self._settings.plugins, self._settings.pace)
-            self.node.rebuild()
+            self.node.serve()
             self._start("scan", self._scan)
             self._start("tick", self._tick)
             self._start("health", self.health.run)
@@ -114,6 +123,8 @@ class Daemon:
             self._start("release", release.run)
             self._start("books", self._read_unread_books)
             self._start("holders", self.status.ask_for_holders)
+            if self._settings.manage:
+                self._start("manage", Manager(self.node, self._settings.manage, self.look).run)
             await stopped
             for task in self._running:
                 task.cancel()
@@ -207,7 +218,11 @@ class Daemon:
                 await _wait(self._poked, due_s - loop.time())
                 continue
             self._schedule, last_s = self._schedule.scanned(), loop.time()
+            due, self._due = self._due, []
             self._take(await self._patiently(self._looked()))
+            for looked in due:
+                if not looked.done():
+                    looked.set_result(None)
 
     async def _looked(self) -> Seen:
         began_s = time.perf_counter()

@@ -6,17 +6,32 @@ from pathlib import Path
 from qatdp.core.binding import BindMode
 from qatdp.daemon.health import HealthPace
 from qatdp.daemon.release import Pace
+from qatdp.host.site import Site
 from qatdp.kubelet import watch
 from qatdp.kubelet.endpoint import Timing
 from qatdp.status.pages import Address
 
 
 @dataclass(frozen=True, slots=True)
+class Managing:
+    """`node`: this node's name, None where it is not known. Seconds: between looks at what is to be done, between tries
+    to become the one who writes, and for how long a PF rests that has just failed, twice as long each time."""
+
+    site: Site
+    node: str | None = None
+    look_s: float = 0.5
+    lock_s: float = 5.0
+    first_rest_s: float = 10.0
+    longest_rest_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Where things are, and the daemon's periods in seconds.
 
-    `listen` and `socket` are where its status is shown; None for nowhere. `holders_s`: how often the kubelet is asked
-    which pod has what, which is for show alone, so that it is not asked where nothing is shown.
+    `manage`: None where no PF is configured. `listen` and `socket` are where its status is shown; None for nowhere.
+    `holders_s`: how often the kubelet is asked which pod has what, which is for show alone, so that it is not asked
+    where nothing is shown.
     """
 
     sysfs: Path = Path("/sys")
@@ -25,6 +40,7 @@ class Settings:
     pod_resources: Path = Path("/var/lib/kubelet/pod-resources")
     config: Path | None = None
     bind: BindMode = BindMode.NEVER
+    manage: Managing | None = None
     listen: Address | None = None
     socket: Path | None = None
     listen_to_uevents: bool = True

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from qatdp.errors import QatdpError
 
+NODE_LOCK = "node.lock"  # of whoever decides what PFs are to be; each PF has one more, of the process that writes
+
 
 class LockedError(QatdpError):
     """Another process has the lock; the message says which."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from qatdp.core.binding import BindMode
-from qatdp.core.holders import Step
+from qatdp.core.holders import STAYING, Step
 from qatdp.core.pci import PciAddress
 from qatdp.errors import QatdpError
 from qatdp.testing.calls import FakeKernelCalls
@@ -24,7 +24,7 @@ from qatdp.testing.kubelet import Container, FakeKubelet, Pod
 
 Event: TypeAlias = Mapping[str, object]
 
-AT_REST = frozenset({Step.OFFERED, Step.HELD, Step.AWAITED})
+AT_REST = frozenset({Step.OFFERED, Step.AWAITED}) | STAYING
 PATIENCE_S = 30.0
 LOOK_S = 0.02
 

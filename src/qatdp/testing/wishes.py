@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from qatdp.core.qat import GENERIC
-from qatdp.core.wish import Per, read_wish
+from qatdp.core.wish import Per, When, read_wish
 from qatdp.errors import ConfigError
 
 
@@ -18,6 +18,9 @@ def wishes(pfs: Iterable[str]) -> st.SearchStrategy[dict[str, Any]]:
         "per": st.sampled_from([per.value for per in Per]),
         "auto_reset": st.booleans(),
         "leave_alone": some_pfs,
+        "when": st.sampled_from([when.value for when in When]),
+        "at_once": st.integers(1, 4),
+        "min_available": st.dictionaries(st.sampled_from(("cy", "dc")), st.integers(0, 16)),
     }
     split = st.lists(_parts(some_pfs), min_size=1, max_size=3).map(_without_faults)
     return st.fixed_dictionaries({"split": split}, optional=optional)

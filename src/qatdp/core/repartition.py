@@ -1,0 +1,122 @@
+"""Repartition: what is to be done now, of a plan, while pods come and go on the node.
+
+A PF is changed only once its VFs are in no list, so that nobody can get them, and nobody has them. Each time it is
+asked it begins anew with what the node shows: there is nothing to be remembered, and a wish that is taken back gives
+all VFs back that have not gone.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from qatdp.core.config import Config, full_name
+from qatdp.core.holders import LEAVING, MAYBE_IN_USE, OUT_OF_LIST, Books, Entry
+from qatdp.core.in_use import Evidence, in_use
+from qatdp.core.pci import PciAddress
+from qatdp.core.snapshot import Snapshot
+from qatdp.core.split import PfPlan, Plan, plan
+from qatdp.core.steps import What
+from qatdp.core.wish import When, Wish
+
+# These take VFs away; the other steps touch only VFs that are in no list, or none.
+DISTURBING = frozenset({What.NO_VFS, What.DOWN})
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """A node at one moment. `claims` are VFs that somebody may have beyond the books, with the reason; `changing` are
+    PFs whose VFs are on their way out already, `resting` those with which it has just failed."""
+
+    snapshot: Snapshot
+    config: Config
+    wish: Wish
+    books: Books
+    claims: Mapping[PciAddress, str]
+    changing: Collection[PciAddress] = frozenset()
+    resting: Collection[PciAddress] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """`changing` are PFs whose VFs have to leave their lists, with what becomes of them; `ready` can be changed now;
+    `waits` tells whether PFs are waited for that pods use."""
+
+    plan: Plan
+    changing: Mapping[PciAddress, str]
+    ready: tuple[PfPlan, ...]
+    waits: bool
+
+
+def repartition(now: Situation) -> Todo:
+    """Return what is to be done now."""
+    found = plan(now.snapshot, now.config, now.wish, {**in_use(now.snapshot, Evidence(_held(now.books))), **now.claims})
+    able = [one for one in found.pfs if one.steps and one.address not in now.resting]
+    gentle = [one for one in able if not _disturbs(one)]
+    taken = list(_taken([one for one in able if _disturbs(one)], now))
+    drained = [one for one in found.pfs if one.later and now.wish.when is When.DRAIN]
+    listed = _listed(now)
+    return Todo(
+        plan=found,
+        changing={one.address: f"is to become {_name(one)}" for one in (*taken, *drained)},
+        ready=tuple(one for one in (*gentle, *taken) if one in gentle or not listed[one.address]),
+        waits=any(one.later for one in found.pfs),
+    )
+
+
+def _held(books: Books) -> Mapping[PciAddress, str]:
+    return {
+        address: f"may be held by a pod as {entry.resource}"
+        for address, entry in books.items()
+        if entry.step in MAYBE_IN_USE
+    }
+
+
+def _disturbs(one: PfPlan) -> bool:
+    return any(step.what in DISTURBING for step in one.steps)
+
+
+def _name(one: PfPlan) -> str:
+    services = one.goal.services if one.goal else None
+    return ";".join(sorted(services)) if services else "what the configuration says"
+
+
+def _listed(now: Situation) -> Counter[PciAddress]:
+    """Count the VFs of each PF that are in the books: a list may still have them. A VF that has gone is in no way."""
+    present = (now.snapshot.vf(address) for address in now.books)
+    return Counter(vf.pf for vf in present if vf and vf.pf)
+
+
+def _taken(able: list[PfPlan], now: Situation) -> Iterator[PfPlan]:
+    """Yield the PFs that may be away at this time: those on their way first, so that none turns back for another."""
+    left = _available(now)
+    able.sort(key=lambda one: (one.address not in now.changing, one.address))
+    away = 0
+    for one in able:
+        loses = _loses(one.address, now)
+        if loses and (away == now.wish.at_once or not _enough(left - loses, loses, now.wish)):
+            continue
+        away += bool(loses) or one.address in now.changing
+        left -= loses
+        yield one
+
+
+def _available(now: Situation) -> Counter[str]:
+    """Count the VFs of each resource, but those on their way out for another reason."""
+    return Counter(
+        entry.resource
+        for entry in now.books.values()
+        if entry.step not in OUT_OF_LIST and (entry.step not in LEAVING or _pf(entry) in now.changing)
+    )
+
+
+def _pf(entry: Entry) -> PciAddress | None:
+    return entry.vf.pf if entry.vf else None
+
+
+def _loses(pf: PciAddress, now: Situation) -> Counter[str]:
+    return Counter(entry.resource for entry in now.books.values() if _pf(entry) == pf)
+
+
+def _enough(left: Counter[str], loses: Counter[str], wish: Wish) -> bool:
+    least = {full_name(name): count for name, count in wish.min_available.items()}
+    return all(left[resource] >= least.get(resource, 0) for resource in loses)

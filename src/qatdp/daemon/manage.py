@@ -1,0 +1,103 @@
+"""Manage: keeps the node's PFs what the configuration says they should be, while pods run.
+
+There is no state to be lost: what is to be done follows from the node, the books and the configuration at each moment
+(core/repartition.py), so a daemon that was killed in the middle goes on where the node is.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+
+from qatdp.core.outcome import Outcome, Status
+from qatdp.core.pci import PciAddress
+from qatdp.core.repartition import Situation, Todo, repartition
+from qatdp.core.wish import NO_WISH, Wish, wish_of
+from qatdp.daemon.node import Node
+from qatdp.daemon.settings import Managing
+from qatdp.errors import ConfigError
+from qatdp.host.locks import NODE_LOCK, Lock, LockedError
+from qatdp.host.writer import configure
+
+log = logging.getLogger(__name__)
+
+
+class Manager:
+    """`look` returns after the node has been looked at anew."""
+
+    def __init__(self, node: Node, managing: Managing, look: Callable[[], Awaitable[None]]) -> None:
+        self._node, self._managing, self._look = node, managing, look
+        self._rests: dict[PciAddress, tuple[float, float]] = {}  # until when, and for how long
+        self._said: object = None
+
+    async def run(self) -> None:
+        """Manage until cancelled, for as long as nobody else does."""
+        lock = await self._locked()
+        try:
+            while True:
+                await self._step()
+                await asyncio.sleep(self._managing.look_s)
+        finally:
+            self._node.change({}, seeks=False)
+            lock.close()
+
+    async def _locked(self) -> Lock:
+        """Wait until nobody else configures this node's PFs."""
+        while True:
+            try:
+                return Lock(self._managing.site.locks / NODE_LOCK, self._managing.site.who)
+            except LockedError as error:
+                self._say("the PFs are not managed here", str(error))
+            await asyncio.sleep(self._managing.lock_s)
+
+    async def _step(self) -> None:
+        """Do what is to be done now: let VFs leave, or configure PFs whose VFs have left."""
+        todo = self._todo()
+        self._node.change(todo.changing, seeks=todo.waits)
+        self._tell(todo)
+        if todo.ready:
+            outcomes = await configure(todo.ready, self._managing.site)
+            await self._look()
+            self._learn(outcomes)
+
+    def _todo(self) -> Todo:
+        node, now_s = self._node, asyncio.get_running_loop().time()
+        resting = {pf for pf, (until_s, _) in self._rests.items() if now_s < until_s}
+        return repartition(
+            Situation(node.snapshot, node.config, self._wish(), node.books, node.claims(), node.changing, resting)
+        )
+
+    def _wish(self) -> Wish:
+        try:
+            return wish_of(self._node.config.provision, self._managing.node)
+        except ConfigError as error:
+            self._say("no PF is changed", str(error))
+            return NO_WISH
+
+    def _learn(self, outcomes: Iterable[Outcome]) -> None:
+        now_s = asyncio.get_running_loop().time()
+        for outcome in outcomes:
+            log.info("configured pf=%s outcome=%s reason=%r", outcome.pf, outcome.status, outcome.reason)
+            _, rested_s = self._rests.pop(outcome.pf, (0.0, 0.0))
+            if outcome.status is not Status.CHANGED:
+                rest_s = min(rested_s * 2 or self._managing.first_rest_s, self._managing.longest_rest_s)
+                self._rests[outcome.pf] = (now_s + rest_s, rest_s)
+
+    # What people are told, once
+
+    def _tell(self, todo: Todo) -> None:
+        waited = {one.address: one.why for one in todo.plan.pfs if one.later}
+        said = (todo.changing, waited, todo.plan.unmet)
+        if said == self._said or not any(said):
+            return
+        self._said = said
+        for pf, what in todo.changing.items():
+            log.info("a PF is to change pf=%s what=%r", pf, what)
+        for pf, why in waited.items():
+            log.info("a PF waits for its users pf=%s reason=%r", pf, why)
+        for reason in todo.plan.unmet:
+            log.warning("the wish cannot be met reason=%r", reason)
+
+    def _say(self, what: str, reason: str) -> None:
+        if self._said != reason:
+            log.warning("%s reason=%r", what, reason)
+        self._said = reason

@@ -1,0 +1,115 @@
+"""A PF is changed once nobody can get its VFs and nobody has them, and no more PFs are away than may be."""
+
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qatdp.core.config import parse_config
+from qatdp.core.holders import MAYBE_IN_USE, Books, Entry, Step
+from qatdp.core.pci import PciAddress
+from qatdp.core.repartition import Situation, Todo, repartition
+from qatdp.testing.strategies import SLOTS, a_pf, a_snapshot, its_vfs
+
+PFS = tuple(a_pf(str(slot)) for slot in SLOTS[:4])
+CY = "qat.intel.com/cy"
+VFS = {pf.address: its_vfs(pf, 2) for pf in PFS}
+NODE = a_snapshot(PFS, [vf for vfs in VFS.values() for vf in vfs])
+
+
+def at(step: Step, *pfs: int) -> Books:
+    return {vf.address: Entry(CY, step, 1, vf) for pf in pfs for vf in VFS[PFS[pf].address]}
+
+
+def todo(
+    books: Books, changing: Iterable[int] = (), resting: Iterable[int] = (), *, dc: int = 2, **wish: object
+) -> Todo:
+    """Return what is to be done on a node of crypto, of which so many PFs are wished for compression."""
+    split = [{"services": ["dc"], "count": dc}, {"services": ["sym", "asym"]}]
+    config = parse_config({"version": 1, "provision": [{"split": split, **wish}]})
+    (of_this_node,) = config.provision
+    of = ({PFS[index].address for index in some} for some in (changing, resting))
+    return repartition(Situation(NODE, config, of_this_node, books, {}, *of))
+
+
+def numbers(addresses: Iterable[PciAddress]) -> list[int]:
+    found = [pf.address for pf in PFS]
+    return [found.index(address) for address in addresses]
+
+
+def ready(found: Todo) -> list[int]:
+    return numbers(one.address for one in found.ready)
+
+
+EVERYTHING = (0, 1, 2, 3)
+
+
+def test_vfs_leave_their_list_first_one_pf_at_a_time() -> None:
+    found = todo(at(Step.OFFERED, *EVERYTHING))
+    assert (numbers(found.changing), ready(found), found.waits) == ([0], [], False)
+    assert found.changing[PFS[0].address] == "is to become dc"
+    assert numbers(todo(at(Step.OFFERED, *EVERYTHING), at_once=2).changing) == [0, 1]
+
+
+def test_a_pf_whose_vfs_are_in_no_list_is_ready() -> None:
+    assert ready(todo(at(Step.OFFERED, 1, 2, 3), changing=[0])) == [0]
+
+
+@pytest.mark.parametrize("step", sorted(set(Step) - {Step.GONE}))
+def test_a_pf_with_a_vf_in_the_books_is_not_ready(step: Step) -> None:
+    assert 0 not in ready(todo({**at(step, 0), **at(Step.OFFERED, 1, 2, 3)}, changing=[0]))
+
+
+def test_pfs_that_pods_use_are_waited_for_and_idle_ones_taken() -> None:
+    found = todo({**at(Step.HELD, 0, 1), **at(Step.OFFERED, 2, 3)})
+    assert (numbers(found.changing), found.waits) == ([2], False)
+    found = todo({**at(Step.HELD, 0, 1, 2), **at(Step.OFFERED, 3)})
+    assert (numbers(found.changing), found.waits) == ([3], True)
+
+
+def test_with_drain_the_free_vfs_of_pfs_in_use_leave_as_well() -> None:
+    found = todo({**at(Step.HELD, 0, 1, 2), **at(Step.OFFERED, 3)}, when="drain")
+    one, idle = sorted(numbers(found.changing))
+    assert (one in {0, 1, 2}, idle, ready(found)) == (True, 3, [])
+
+
+def test_a_resource_keeps_what_it_must_keep() -> None:
+    assert numbers(todo(at(Step.OFFERED, *EVERYTHING), at_once=4, min_available={"cy": 5}).changing) == [0]
+    assert numbers(todo(at(Step.OFFERED, *EVERYTHING), at_once=4, min_available={"cy": 8}).changing) == []
+
+
+def test_one_that_is_on_its_way_is_not_given_up_for_another() -> None:
+    assert numbers(todo(at(Step.OFFERED, *EVERYTHING), changing=[1]).changing) == [1]
+
+
+def test_one_that_has_failed_rests_and_another_is_taken() -> None:
+    assert numbers(todo(at(Step.OFFERED, *EVERYTHING), resting=[0]).changing) == [1]
+
+
+def test_a_wish_that_is_met_or_taken_back_leaves_nothing_to_do() -> None:
+    found = todo(at(Step.OFFERED, *EVERYTHING), changing=[0], dc=0)
+    assert (found.changing, found.ready, found.waits) == ({}, (), False)
+
+
+STEPS = st.sampled_from(Step).filter(lambda step: step is not Step.GONE)
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted(vf.address for vf in NODE.vfs)), STEPS),
+    st.sets(st.sampled_from(EVERYTHING)),
+    st.sets(st.sampled_from(EVERYTHING)),
+    st.integers(0, 4),
+    st.sampled_from(["idle", "drain"]),
+)
+def test_no_pf_is_ready_that_anybody_has_or_can_get(
+    steps: dict[PciAddress, Step], changing: set[int], resting: set[int], dc: int, when: str
+) -> None:
+    books = {address: Entry(CY, step, 1, NODE.vf(address)) for address, step in steps.items()}
+    found = todo(books, changing, resting, dc=dc, when=when)
+    listed = {entry.vf.pf for entry in books.values() if entry.vf}
+    held = {entry.vf.pf for entry in books.values() if entry.vf and entry.step in MAYBE_IN_USE}
+    assert not {one.address for one in found.ready} & (listed | {PFS[index].address for index in resting})
+    assert when == "drain" or not found.changing.keys() & held
+    again = todo(books, numbers(found.changing), resting, dc=dc, when=when)
+    assert again == found
