@@ -1,0 +1,140 @@
+"""The line between crypto and compression moves while pods run: no pod notices, and no VF is in two lists."""
+
+import errno
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from qatdp.core.holders import Step
+from qatdp.core.pci import PciAddress
+from qatdp.core.qat import in_order
+from qatdp.daemon.settings import Managing
+from qatdp.host.locks import NODE_LOCK, Lock, Who
+from qatdp.host.site import Pace, Site
+from qatdp.testing.host import FakeHost
+from qatdp.testing.kernel import FakeKernel
+from qatdp.testing.kubelet import Pod
+from qatdp.testing.stage import CY, DC, Stage
+
+PFS = ("0000:6b:00.0", "0000:70:00.0", "0000:75:00.0", "0000:7a:00.0")
+WHO = Who("me", 1, "run", "now")
+
+
+def wish(dc: int, **more: object) -> str:
+    keys = "".join(f", {key}: {value}" for key, value in more.items())
+    return f"version: 1\nprovision: [{{split: [{{services: [dc], count: {dc}}}, {{services: [sym, asym]}}]{keys}}}]\n"
+
+
+def services(host: FakeHost) -> list[str]:
+    return [";".join(in_order(pf.services or ())) for pf in host.scan().pfs]
+
+
+@pytest.fixture
+def kernel(stage: Stage, folder: Path) -> Iterator[FakeKernel]:
+    with FakeKernel(stage.host, folder) as kernel:
+        site = Site(stage.host.sysfs, stage.host.dev, folder / "locks", WHO, kernel.child, Pace(pause_s=0.01))
+        managing = Managing(site, look_s=0.01, lock_s=0.05, first_rest_s=0.1)
+        stage.settings = replace(stage.settings, manage=managing)
+        yield kernel
+
+
+@pytest.fixture
+async def node(stage: Stage, kernel: FakeKernel) -> Stage:
+    """Four PFs of two VFs for crypto, as is wished, and the daemon serves them."""
+    for pf in PFS:
+        stage.host.add_pf(pf, vfs=2)
+        stage.host.attribute(pf, "sriov_totalvfs", "2")
+    stage.configure(wish(0))
+    await stage.start_daemon()
+    await stage.offers(CY, of(stage, *PFS))
+    assert kernel.calls.written == []
+    return stage
+
+
+def of(stage: Stage, *pfs: str) -> list[PciAddress]:
+    return [vf for pf in pfs for vf in stage.host.vfs(pf)]
+
+
+async def test_from_bare_pfs_to_what_is_wished(stage: Stage, kernel: FakeKernel) -> None:
+    for pf in PFS:
+        stage.host.add_pf(pf, vfs=0)
+        stage.host.attribute(pf, "sriov_totalvfs", "2")
+    stage.configure(wish(2))
+    await stage.start_daemon()
+    await stage.until(lambda: sorted(services(stage.host)) == ["asym;sym", "asym;sym", "dc", "dc"])
+    await stage.until(lambda: len(stage.kubelet.offered(CY)) == len(stage.kubelet.offered(DC)) == 4)
+
+
+async def test_idle_pfs_change_and_their_vfs_come_up_under_the_new_name(node: Stage) -> None:
+    node.configure(wish(2))
+    await node.until(lambda: len(node.kubelet.offered(DC)) == 4)
+    await node.until(lambda: len(node.kubelet.offered(CY)) == 4)
+    assert sorted(services(node.host)) == ["asym;sym", "asym;sym", "dc", "dc"]
+    node.configure(wish(0))
+    await node.offers(CY, of(node, *PFS))
+
+
+async def test_a_pf_that_a_pod_uses_is_waited_for_and_stays_healthy(node: Stage) -> None:
+    pod, held = await node.give(CY)
+    (pf,) = {node.host.scan().vf(vf).pf for vf in held}  # type: ignore[union-attr]
+    mine = [vf for vf in of(node, *PFS) if node.host.scan().vf(vf).pf == pf]  # type: ignore[union-attr]
+    node.configure(wish(4))
+    await node.until(lambda: len(node.kubelet.offered(DC)) == 6)
+    await node.offers(CY, mine)  # idle: what is free of it is offered as well
+    assert services(node.host).count("dc") == 3
+    await node.kubelet.remove(pod)
+    await node.until(lambda: len(node.kubelet.offered(DC)) == 8)
+    assert (await node.kubelet.admit(Pod.of(dc=8))).admitted
+
+
+async def test_drained_pfs_give_nothing_more_to_pods(node: Stage) -> None:
+    pod, held = await node.give(CY)
+    node.configure(wish(4, when="drain"))
+    await node.until(lambda: len(node.kubelet.offered(DC)) == 6)
+    await node.offers(CY, held)
+    await node.kubelet.remove(pod)
+    await node.until(lambda: len(node.kubelet.offered(DC)) == 8)
+
+
+async def test_a_wish_that_is_taken_back_gives_the_vfs_back(node: Stage, kernel: FakeKernel) -> None:
+    pod, held = await node.give(CY)
+    node.configure(wish(4, when="drain"))
+    await node.until(lambda: node.step(held[0]) is not Step.HELD)
+    node.configure(wish(0))
+    await node.offers(CY, of(node, *PFS))
+    await node.kubelet.remove(pod)
+    await node.scanned(3)
+    assert services(node.host) == ["asym;sym"] * 4
+
+
+async def test_a_pf_that_fails_is_offered_as_it_was_and_the_others_change(node: Stage) -> None:
+    node.host.refusals[PciAddress.parse(PFS[0]), "qat/cfg_services dc"] = errno.EINVAL
+    node.configure(wish(4))
+    await node.until(lambda: len(node.kubelet.offered(DC)) == 6)
+    await node.until(lambda: len(node.kubelet.offered(CY)) == 2)
+    assert services(node.host) == ["asym;sym", "dc", "dc", "dc"]
+
+
+async def test_while_another_one_configures_the_node_it_waits_and_says_who(
+    node: Stage, kernel: FakeKernel, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await node.end_daemon()
+    lock = Lock(folder / "locks" / NODE_LOCK, Who("qatdp-other", 7, "run", "long ago"))
+    node.configure(wish(2))
+    await node.start_daemon()
+    await node.until(lambda: "qatdp-other (process 7, run) configures it since long ago" in caplog.text)
+    await node.offers(CY, of(node, *PFS))
+    assert kernel.calls.written == []
+    lock.close()
+    await node.until(lambda: len(node.kubelet.offered(DC)) == 4)
+
+
+async def test_a_daemon_that_ends_in_the_middle_goes_on_where_the_node_is(node: Stage) -> None:
+    node.configure(wish(4))
+    for _ in range(4):
+        changed = services(node.host).count("dc")
+        await node.until(lambda: services(node.host).count("dc") > changed or changed == 4)  # noqa: B023
+        await node.restart_daemon()
+    await node.until(lambda: len(node.kubelet.offered(DC)) == 8)
