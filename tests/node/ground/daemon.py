@@ -22,11 +22,12 @@ class Daemon(Process):
         config: ConfigMap | None = None,
         *,
         program: Sequence[Path] = QATDP,
+        options: Sequence[str] = (),
     ) -> None:
-        options: list[str | Path] = ["--sysfs", "/sys", "--dev", "/dev", "--kubelet-dir", FOLDER]
+        where: list[str | Path] = ["--sysfs", "/sys", "--dev", "/dev", "--kubelet-dir", FOLDER]
         if config:
-            options += ["--config", config.file]
-        super().__init__(name, [*program, "run", "--bind", *options], logs)
+            where += ["--config", config.file]
+        super().__init__(name, [*program, "run", "--bind", *where, *options], logs)
         self._kubelet = kubelet
         self.since = 0  # what the log of the kubelet held when it started
 
