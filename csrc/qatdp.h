@@ -107,4 +107,9 @@ int qatdp_vfio_extension(const char *container, uint32_t extension);
 /* QATDP_VFIO_VIABLE where all devices of a group may be handed out, QATDP_VFIO_IN_USE. */
 int qatdp_vfio_group(const char *group);
 
+/* notify.c: something has changed in a folder (inotify), which makes the descriptor readable. */
+
+int qatdp_notify(void);
+int qatdp_notify_of(int descriptor, const char *folder);
+
 #endif

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -237,4 +238,43 @@ def test_vfio_is_asked_of_its_own_nodes_alone(calls: HostCalls, file: Path) -> N
 def test_vfio_leaves_nothing_open(calls: HostCalls, file: Path) -> None:
     before = descriptors()
     raises(errno.ENOTTY, lambda: calls.vfio_group(file))
+    assert descriptors() == before
+
+
+# notify
+
+
+def is_readable(descriptor: int) -> bool:
+    return bool(select.select([descriptor], [], [], 0)[0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: (folder / "new").write_text("x"),
+        lambda folder: (folder / "file").write_text("x"),
+        lambda folder: (folder / "file").unlink(),
+        lambda folder: (folder / "file").chmod(0o600),
+        lambda folder: (folder / "file").rename(folder / "other"),
+    ],
+    ids=["created", "written", "deleted", "attributes", "renamed"],
+)
+def test_notify_can_be_read_once_something_has_changed(
+    calls: HostCalls, tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    (tmp_path / "file").write_text("")
+    descriptor = calls.notify((tmp_path,))
+    try:
+        assert not is_readable(descriptor)
+        change(tmp_path)
+        assert is_readable(descriptor)
+        assert not os.get_inheritable(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def test_notify_tells_which_folder_it_cannot_watch_and_leaves_nothing_open(calls: HostCalls, file: Path) -> None:
+    before = descriptors()
+    assert raises(errno.ENOENT, lambda: calls.notify((file.parent, file.with_name("absent"))))
+    assert raises(errno.ENOTDIR, lambda: calls.notify((file,)))
     assert descriptors() == before

@@ -16,6 +16,8 @@ from qatdp.core.endpoint import Event
 from qatdp.core.offer import of_unknown_services
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import ResourcePool
+from qatdp.daemon.configuration import Configuration
+from qatdp.daemon.events import listen
 from qatdp.daemon.health import PfHealth
 from qatdp.daemon.look import Look, Seen
 from qatdp.daemon.manage import Manager
@@ -24,9 +26,8 @@ from qatdp.daemon.release import Release
 from qatdp.daemon.settings import Settings
 from qatdp.daemon.status import Status
 from qatdp.daemon.worker import Worker
-from qatdp.errors import BooksError, ConfigError
+from qatdp.errors import BooksError
 from qatdp.feed import Feed
-from qatdp.host import configfile, uevents
 from qatdp.host.abc import HostCalls
 from qatdp.host.tick import Tick, Values
 from qatdp.kubelet import checkpoint, watch
@@ -57,8 +58,8 @@ class Daemon:
         self._at_tick = Tick(settings.sysfs, calls)
         self._worker, self._tick_worker = Worker("look"), Worker("tick")
         self._pod_resources = PodResources(settings.pod_resources)
-        self._file = configfile.identity(settings.config) if settings.config else None
-        self.node = Node(configfile.load(settings.config) if settings.config else Config(), self._serve)
+        self._configuration = Configuration(settings.config, settings.tick_s, calls, self._worker)
+        self.node = Node(self._configuration.first, self._serve)
         self.endpoints: dict[str, Endpoint] = {}
         self.health = PfHealth(settings.sysfs, calls, self.node, settings.health, heartbeat=settings.heartbeat)
         self.status = Status(settings, calls.name, self.node, self.endpoints, self._pod_resources, self.health)
@@ -89,7 +90,7 @@ class Daemon:
 
     def look_anew(self) -> None:
         """Look at everything anew, also at a configuration whose file seems to be the same."""
-        self._file = None
+        self._configuration.load_anew()
         self.hint()
 
     async def run(self) -> None:
@@ -117,8 +118,9 @@ class Daemon:
             self._start("scan", self._scan)
             self._start("tick", self._tick)
             self._start("health", self.health.run)
-            self._start("uevents", self._listen)
-            self._start("configuration", self._follow_configuration)
+            if self._settings.listen_to_uevents:
+                self._start("uevents", partial(listen, self.hint, self._settings.scan_period_s))
+            self._start("configuration", partial(self._configuration.follow, self._configured))
             self._start("kubelet", self._watch_kubelet)
             self._start("release", release.run)
             self._start("books", self._read_unread_books)
@@ -276,45 +278,9 @@ class Daemon:
         self.health.read(self._at_tick.readings(values, snapshot))
         return self._at_tick.hints(values)
 
-    async def _listen(self) -> None:
-        """Take the kernel's events as hints. Where there are none to be had, the slow scan has to do."""
-        if not self._settings.listen_to_uevents:
-            return
-        try:
-            monitor = uevents.listen()
-        except OSError as error:
-            period_s = self._settings.scan_period_s
-            log.warning("no kernel events, changes are seen every %g s reason=%r", period_s, str(error))
-            return
-        loop = asyncio.get_running_loop()
-        readable = asyncio.Event()
-        loop.add_reader(monitor.fileno(), readable.set)
-        try:
-            while True:
-                await readable.wait()
-                readable.clear()
-                if uevents.drain(monitor):
-                    self.hint()
-        finally:
-            loop.remove_reader(monitor.fileno())
-
-    async def _follow_configuration(self) -> None:
-        """Load the file when it is another one; one that is wrong changes nothing."""
-        path = self._settings.config
-        while path:
-            await asyncio.sleep(self._settings.tick_s)
-            now = configfile.identity(path)
-            if now is None or now == self._file:
-                continue
-            self._file = now
-            try:
-                config = await self._worker.do(partial(configfile.load, path))
-            except ConfigError as error:
-                log.error("the configuration is wrong, the last good one stays reason=%r", str(error))
-                continue
-            log.info("configuration loaded path=%s", path)
-            self.node.configured(config)
-            self.hint()  # other VFs may be wanted, and are to be bound
+    def _configured(self, config: Config) -> None:
+        self.node.configured(config)
+        self.hint()  # other VFs may be wanted, and are to be bound
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> None:

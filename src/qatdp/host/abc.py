@@ -66,6 +66,9 @@ class HostCalls(Protocol):
     def exists(self, path: Path) -> bool:
         """Tell whether there is such a path, following links; False also where it cannot be told."""
 
+    def notify(self, folders: Sequence[Path]) -> int:
+        """Return a descriptor that can be read when something changes in these folders; the caller closes it."""
+
     # VFIO's own answers (linux/vfio.h). To ask is to open: OSError EBUSY for a group that is open elsewhere, and a pod
     # that starts meanwhile fails by it, so nobody asks about a VF that is offered.
 

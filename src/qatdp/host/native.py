@@ -65,6 +65,16 @@ class NativeCalls:
         except ValueError:
             return False
 
+    def notify(self, folders: Sequence[Path]) -> int:
+        descriptor = _checked(Path("inotify"), lib.qatdp_notify())
+        try:
+            for folder in folders:
+                _checked(folder, lib.qatdp_notify_of(descriptor, _encoded(folder)))
+        except OSError:
+            os.close(descriptor)
+            raise
+        return int(descriptor)
+
     def vfio_version(self, container: Path) -> int:
         return _checked(container, lib.qatdp_vfio_version(_encoded(container)))
 

@@ -1,5 +1,6 @@
 """HostCalls in plain Python: works everywhere, and says what the C helper must do."""
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -19,6 +20,9 @@ T = TypeVar("T")
 VFIO_GET_API_VERSION, VFIO_CHECK_EXTENSION, VFIO_GROUP_GET_STATUS = 0x3B64, 0x3B65, 0x3B67
 GROUP_STATUS = struct.Struct("@II")
 VIABLE, CONTAINER_SET = 1, 2
+
+# sys/inotify.h: attributes, closed after writing, created, deleted, moved; folders only.
+CHANGES = 0x4 | 0x8 | 0x100 | 0x200 | 0xC0 | 0x1000000
 
 
 class PortableCalls:
@@ -60,6 +64,17 @@ class PortableCalls:
     def exists(self, path: Path) -> bool:
         return os.path.exists(path)
 
+    def notify(self, folders: Sequence[Path]) -> int:
+        libc = ctypes.CDLL(None, use_errno=True)
+        descriptor = _checked(Path("inotify"), libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        try:
+            for folder in folders:
+                _checked(folder, libc.inotify_add_watch(descriptor, os.fsencode(folder), CHANGES))
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
     def vfio_version(self, container: Path) -> int:
         return _ask_vfio(container, VFIO_GET_API_VERSION, 0)
 
@@ -77,6 +92,13 @@ class PortableCalls:
 
     def watch(self, contents: Sequence[Path], present: Sequence[Path]) -> "PortableWatch":
         return PortableWatch(self, contents, present)
+
+
+def _checked(path: Path, outcome: int) -> int:
+    if outcome < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(path))
+    return outcome
 
 
 def _ask_vfio(path: Path, question: int, argument: int | bytearray) -> int:

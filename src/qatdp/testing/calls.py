@@ -58,6 +58,11 @@ class PassingCalls:
             return False
         return self._inner.exists(path)
 
+    def notify(self, folders: Sequence[Path]) -> int:
+        for folder in folders:
+            self.before("notify", folder)
+        return self._inner.notify(folders)
+
     def vfio_version(self, container: Path) -> int:
         self.before("vfio_version", container)
         return self._inner.vfio_version(container)

@@ -50,6 +50,9 @@ class Containerd(Process):
         archive = self._folder / "image.tar"
         layer = oci.layer_of_files({"/probe": probe, "/bin/busybox": busybox})
         oci.write_image(archive, IMAGE, layer, {"Entrypoint": ["/probe", "hold"]})
+        self.import_image(archive)
+
+    def import_image(self, archive: Path) -> None:
         subprocess.run(self._ctr("-n", "k8s.io", "images", "import", str(archive)), check=True, capture_output=True)
 
     def _ctr(self, *words: str) -> list[str]:
