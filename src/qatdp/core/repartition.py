@@ -93,7 +93,7 @@ def _taken(able: list[PfPlan], now: Situation) -> Iterator[PfPlan]:
     away = 0
     for one in able:
         loses = _loses(one.address, now)
-        if loses and (away == now.wish.at_once or not _enough(left - loses, loses, now.wish)):
+        if loses and (away >= now.wish.at_once or not _enough(left - loses, loses, now.wish)):
             continue
         away += bool(loses) or one.address in now.changing
         left -= loses
