@@ -52,7 +52,7 @@ def repartition(now: Situation) -> Todo:
     found = plan(now.snapshot, now.config, now.wish, {**in_use(now.snapshot, Evidence(_held(now.books))), **now.claims})
     able = [one for one in found.pfs if one.steps and one.address not in now.resting]
     gentle = [one for one in able if not _disturbs(one)]
-    taken = list(_taken([one for one in able if _disturbs(one)], now))
+    taken = sorted(_taken([one for one in able if _disturbs(one)], now), key=lambda one: one.address)
     drained = [one for one in found.pfs if one.later and now.wish.when is When.DRAIN]
     listed = _listed(now)
     return Todo(
@@ -87,15 +87,16 @@ def _listed(now: Situation) -> Counter[PciAddress]:
 
 
 def _taken(able: list[PfPlan], now: Situation) -> Iterator[PfPlan]:
-    """Yield the PFs that may be away at this time: those on their way first, so that none turns back for another."""
+    """Yield the PFs that may be away at this time: those on their way first, and in any case."""
     left = _available(now)
     able.sort(key=lambda one: (one.address not in now.changing, one.address))
     away = 0
     for one in able:
-        loses = _loses(one.address, now)
-        if loses and (away >= now.wish.at_once or not _enough(left - loses, loses, now.wish)):
+        loses, on_its_way = _loses(one.address, now), one.address in now.changing
+        may_go = away < now.wish.at_once and _enough(left - loses, loses, now.wish)
+        if loses and not (may_go or on_its_way):
             continue
-        away += bool(loses) or one.address in now.changing
+        away += bool(loses) or on_its_way
         left -= loses
         yield one
 
