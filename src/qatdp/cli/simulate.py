@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -75,6 +76,8 @@ def simulate(
     The daemon is the real one, and talks to the kubelet over real sockets; what is shown is what the kubelet got. It
     stays until stopped, so that the node's files and sockets can be looked at.
     """
+    # The daemon logs what goes amiss on the node, which is what the story tells anyway.
+    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s %(message)s")
     show = _as_json if output == "json" else _as_text
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_tell(Setup(pfs, vfs, services, family, config_file), show, once=once))
