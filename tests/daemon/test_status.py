@@ -14,7 +14,7 @@ from qatdp.core.report import Holder, Report
 from qatdp.host.portable import PortableCalls
 from qatdp.status.client import ask
 from qatdp.testing.calls import PassingCalls
-from qatdp.testing.kubelet import Pod
+from qatdp.testing.kubelet import Call, Pod
 from qatdp.testing.stage import CY, Stage
 
 PF = "0000:6b:00.0"
@@ -28,6 +28,33 @@ def shown(stage: Stage) -> Stage:
     return stage
 
 
+async def page(stage: Stage, path: str) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(str(stage.folder / "s"))
+    writer.write(f"GET {path} HTTP/1.1\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+def looks(stage: Stage) -> int:
+    """Count how often the kubelet was asked who has what."""
+    return sum(one.call is Call.LIST for one in stage.kubelet.asked)
+
+
+async def test_the_kubelet_is_asked_who_holds_what_only_when_somebody_looks(shown: Stage) -> None:
+    await shown.start_daemon()
+    await shown.offers(CY, shown.host.vfs(PF))
+    at_start = looks(shown)
+    await shown.scanned(5)
+    await page(shown, "/readyz")  # as the kubelet's own probe does, every few seconds
+    await shown.scanned(5)
+    assert looks(shown) == at_start
+    await page(shown, "/metrics")
+    await shown.until(lambda: looks(shown) == at_start + 1)
+    await shown.scanned(5)
+    assert looks(shown) == at_start + 1
+
+
 def report(stage: Stage) -> Report:
     return stage.daemon.status.report()
 
@@ -38,6 +65,7 @@ async def test_it_tells_who_holds_which_vf_and_how_far_a_withdrawal_is(shown: St
     assert report(shown).not_ready == ()
     _, (held,) = await shown.give(CY)
     (row,) = [one for one in report(shown).devices if one.address == str(held)]
+    await page(shown, "/status")
     await shown.until(lambda: any(one.holders for one in report(shown).devices))
     assert [(one.address, one.holders) for one in report(shown).devices if one.holders] == [
         (str(held), (Holder("default", "pod", "main"),))

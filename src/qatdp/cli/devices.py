@@ -6,6 +6,7 @@ a daemon would see it that starts now.
 """
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from qatdp.status import client
 COLUMNS = ("pf", "address", "services", "resource", "numa_node", "iommu_group", "driver", "node", "health", "reason")
 TITLES = {"address": "vf", "numa_node": "numa", "iommu_group": "group", "holders": "held by"}
 # What a scan cannot know.
+RECENT_S, ANSWER_S = 15.0, 0.3  # what is told of holders; what the kubelet takes to tell
 OF_A_DAEMON = {"step", "leaving", "holders"}
 
 
@@ -60,7 +62,11 @@ def devices(config_file: Path | None, sysfs: Path, dev: Path, socket: Path | Non
 
 def _asked(where: Path) -> tuple[client.Status | None, str]:
     try:
-        return client.ask(where), ""
+        found = client.ask(where)
+        if time.time() - (found.get("holders_s") or 0) > RECENT_S:  # that look had the kubelet asked
+            time.sleep(ANSWER_S)
+            found = client.ask(where)
+        return found, ""
     except OSError as error:
         return None, f"no daemon answers on {where} ({error.strerror or error})"
 

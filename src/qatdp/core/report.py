@@ -85,7 +85,10 @@ class ProblemReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All of it. Times are Unix times; `scanned_s` is None before the first look has come back."""
+    """All of it. Times are Unix times; `scanned_s` is None before the first look has come back.
+
+    `holders_s` is when the kubelet said who holds what, None for never; `holders_unread` why it last could not.
+    """
 
     version: str
     host_calls: str
@@ -96,6 +99,7 @@ class Report:
     devices: tuple[DeviceReport, ...] = ()
     pfs: tuple[PfReport, ...] = ()
     problems: tuple[ProblemReport, ...] = ()
+    holders_s: float | None = None
     holders_unread: str | None = None
     history: tuple[Happening, ...] = ()
 

@@ -30,8 +30,7 @@ class Settings:
     """Where things are, and the daemon's periods in seconds.
 
     `manage`: None where no PF is configured. `listen` and `socket` are where its status is shown; None for nowhere.
-    `holders_s`: how often the kubelet is asked which pod has what, which is for show alone, so that it is not asked
-    where nothing is shown.
+    `holders_s`: between two times that the kubelet is asked which pod has what, where somebody looks.
     """
 
     sysfs: Path = Path("/sys")

@@ -38,11 +38,14 @@ class Status:
         self._health = health
         self.metrics = Metrics()
         self.scanned_s: float | None = None
-        self.server = StatusServer(pages(self.report, self.metrics), settings.listen, settings.socket)
+        self._wanted = asyncio.Event()  # somebody looks who wants to know which pod has what
+        self.server = StatusServer(pages(self.report, self.metrics, self._wanted.set), settings.listen, settings.socket)
+        self._version = version("qatdp")
         self._settings, self._host_calls = settings, host_calls
         self._node, self._endpoints, self._pod_resources = node, endpoints, books
         self._started_s = time.time()
         self._holders: Holders = {}
+        self._holders_s: float | None = None
         self._unread: str | None = "the kubelet was not asked yet"
 
     def scanned(self, duration_s: float) -> None:
@@ -53,7 +56,7 @@ class Status:
         """Return what is known at this moment, from memory alone."""
         node = self._node
         return Report(
-            version=version("qatdp"),
+            version=self._version,
             host_calls=self._host_calls,
             sysfs=str(self._settings.sysfs),
             started_s=self._started_s,
@@ -64,6 +67,7 @@ class Status:
             devices=tuple(listing(node.snapshot, node.config, node.pools, node.books, self._holders)),
             pfs=tuple(self._pfs()),
             problems=tuple(ProblemReport(problem.where, problem.reason) for problem in node.snapshot.problems),
+            holders_s=self._holders_s,
             holders_unread=self._unread,
             history=node.history.so_far(),
         )
@@ -99,10 +103,17 @@ class Status:
         await _kept_trying(self.server.on_socket, f"socket {self._settings.socket}")
 
     async def ask_for_holders(self) -> None:
-        """Ask now and then; who cannot be asked leaves what was known, with the reason."""
-        while self._settings.listen or self._settings.socket:
+        """Ask when somebody looks, for whoever looks next; who cannot be asked leaves what was known, with the reason.
+
+        Not by the clock: each List makes the kubelet forget pods that have ended, and up to 1.37 at least it then gives
+        away again what it has just chosen for an Allocate that is on its way (tests/kubelet/test_schedules.py).
+        """
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
             try:
                 self._holders, self._unread = await self._pod_resources.holders(), None
+                self._holders_s = time.time()
             except BooksError as error:
                 self._unread = str(error)
             await asyncio.sleep(self._settings.holders_s)

@@ -1,7 +1,7 @@
 """EDGE to whoever looks at the daemon: probes, Prometheus, people.
 
-Everything shown is made of one frozen value (core/report.py), in memory: a page reads no hardware, asks no kubelet and
-waits for nothing.
+Everything shown is made of one frozen value (core/report.py), in memory: a page reads no hardware and waits for
+nothing. Who looks may have the kubelet asked which pod has what, for the next look.
 
 http.py     a server for a few small pages
 pages.py    which pages there are
