@@ -1,15 +1,18 @@
 """The line between crypto and compression moves while pods run: no pod notices, and no VF is in two lists."""
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from qatdp.core.holders import Step
+from qatdp.core.outcome import Outcome, Status
 from qatdp.core.pci import PciAddress
 from qatdp.core.qat import in_order
+from qatdp.core.split import PfPlan
+from qatdp.daemon import manage
 from qatdp.daemon.settings import Managing
 from qatdp.host.locks import NODE_LOCK, Lock, Who
 from qatdp.host.site import Pace, Site
@@ -115,6 +118,37 @@ async def test_a_pf_that_fails_is_offered_as_it_was_and_the_others_change(node: 
     await node.until(lambda: len(node.kubelet.offered(DC)) == 6)
     await node.until(lambda: len(node.kubelet.offered(CY)) == 2)
     assert services(node.host) == ["asym;sym", "dc", "dc", "dc"]
+
+
+async def test_a_pf_that_shows_unchanged_what_was_written_rests_and_is_offered_again(
+    node: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    written = []
+
+    async def pretend(plans: Sequence[PfPlan], site: Site) -> tuple[Outcome, ...]:
+        written.append(plans)
+        return tuple(Outcome(one.address, Status.CHANGED) for one in plans)
+
+    monkeypatch.setattr(manage, "configure", pretend)
+    assert node.settings.manage
+    node.settings = replace(node.settings, manage=replace(node.settings.manage, first_rest_s=60.0))
+    await node.restart_daemon()
+    node.configure(wish(1))
+    await node.until(lambda: "the node shows that this is still to be done" in caplog.text)
+    await node.offers(CY, of(node, *PFS))
+    assert len(written) == 1
+
+
+async def test_where_locks_cannot_be_made_it_says_so_and_serves(
+    node: Stage, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "file").write_text("")
+    assert node.settings.manage
+    site = replace(node.settings.manage.site, locks=folder / "file")
+    node.settings = replace(node.settings, manage=replace(node.settings.manage, site=site))
+    await node.restart_daemon()
+    await node.until(lambda: "not managed, see --lock-dir" in caplog.text)
+    await node.offers(CY, of(node, *PFS))
 
 
 async def test_while_another_one_configures_the_node_it_waits_and_says_who(

@@ -1,9 +1,11 @@
 """What became of a PF that was to be configured."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from qatdp.core.pci import PciAddress
+from qatdp.core.split import PfPlan, Plan
 
 
 class Status(StrEnum):
@@ -24,3 +26,16 @@ class Outcome:
     pf: PciAddress
     status: Status
     reason: str | None = None
+
+
+def verified(written: Iterable[Outcome], after: Plan) -> tuple[Outcome, ...]:
+    """Hold what writers say against the plan that is made of what the node shows afterwards."""
+    left = {one.address: one for one in after.pfs}
+    return tuple(_verified(outcome, left.get(outcome.pf)) for outcome in written)
+
+
+def _verified(outcome: Outcome, left: PfPlan | None) -> Outcome:
+    if outcome.status is not Status.CHANGED or (left and left.goal and not left.steps and not left.later):
+        return outcome
+    shows = ", ".join(map(str, (*left.steps, *left.later))) if left else "it has gone"
+    return Outcome(outcome.pf, Status.FAILED, f"written, but the node shows that this is still to be done: {shows}")

@@ -88,11 +88,11 @@ def _listed(now: Situation) -> Counter[PciAddress]:
 
 def _taken(able: list[PfPlan], now: Situation) -> Iterator[PfPlan]:
     """Yield the PFs that may be away at this time: those on their way first, and in any case."""
-    left = _available(now)
+    left, losses = _available(now), _losses(now)
     able.sort(key=lambda one: (one.address not in now.changing, one.address))
     away = 0
     for one in able:
-        loses, on_its_way = _loses(one.address, now), one.address in now.changing
+        loses, on_its_way = losses.get(one.address, Counter[str]()), one.address in now.changing
         may_go = away < now.wish.at_once and _enough(left - loses, loses, now.wish)
         if loses and not (may_go or on_its_way):
             continue
@@ -114,8 +114,13 @@ def _pf(entry: Entry) -> PciAddress | None:
     return entry.vf.pf if entry.vf else None
 
 
-def _loses(pf: PciAddress, now: Situation) -> Counter[str]:
-    return Counter(entry.resource for entry in now.books.values() if _pf(entry) == pf)
+def _losses(now: Situation) -> Mapping[PciAddress, Counter[str]]:
+    """Return what pods could use of each PF, or have: VFs by resource."""
+    found: dict[PciAddress, Counter[str]] = {}
+    for entry in now.books.values():
+        if pf := _pf(entry):
+            found.setdefault(pf, Counter())[entry.resource] += 1
+    return found
 
 
 def _enough(left: Counter[str], loses: Counter[str], wish: Wish) -> bool:

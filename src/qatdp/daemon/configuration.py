@@ -26,8 +26,9 @@ EVENTS_BYTES = 1 << 16
 class Configuration:
     """`take` gets each good one. Raises ConfigError where it is made with a file that is wrong."""
 
-    def __init__(self, path: Path | None, period_s: float, calls: HostCalls, worker: Worker) -> None:
-        self._path, self._period_s, self._calls, self._worker = path, period_s, calls, worker
+    def __init__(self, path: Path | None, period_s: float, calls: HostCalls) -> None:
+        self._path, self._period_s, self._calls = path, period_s, calls
+        self._worker = Worker("configuration")  # of its own: a look at /sys may hang
         self._seen = configfile.identity(path) if path else None
         self.first = configfile.load(path) if path else Config()
         self._poked = asyncio.Event()

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
-from qatdp.core.outcome import Outcome, Status
+from qatdp.core.outcome import Outcome, Status, verified
 from qatdp.core.pci import PciAddress
 from qatdp.core.repartition import Situation, Todo, repartition
 from qatdp.core.wish import NO_WISH, Wish, wish_of
@@ -28,6 +28,7 @@ class Manager:
         self._node, self._managing, self._look = node, managing, look
         self._rests: dict[PciAddress, tuple[float, float]] = {}  # until when, and for how long
         self._said: object = None
+        self._planned: tuple[Situation, Todo] | None = None  # a plan takes milliseconds, and seldom is another
 
     async def run(self) -> None:
         """Manage until cancelled, for as long as nobody else does."""
@@ -47,6 +48,8 @@ class Manager:
                 return Lock(self._managing.site.locks / NODE_LOCK, self._managing.site.who)
             except LockedError as error:
                 self._say("the PFs are not managed here", str(error))
+            except OSError as error:
+                self._say("the PFs are not managed, see --lock-dir", str(error))
             await asyncio.sleep(self._managing.lock_s)
 
     async def _step(self) -> None:
@@ -55,28 +58,37 @@ class Manager:
         self._node.change(todo.changing, seeks=todo.waits)
         self._tell(todo)
         if todo.ready:
+            wish = self._wish()
             outcomes = await configure(todo.ready, self._managing.site)
             await self._look()
-            self._learn(outcomes)
+            # Else what is still to be done is of another wish, which came meanwhile.
+            self._learn(verified(outcomes, self._todo().plan) if self._wish() == wish else outcomes)
 
     def _todo(self) -> Todo:
         node, now_s = self._node, asyncio.get_running_loop().time()
         resting = {pf for pf, (until_s, _) in self._rests.items() if now_s < until_s}
-        return repartition(
-            Situation(node.snapshot, node.config, self._wish(), node.books, node.claims(), node.changing, resting)
+        now = Situation(
+            node.snapshot, node.config, self._wish(), node.books, node.claims(), frozenset(node.changing), resting
         )
+        if self._planned is None or self._planned[0] != now:
+            self._planned = now, repartition(now)
+        return self._planned[1]
 
     def _wish(self) -> Wish:
         try:
-            return wish_of(self._node.config.provision, self._managing.node)
+            wish = wish_of(self._node.config.provision, self._managing.node)
         except ConfigError as error:
             self._say("no PF is changed", str(error))
             return NO_WISH
+        if wish is NO_WISH:
+            self._say("no PF is changed", "the configuration's provision says nothing of this node")
+        return wish
 
     def _learn(self, outcomes: Iterable[Outcome]) -> None:
         now_s = asyncio.get_running_loop().time()
         for outcome in outcomes:
-            log.info("configured pf=%s outcome=%s reason=%r", outcome.pf, outcome.status, outcome.reason)
+            level = logging.INFO if outcome.status is Status.CHANGED else logging.WARNING
+            log.log(level, "configured pf=%s outcome=%s reason=%r", outcome.pf, outcome.status, outcome.reason)
             _, rested_s = self._rests.pop(outcome.pf, (0.0, 0.0))
             if outcome.status is not Status.CHANGED:
                 rest_s = min(rested_s * 2 or self._managing.first_rest_s, self._managing.longest_rest_s)

@@ -3,13 +3,12 @@ writers, and a second scan that tells whether it is so.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qatdp.core.config import Config
 from qatdp.core.in_use import Evidence, in_use, named
-from qatdp.core.outcome import Outcome, Status
+from qatdp.core.outcome import Outcome, Status, verified
 from qatdp.core.pci import PciAddress
 from qatdp.core.snapshot import Snapshot
 from qatdp.core.split import PfPlan, Plan, plan
@@ -85,8 +84,7 @@ class Provision:
         before = await self.look()
         written = await configure([one for one in before.plan.pfs if one.steps], self._site)
         _, after = await self._plan()
-        left = {one.address: one for one in after.pfs}
-        found = {outcome.pf: _verified(outcome, left.get(outcome.pf)) for outcome in written}
+        found = {outcome.pf: outcome for outcome in verified(written, after)}
         return replace(before, outcomes=tuple(found.get(outcome.pf, outcome) for outcome in before.outcomes))
 
     async def _plan(self) -> tuple[Snapshot, Plan]:
@@ -119,18 +117,11 @@ class Provision:
             return Evidence({}, enabled)
         try:
             books = checkpoint.read(self._plugins)
-            told, offered = await self._pod_resources.named(), await self._pod_resources.allocatable()
+            told, offered = await self._pod_resources.named(), await self._pod_resources.offered()
         except BooksError as error:
             return Evidence({}, enabled, str(error))
         held = ((device, one.resource) for one in books.holdings for device in one.devices)
-        return Evidence(named(held, told, _addresses(offered)), enabled)
-
-
-def _addresses(offered: Mapping[str, frozenset[str]]) -> Iterator[tuple[PciAddress, str]]:
-    for resource, ids in offered.items():
-        for text in ids:
-            if address := PciAddress.parse_or_none(text):
-                yield address, resource
+        return Evidence(named(held, told, offered), enabled)
 
 
 def _unchanged(one: PfPlan) -> Outcome:
@@ -143,11 +134,3 @@ def _unchanged(one: PfPlan) -> Outcome:
 
 def _busy(outcome: Outcome, reason: str) -> Outcome:
     return Outcome(outcome.pf, Status.BUSY, reason) if outcome.status is Status.PLANNED else outcome
-
-
-def _verified(outcome: Outcome, left: PfPlan | None) -> Outcome:
-    """Hold what a writer says against what the node shows."""
-    if outcome.status is not Status.CHANGED or (left and left.goal and not left.steps and not left.later):
-        return outcome
-    shows = ", ".join(map(str, (*left.steps, *left.later))) if left else "it has gone"
-    return Outcome(outcome.pf, Status.FAILED, f"written, but the node shows that this is still to be done: {shows}")

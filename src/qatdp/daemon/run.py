@@ -14,7 +14,6 @@ from qatdp.core.coalesce import RescanSchedule
 from qatdp.core.config import Config
 from qatdp.core.endpoint import Event
 from qatdp.core.offer import of_unknown_services
-from qatdp.core.pci import PciAddress
 from qatdp.core.pools import ResourcePool
 from qatdp.daemon.configuration import Configuration
 from qatdp.daemon.events import listen
@@ -58,7 +57,7 @@ class Daemon:
         self._at_tick = Tick(settings.sysfs, calls)
         self._worker, self._tick_worker = Worker("look"), Worker("tick")
         self._pod_resources = PodResources(settings.pod_resources)
-        self._configuration = Configuration(settings.config, settings.tick_s, calls, self._worker)
+        self._configuration = Configuration(settings.config, settings.tick_s, calls)
         self.node = Node(self._configuration.first, self._serve)
         self.endpoints: dict[str, Endpoint] = {}
         self.health = PfHealth(settings.sysfs, calls, self.node, settings.health, heartbeat=settings.heartbeat)
@@ -166,12 +165,10 @@ class Daemon:
     async def _asked(self) -> tuple[Named, Named]:
         """Return what the kubelet names for containers, and what it may hand out, if it can be asked."""
         try:
-            named, offered = await self._pod_resources.named(), await self._pod_resources.allocatable()
+            return await self._pod_resources.named(), await self._pod_resources.offered()
         except BooksError as error:
             log.info("the kubelet cannot be asked yet, its checkpoint decides reason=%r", str(error))
             return frozenset(), frozenset()
-        pairs = ((PciAddress.parse_or_none(text), resource) for resource, ids in offered.items() for text in ids)
-        return named, frozenset((address, resource) for address, resource in pairs if address)
 
     def _start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         assert self._tasks is not None
@@ -220,11 +217,12 @@ class Daemon:
                 await _wait(self._poked, due_s - loop.time())
                 continue
             self._schedule, last_s = self._schedule.scanned(), loop.time()
-            due, self._due = self._due, []
+            due = len(self._due)
             self._take(await self._patiently(self._looked()))
-            for looked in due:
+            for looked in self._due[:due]:  # not before: a look that fails is done again
                 if not looked.done():
                     looked.set_result(None)
+            del self._due[:due]
 
     async def _looked(self) -> Seen:
         began_s = time.perf_counter()

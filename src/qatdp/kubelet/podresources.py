@@ -72,6 +72,12 @@ class PodResources:
             found.setdefault(devices.resource_name, set()).update(devices.device_ids)
         return {resource: frozenset(ids) for resource, ids in found.items()}
 
+    async def offered(self) -> Named:
+        """Return the devices that the kubelet may hand out, each with its resource."""
+        found = await self.allocatable()
+        pairs = ((PciAddress.parse_or_none(text), resource) for resource, ids in found.items() for text in ids)
+        return frozenset((address, resource) for address, resource in pairs if address)
+
     def _failed(self, call: str, error: grpc.aio.AioRpcError) -> BooksError:
         # In a few words, as it is so on each node whose kubelet comes later; gRPC needs 300 letters.
         if error.code() is grpc.StatusCode.UNAVAILABLE and not os.path.exists(self._socket):
