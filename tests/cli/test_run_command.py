@@ -69,6 +69,8 @@ async def test_it_ends_as_quickly_where_there_is_no_kubelet(host: FakeHost, fold
         assert process.stderr is not None
         assert b"qatdp version=" in await process.stderr.readline()
         line = await process.stderr.readline()
+        if b"no C helper was compiled" in line:  # where there is no compiler
+            line = await process.stderr.readline()
         assert b"the kubelet cannot be asked yet" in line
         assert f"reason='{folder}/pod-resources/kubelet.sock is not there'".encode() in line
         process.terminate()

@@ -7,7 +7,7 @@ from hypothesis import given
 
 from qatdp.core.config import parse_config
 from qatdp.core.qat import Service, Services, as_written, parse_services, refused_services
-from qatdp.core.wish import NO_WISH, Part, Per, Wish, wish_of
+from qatdp.core.wish import NO_WISH, Part, Per, When, Wish, wish_of
 from qatdp.errors import ConfigError
 from qatdp.testing.strategies import FAMILY, a_pf, services
 
@@ -23,6 +23,29 @@ def fault(*split: dict[str, Any]) -> str:
     with pytest.raises(ConfigError) as caught:
         read({"split": list(split)})
     return str(caught.value)
+
+
+def test_how_a_node_is_changed_while_pods_run_is_read() -> None:
+    split = [{"services": ["dc"]}]
+    (wish,) = read({"split": split, "when": "drain", "at_once": 2, "min_available": {"cy": 8}})
+    assert (wish.when, wish.at_once, wish.min_available) == (When.DRAIN, 2, {"cy": 8})
+    (wish,) = read({"split": split})
+    assert (wish.when, wish.at_once, wish.min_available) == (When.IDLE, 1, {})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("when", "now", "provision[0].when: expected 'idle' or 'drain', got 'now'"),
+        ("at_once", 0, "provision[0].at_once: expected a number of 1 or more, got 0"),
+        ("min_available", {"cy": -1}, "provision[0].min_available.cy: expected a number of 0 or more, got -1"),
+        ("min_available", {"qat.intel.com/cy": 8}, "min_available.qat.intel.com/cy: no resource has this name"),
+    ],
+)
+def test_what_cannot_be_of_it_is_refused_with_its_key(key: str, value: object, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read({"split": [{"services": ["dc"]}], key: value})
+    assert said in str(caught.value)
 
 
 def test_all_that_can_be_said_is_read() -> None:

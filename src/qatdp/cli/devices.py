@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from qatdp.cli.options import node_options, socket_of, socket_option
+from qatdp.cli.options import node_options, output_option, socket_of, socket_option
 from qatdp.cli.table import Row, table
 from qatdp.core.config import Config
 from qatdp.core.listing import listing
@@ -35,15 +35,7 @@ OF_A_DAEMON = {"step", "leaving", "holders"}
 @click.command()
 @node_options
 @socket_option
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    envvar="QATDP_OUTPUT",
-    show_default=True,
-    help="For people or for programs.",
-)
+@output_option
 def devices(config_file: Path | None, sysfs: Path, dev: Path, socket: Path | None, output: str) -> None:
     """List this node's QAT VFs, the resource each belongs to, and why one is not offered.
 

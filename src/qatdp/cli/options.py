@@ -40,6 +40,41 @@ def node_options(command: Command) -> Command:
     return command
 
 
+def kubelet_options(command: Command) -> Command:
+    """Add what says where the kubelet is."""
+    for option in (
+        click.option(
+            "--pod-resources",
+            type=FOLDER,
+            envvar="QATDP_POD_RESOURCES",
+            help="Folder of the PodResources socket.  [default: KUBELET_DIR/pod-resources]",
+        ),
+        click.option(
+            "--kubelet-dir",
+            type=FOLDER,
+            default="/var/lib/kubelet",
+            envvar="QATDP_KUBELET_DIR",
+            show_default=True,
+            help="The kubelet's folder: its books, and device-plugins.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def output_option(command: Command) -> Command:
+    """Add what says for whom it is written."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        envvar="QATDP_OUTPUT",
+        show_default=True,
+        help="For people or for programs.",
+    )(command)
+
+
 def writer_options(command: Command) -> Command:
     """Add what those need to know who configure PFs."""
     for option in (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from qatdp.cli.options import FOLDER, node_options, who, writer_options
+from qatdp.cli.options import kubelet_options, node_options, output_option, who, writer_options
 from qatdp.cli.table import Row, table
 from qatdp.core.config import Config
 from qatdp.core.qat import default_name, in_order
@@ -23,32 +23,16 @@ TITLES = {"numa_node": "numa"}
 
 @click.command()
 @node_options
-@click.option(
-    "--kubelet-dir",
-    type=FOLDER,
-    default="/var/lib/kubelet",
-    envvar="QATDP_KUBELET_DIR",
-    show_default=True,
-    help="The kubelet's folder: what its books name is in use.",
-)
-@click.option(
-    "--pod-resources",
-    type=FOLDER,
-    envvar="QATDP_POD_RESOURCES",
-    help="Folder of the PodResources socket.  [default: KUBELET_DIR/pod-resources]",
-)
+@kubelet_options
 @writer_options
 @click.option("--dry-run", is_flag=True, envvar="QATDP_DRY_RUN", help="Tell what would be done, and do nothing.")
-@click.option("--strict", is_flag=True, envvar="QATDP_STRICT", help="Exit status 1 where a PF is not as wished.")
 @click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    envvar="QATDP_OUTPUT",
-    show_default=True,
-    help="For people or for programs.",
+    "--strict",
+    is_flag=True,
+    envvar="QATDP_STRICT",
+    help="Exit status 1 where a PF is not as wished; not with --dry-run.",
 )
+@output_option
 @click.pass_obj
 def provision(
     child: Sequence[str] | None,

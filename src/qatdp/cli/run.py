@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from qatdp.cli import logs
-from qatdp.cli.options import FOLDER, is_real, node_options, socket_of, socket_option, who, writer_options
+from qatdp.cli.options import is_real, kubelet_options, node_options, socket_of, socket_option, who, writer_options
 from qatdp.core.binding import BindMode
 from qatdp.daemon.run import Daemon
 from qatdp.daemon.settings import Managing, Settings
@@ -42,20 +42,7 @@ class _ListenAddress(click.ParamType[Address]):
 
 @click.command()
 @node_options
-@click.option(
-    "--kubelet-dir",
-    type=FOLDER,
-    default="/var/lib/kubelet",
-    envvar="QATDP_KUBELET_DIR",
-    show_default=True,
-    help="The kubelet's folder, which holds device-plugins.",
-)
-@click.option(
-    "--pod-resources",
-    type=FOLDER,
-    envvar="QATDP_POD_RESOURCES",
-    help="Folder of the PodResources socket.  [default: KUBELET_DIR/pod-resources]",
-)
+@kubelet_options
 @click.option(
     "--bind",
     is_flag=False,

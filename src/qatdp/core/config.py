@@ -5,7 +5,7 @@ core/schema.py says the same as a JSON schema. Every fault is a ConfigError with
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 
@@ -133,12 +133,14 @@ def parse_config(document: object) -> Config:
     rules = plain.each(top, "", "resources", _rule)
     defaults = plain.a_flag(top, "", "defaults", default=not rules)
     _check_names(rules, default_names() if defaults else ())
+    provision = plain.each(top, "", "provision", read_wish)
+    _check_least(provision, {*(rule.name for rule in rules), *(default_names() if defaults else ())})
     return Config(
         resources=rules,
         defaults=defaults,
         keep_for_host=plain.each(top, "", "keep_for_host", _host_share),
         vfio_driver=plain.a_choice(top.get("vfio_driver", "vfio-pci"), "vfio_driver", sorted(VFIO_DRIVERS)),
-        provision=plain.each(top, "", "provision", read_wish),
+        provision=provision,
     )
 
 
@@ -237,6 +239,15 @@ def _check_names(rules: Sequence[ResourceRule], defaults: Iterable[str]) -> None
         if (rule.limit, rule.options) != (same.limit, same.options):
             problem = f"{rule.name!r} is merged with resources[{other}], but has other options"
             raise ConfigError(f"resources[{index}]", problem, hint="write the same limit and options at both")
+
+
+def _check_least(wishes: Sequence[Wish], names: Collection[str]) -> None:
+    """Refuse a minimum of what no VF is called: it would keep nothing."""
+    for index, wish in enumerate(wishes):
+        for name in wish.min_available:
+            if name not in names:
+                hint = f"the name behind {DOMAIN}/; known here: {', '.join(sorted(names))}"
+                raise ConfigError(f"provision[{index}].min_available.{name}", "no resource has this name", hint=hint)
 
 
 def default_resource(services: Services | None) -> str:

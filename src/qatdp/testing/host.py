@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from qatdp.core.pci import PciAddress
-from qatdp.core.qat import FAMILIES, VENDOR, Family, Service, Services, in_order, parse_services
+from qatdp.core.qat import FAMILIES, VENDOR, Family, in_order, parse_services
 from qatdp.core.signals import SEVERITIES
 from qatdp.core.snapshot import Snapshot
 from qatdp.host.abc import HostCalls
 from qatdp.host.choose import host_calls
 from qatdp.host.sysfs import SysfsScanner
-from qatdp.testing import tree
+from qatdp.testing import makes, tree
 from qatdp.testing.bus import Address, FakeBus, as_address, kernel_error
 from qatdp.testing.groups import Iommu
 from qatdp.testing.users import Users
@@ -26,8 +26,6 @@ from qatdp.testing.users import Users
 FAMILY = {family.name: family for family in FAMILIES}
 BUSES = (("6b", "70", "75", "7a"), ("e8", "ed", "f2", "f7"))  # of a machine with two Sapphire Rapids, by NUMA node
 QAT_CLASS = 0x0B4000
-TOTAL_VFS = {"dh895xcc": 32, "c4xxx": 128}  # all others have 16
-GEN6 = 6
 MEMORY = "/dev/shm"
 
 
@@ -92,9 +90,9 @@ class FakeHost(FakeBus):
         at, of = as_address(address), FAMILY[family]
         self._families[at], self._numa_nodes[at] = of, numa_node
         sriov: dict[str, str | int] = {
-            "sriov_totalvfs": TOTAL_VFS.get(family, 16),
+            "sriov_totalvfs": makes.TOTAL_VFS.get(family, 16),
             "sriov_numvfs": 0,
-            "sriov_offset": _offset(of),
+            "sriov_offset": makes.vf_offset(of),
             "sriov_stride": 1,
             "sriov_vf_device": f"{of.vf_device:x}",
             "sriov_drivers_autoprobe": 1,
@@ -105,7 +103,7 @@ class FakeHost(FakeBus):
             of.pf_device,
             pci_class=QAT_CLASS,
             numa_node=numa_node,
-            attributes={**sriov, **{f"aer_dev_{severity}": _aer(severity, 0) for severity in SEVERITIES}},
+            attributes={**sriov, **{f"aer_dev_{severity}": makes.aer_text(severity, 0) for severity in SEVERITIES}},
             driver=of.pf_driver if bound else None,
         )
         self.attribute(at, "config", VENDOR.to_bytes(2, "little") + of.pf_device.to_bytes(2, "little"))
@@ -134,7 +132,7 @@ class FakeHost(FakeBus):
         """Add the VF of a PF's link virtfn<index>, in a new IOMMU group; `address` where it is not the usual one."""
         parent = as_address(pf)
         of = self._families[parent]
-        at = as_address(address or _after(parent, _offset(of) + index))
+        at = as_address(address or makes.functions_after(parent, makes.vf_offset(of) + index))
         self._families[at], self._vfs[at] = of, (parent, index)
         return self.add_device(
             at,
@@ -221,7 +219,7 @@ class FakeHost(FakeBus):
     def count_errors(self, pf: Address, severity: str, count: int, *, aer: bool = False) -> None:
         """Let a counter of errors read so: the driver's, or that of the PCI core."""
         if aer:
-            self.attribute(pf, f"aer_dev_{severity}", _aer(severity, count))
+            self.attribute(pf, f"aer_dev_{severity}", makes.aer_text(severity, count))
         else:
             self.attribute(pf, f"qat_ras/errors_{severity}", str(count))
 
@@ -229,7 +227,7 @@ class FakeHost(FakeBus):
         """Write qat/cfg_services, which can be done while the PF is down only. It is kept in the order of 6.16."""
         wanted, family = parse_services(services), self._families[as_address(pf)]
         down = self.path(pf, "qat/state").read_text() == "down\n"
-        if wanted is None or not down or not _supports(family, wanted):
+        if wanted is None or not down or not makes.takes(family, wanted):
             raise kernel_error(errno.EINVAL, self.path(pf, "qat/cfg_services"))
         self._write_services(pf, ";".join(in_order(wanted)))
 
@@ -297,27 +295,3 @@ class FakeHost(FakeBus):
     @property
     def _denylist(self) -> Path:
         return self.sysfs / "module/vfio_pci/parameters/disable_denylist"
-
-
-def _offset(family: Family) -> int:
-    """Return how far a PF's first VF is from it; the others follow without a gap."""
-    return 1 if family.selectable else 8
-
-
-def _after(address: PciAddress, functions: int) -> PciAddress:
-    number = address.number + functions
-    return PciAddress(number >> 16, number >> 8 & 0xFF, number >> 3 & 0x1F, number & 7)
-
-
-def _aer(severity: str, count: int) -> str:
-    """Return the text of aer_dev_* (drivers/pci/pcie/aer.c)."""
-    short = {"correctable": "COR", "nonfatal": "NONFATAL", "fatal": "FATAL"}[severity]
-    return f"RxErr {count}\nBadTLP 0\nTOTAL_ERR_{short} {count}"
-
-
-def _supports(family: Family, services: Services) -> bool:
-    """Tell whether the PF's driver takes them: dcc alone, two of three, of gen6 three of four (adf_cfg_services.c)."""
-    if Service.DCC in services:
-        return len(services) == 1
-    gen6 = family.generation >= GEN6
-    return len(services) <= (3 if gen6 else 2) and (gen6 or Service.DECOMP not in services)

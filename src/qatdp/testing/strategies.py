@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from qatdp.core.config import Config, NodePath, Policy, parse_config
 from qatdp.core.holders import Books, Entry, Step
 from qatdp.core.pci import PciAddress
-from qatdp.core.qat import FAMILIES, GENERIC, VFIO_DRIVERS, Family, Service, parse_services
+from qatdp.core.qat import FAMILIES, GENERIC, VFIO_DRIVERS, Family, Service, default_names, parse_services
 from qatdp.core.snapshot import (
     GroupMember,
     IommuGroup,
@@ -197,7 +197,18 @@ def documents() -> st.SearchStrategy[dict[str, Any]]:
         "vfio_driver": st.sampled_from(sorted(VFIO_DRIVERS)),
         "provision": st.lists(wishes(map(str, SLOTS)), max_size=2),
     }
-    return st.fixed_dictionaries({"version": st.just(1)}, optional=optional)
+    return st.fixed_dictionaries({"version": st.just(1)}, optional=optional).map(_with_known_names)
+
+
+def _with_known_names(document: dict[str, Any]) -> dict[str, Any]:
+    """Leave out minimums of what no resource is called."""
+    rules = document.get("resources", [])
+    names = {rule["name"] for rule in rules}
+    names |= set(default_names()) if document.get("defaults", not rules) else set()
+    for wish in document.get("provision", []):
+        if "min_available" in wish:
+            wish["min_available"] = {name: least for name, least in wish["min_available"].items() if name in names}
+    return document
 
 
 def configs() -> st.SearchStrategy[Config]:
