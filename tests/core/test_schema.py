@@ -22,6 +22,7 @@ BEYOND_A_SCHEMA = (
     "no device can do this",
     "shares add up to",
     "can get nothing",
+    "no resource has this name",
 )
 
 Json: TypeAlias = bool | int | str | list["Json"] | dict[str, "Json"] | None

@@ -133,15 +133,15 @@ def parse_config(document: object) -> Config:
     rules = plain.each(top, "", "resources", _rule)
     defaults = plain.a_flag(top, "", "defaults", default=not rules)
     _check_names(rules, default_names() if defaults else ())
-    provision = plain.each(top, "", "provision", read_wish)
-    _check_least(provision, {*(rule.name for rule in rules), *(default_names() if defaults else ())})
-    return Config(
+    config = Config(
         resources=rules,
         defaults=defaults,
         keep_for_host=plain.each(top, "", "keep_for_host", _host_share),
         vfio_driver=plain.a_choice(top.get("vfio_driver", "vfio-pci"), "vfio_driver", sorted(VFIO_DRIVERS)),
-        provision=provision,
+        provision=plain.each(top, "", "provision", read_wish),
     )
+    _check_least(config.provision, {*(rule.name for rule in rules), *(default_names() if defaults else ())})
+    return config
 
 
 def _rule(value: object, path: str) -> ResourceRule:
