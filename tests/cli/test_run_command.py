@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import sysconfig
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -76,6 +77,18 @@ async def test_it_ends_as_quickly_where_there_is_no_kubelet(host: FakeHost, fold
         process.terminate()
         status, said = await ended(process)
         assert status == 0, said
+
+
+async def test_it_may_open_as_many_files_as_it_is_allowed_to(host: FakeHost, folder: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, hard), hard))
+    try:
+        async with running(*on(host, FakeKubelet(folder))) as process:
+            assert process.stderr is not None
+            await process.stderr.readline()
+            assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_one_that_was_killed_is_followed_by_another(host: FakeHost, folder: Path) -> None:

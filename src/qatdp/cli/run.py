@@ -1,8 +1,10 @@
 """`qatdp run`: the daemon."""
 
 import asyncio
+import contextlib
 import logging
 import os
+import resource
 import signal
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -117,6 +119,7 @@ def run(
     machine is changed.
     """
     logs.set_up(log_level, log_format)
+    _may_open_many_files()
     settings = Settings(
         sysfs=sysfs,
         dev=dev,
@@ -142,6 +145,13 @@ def run(
     logging.shutdown()
     # Not by returning: a thread that hangs in a read of the kernel's would keep the process.
     os._exit(0)
+
+
+def _may_open_many_files() -> None:
+    """Raise the soft limit to the hard one: a runtime may give 1024, and a tick keeps eight files of each PF open."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(settings: Settings) -> None:

@@ -13,9 +13,12 @@ from qatdp.core.signals import Pulse, Reading, of_pulse, of_reading, warnings
 from qatdp.core.snapshot import PhysicalFunction
 from qatdp.daemon.node import Node
 from qatdp.host.abc import HostCalls
+from qatdp.host.patience import PatientCalls
 from qatdp.host.probe import DEADLINE_S, Overdue, Prober
 
 log = logging.getLogger(__name__)
+
+BACK = Evidence(Sign.ANSWERED, "a read that was overdue has come back")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,22 @@ class PfHealth:
     """Of each PF: the verdict, and what it was read to be last."""
 
     def __init__(
-        self, sysfs: Path, calls: HostCalls, node: Node, pace: HealthPace = HealthPace(), *, heartbeat: bool = True
+        self,
+        sysfs: Path,
+        calls: HostCalls,
+        bulk: PatientCalls,
+        node: Node,
+        pace: HealthPace = HealthPace(),
+        *,
+        heartbeat: bool = True,
     ) -> None:
         self.health: dict[PciAddress, Health] = {}
         self.readings: Mapping[PciAddress, Reading] = {}
         self.pulses: dict[PciAddress, Pulse] = {}
-        self._node, self._pace = node, pace
+        self._node, self._pace, self._bulk = node, pace, bulk
         self._prober = Prober(sysfs, calls, heartbeat=heartbeat, deadline_s=pace.deadline_s)
-        self._overdue: dict[PciAddress, Evidence] = {}
+        self._overdue: dict[PciAddress, Evidence] = {}  # to a probe
+        self._left: Mapping[PciAddress, Evidence] = {}  # to a scan or a tick
         self._unseen: dict[PciAddress, Mapping[str, str]] = {}  # as it was told
 
     # From the tick
@@ -49,17 +60,23 @@ class PfHealth:
     def read(self, readings: Mapping[PciAddress, Reading]) -> None:
         """Take what the tick has read, of all PFs at once."""
         before, self.readings = self.readings, readings
+        left, self._left = self._left, self._left_behind()
+        back = left.keys() - self._left.keys()
         for pf, reading in readings.items():
             for text in warnings(before.get(pf), reading):
                 log.warning("pf=%s has counted errors counter=%r", pf, text)
                 self._node.history.add("errors counted", devices=(str(pf),), reason=text)
-            self._take(pf, of_reading(before.get(pf), reading))
+            self._take(pf, [*([BACK] if pf in back else []), *of_reading(before.get(pf), reading)])
             self._tell_unseen(pf)
         for pf in self.health.keys() - readings.keys():
             self._take(pf, [Evidence(Sign.DOWN, "is not there")])
             if self.health[pf].condition is Condition.DOWN:
                 del self.health[pf]
         self._conclude()
+
+    def _left_behind(self) -> Mapping[PciAddress, Evidence]:
+        """Return which PFs a scan or a tick goes on without, and why."""
+        return {pf: _hung(path, self._bulk.patience.single_s) for pf, path in self._bulk.overdue.items()}
 
     # From probes
 
@@ -80,14 +97,12 @@ class PfHealth:
         found = await self._prober.probe(pf)
         at = pf.address
         if isinstance(found, Overdue):
-            text = f"{found.path or 'a read'} has not come back within {self._pace.deadline_s:g} s"
-            self._overdue.setdefault(at, Evidence(Sign.HUNG, text))
+            self._overdue.setdefault(at, _hung(found.path, self._pace.deadline_s))
             self._take(at, ())
         else:
             self._overdue.pop(at, None)
             self.pulses[at] = found.pulse
-            back = [Evidence(Sign.ANSWERED, "a read that was overdue has come back")] if found.late else []
-            self._take(at, [*back, *of_pulse(found.pulse)])
+            self._take(at, [*([BACK] if found.late else []), *of_pulse(found.pulse)])
             self._tell_unseen(at)
         self._conclude()
         await asyncio.sleep(self._pace.probe_s)
@@ -95,7 +110,7 @@ class PfHealth:
     # What comes of it
 
     def _take(self, pf: PciAddress, evidence: Iterable[Evidence]) -> None:
-        hung = [self._overdue[pf]] if pf in self._overdue else []
+        hung = [overdue[pf] for overdue in (self._overdue, self._left) if pf in overdue]
         before = self.health.get(pf, Health())
         after = judge(before, [*evidence, *hung], time.monotonic(), self._pace.hold_s)
         self.health[pf] = after
@@ -123,6 +138,10 @@ class PfHealth:
             if before.get(signal) != reason:
                 log.warning("pf=%s is judged without signal=%s reason=%r", pf, signal, reason)
         self._unseen[pf] = now
+
+
+def _hung(path: Path | None, deadline_s: float) -> Evidence:
+    return Evidence(Sign.HUNG, f"{path or 'a read'} has not come back within {deadline_s:g} s")
 
 
 def _why(pf: PciAddress, health: Health) -> str:

@@ -9,7 +9,7 @@ from qatdp.core.config import Config
 from qatdp.core.offer import offers
 from qatdp.core.pci import PciAddress
 from qatdp.core.snapshot import Snapshot
-from qatdp.host.abc import HostCalls
+from qatdp.host.abc import BulkCalls, HostCalls
 from qatdp.host.binder import Binder
 from qatdp.host.sysfs import SysfsScanner
 
@@ -24,10 +24,17 @@ class Seen:
 
 
 class Look:
-    """`sysfs` stands for /sys, `dev` for /dev."""
+    """`sysfs` stands for /sys, `dev` for /dev. `bulk` scans; None for `calls`."""
 
-    def __init__(self, sysfs: Path, dev: Path, calls: HostCalls, mode: BindMode = BindMode.NEVER) -> None:
-        self._scanner = SysfsScanner(sysfs, dev, calls)
+    def __init__(
+        self,
+        sysfs: Path,
+        dev: Path,
+        calls: HostCalls,
+        mode: BindMode = BindMode.NEVER,
+        bulk: BulkCalls | None = None,
+    ) -> None:
+        self._scanner = SysfsScanner(sysfs, dev, bulk or calls)
         self._binder = Binder(sysfs, calls)
         self._mode = mode
         self._refused: dict[Binding, str] = {}  # those that cost another driver its device in vain

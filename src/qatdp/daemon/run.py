@@ -28,6 +28,7 @@ from qatdp.daemon.worker import Worker
 from qatdp.errors import BooksError
 from qatdp.feed import Feed
 from qatdp.host.abc import HostCalls
+from qatdp.host.patience import PatientCalls
 from qatdp.host.tick import Tick, Values
 from qatdp.kubelet import checkpoint, watch
 from qatdp.kubelet.endpoint import Endpoint
@@ -53,14 +54,15 @@ class Daemon:
 
     def __init__(self, settings: Settings, calls: HostCalls) -> None:
         self._settings = settings
-        self._look = Look(settings.sysfs, settings.dev, calls, settings.bind)
-        self._at_tick = Tick(settings.sysfs, calls)
+        bulk = PatientCalls(calls, calls, settings.patience)
+        self._look = Look(settings.sysfs, settings.dev, calls, settings.bind, bulk)
+        self._at_tick = Tick(settings.sysfs, bulk)
         self._worker, self._tick_worker = Worker("look"), Worker("tick")
         self._pod_resources = PodResources(settings.pod_resources)
         self._configuration = Configuration(settings.config, settings.tick_s, calls)
         self.node = Node(self._configuration.first, self._serve)
         self.endpoints: dict[str, Endpoint] = {}
-        self.health = PfHealth(settings.sysfs, calls, self.node, settings.health, heartbeat=settings.heartbeat)
+        self.health = PfHealth(settings.sysfs, calls, bulk, self.node, settings.health, heartbeat=settings.heartbeat)
         self.status = Status(settings, calls.name, self.node, self.endpoints, self._pod_resources, self.health)
         self._kubelet_is_up = False
         self._schedule = RescanSchedule()

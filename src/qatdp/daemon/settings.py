@@ -6,6 +6,7 @@ from pathlib import Path
 from qatdp.core.binding import BindMode
 from qatdp.daemon.health import HealthPace
 from qatdp.daemon.release import Pace
+from qatdp.host.patience import Patience
 from qatdp.host.site import Site
 from qatdp.kubelet import watch
 from qatdp.kubelet.endpoint import Timing
@@ -47,6 +48,7 @@ class Settings:
     tick_s: float = 1.0
     heartbeat: bool = True
     health: HealthPace = field(default_factory=HealthPace)
+    patience: Patience = field(default_factory=Patience)
     holders_s: float = 10.0
     watch_s: float = watch.PERIOD_S
     timing: Timing = field(default_factory=Timing)

@@ -40,22 +40,15 @@ class Watch(Protocol):
         """Let go of what is kept open."""
 
 
-class HostCalls(Protocol):
-    """Every call raises OSError as the kernel gave it, and none blocks on what is not a regular file."""
-
-    name: str
+class SingleCalls(Protocol):
+    """Questions about one path each. Every call raises OSError as the kernel gave it, and none blocks on what is not a
+    regular file."""
 
     def read(self, path: Path) -> bytes:
         """Return the content of an attribute, ATTRIBUTE_BYTES at most.
 
         OSError EINVAL where the path is no regular file, EFBIG where it holds more.
         """
-
-    def head(self, path: Path, count: int) -> bytes:
-        """Return the first bytes of a file, as a PCI configuration space is, of which no more than that is read."""
-
-    def write(self, path: Path, content: bytes) -> None:
-        """Write an attribute in one call, as sysfs wants it. The kernel's answer comes back as OSError."""
 
     def link(self, path: Path) -> str:
         """Return the last component of what a symbolic link points to."""
@@ -65,6 +58,31 @@ class HostCalls(Protocol):
 
     def exists(self, path: Path) -> bool:
         """Tell whether there is such a path, following links; False also where it cannot be told."""
+
+
+class BulkCalls(Protocol):
+    """All that a scan or a tick asks, by one call each."""
+
+    def bus(self, sysfs: Path, dev: Path) -> Answers:
+        """Return all that tells of the node's QAT functions, their IOMMU groups and nodes; each path is asked once.
+
+        Paths are those of `sysfs` and `dev` with more behind. An error is an answer as well: nothing is raised.
+        """
+
+    def watch(self, contents: Sequence[Path], present: Sequence[Path]) -> Watch:
+        """Return a watch of attributes' contents, and behind them of whether paths are there."""
+
+
+class HostCalls(SingleCalls, BulkCalls, Protocol):
+    """All of them: what a single call raises and does not block on holds for these as well."""
+
+    name: str
+
+    def head(self, path: Path, count: int) -> bytes:
+        """Return the first bytes of a file, as a PCI configuration space is, of which no more than that is read."""
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write an attribute in one call, as sysfs wants it. The kernel's answer comes back as OSError."""
 
     def notify(self, folders: Sequence[Path]) -> int:
         """Return a descriptor that can be read when something changes in these folders; the caller closes it."""
@@ -80,12 +98,3 @@ class HostCalls(Protocol):
 
     def vfio_group(self, group: Path) -> GroupStatus:
         """Return what VFIO says of a group, by its node."""
-
-    def bus(self, sysfs: Path, dev: Path) -> Answers:
-        """Return all that tells of the node's QAT functions, their IOMMU groups and nodes; each path is asked once.
-
-        Paths are those of `sysfs` and `dev` with more behind. An error is an answer as well: nothing is raised.
-        """
-
-    def watch(self, contents: Sequence[Path], present: Sequence[Path]) -> Watch:
-        """Return a watch of attributes' contents, and behind them of whether paths are there."""

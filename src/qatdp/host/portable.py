@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from qatdp.core.qat import FAMILY_OF_PF, FAMILY_OF_VF, VENDOR, Family
 from qatdp.host import names
-from qatdp.host.abc import ATTRIBUTE_BYTES, Answers, GroupStatus, HostCalls
+from qatdp.host.abc import ATTRIBUTE_BYTES, Answers, GroupStatus, SingleCalls
 
 T = TypeVar("T")
 
@@ -114,7 +114,7 @@ def _ask_vfio(path: Path, question: int, argument: int | bytearray) -> int:
 class Survey:
     """Goes through the PCI bus and asks for all that a scan needs, by single calls: the twin of csrc/bus.c."""
 
-    def __init__(self, calls: HostCalls, sysfs: Path, dev: Path) -> None:
+    def __init__(self, calls: SingleCalls, sysfs: Path, dev: Path) -> None:
         self._calls = calls
         self._sysfs, self._dev = str(sysfs), str(dev)
         self._devices = f"{sysfs}/bus/pci/devices"
@@ -224,7 +224,7 @@ def dev_cfg(sysfs: str, family: Family, pf: str) -> str:
 class PortableWatch:
     """Looks by single calls; keeps nothing open."""
 
-    def __init__(self, calls: HostCalls, contents: Sequence[Path], present: Sequence[Path]) -> None:
+    def __init__(self, calls: SingleCalls, contents: Sequence[Path], present: Sequence[Path]) -> None:
         self._calls, self._contents, self._present = calls, tuple(contents), tuple(present)
 
     def look(self) -> Sequence[bytes | int | bool]:

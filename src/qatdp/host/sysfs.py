@@ -25,7 +25,7 @@ from qatdp.core.snapshot import (
     VirtualFunction,
 )
 from qatdp.host import names
-from qatdp.host.abc import Answers, HostCalls
+from qatdp.host.abc import Answers, BulkCalls
 from qatdp.host.portable import dev_cfg
 
 # What says that there is no such thing (any more), as opposed to one that cannot be read.
@@ -40,7 +40,7 @@ UNKNOWN_DRIVER = "(unknown)"
 class SysfsScanner:
     """Scans below `sysfs` (for /sys); nodes are looked for below `dev` (for /dev)."""
 
-    def __init__(self, sysfs: Path, dev: Path, calls: HostCalls) -> None:
+    def __init__(self, sysfs: Path, dev: Path, calls: BulkCalls) -> None:
         self._sysfs, self._dev, self._calls = sysfs, dev, calls
 
     def scan(self) -> Snapshot:

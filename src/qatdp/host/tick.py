@@ -16,7 +16,7 @@ from qatdp.core.pci import PciAddress
 from qatdp.core.qat import VFIO_DRIVERS
 from qatdp.core.signals import AER, RAS, SEVERITIES, Reading
 from qatdp.core.snapshot import PhysicalFunction, Snapshot
-from qatdp.host.abc import HostCalls
+from qatdp.host.abc import BulkCalls
 
 WATCHED = ("qat/state", "qat/cfg_services")
 COUNTERS = {f"{RAS}_{severity}": f"qat_ras/errors_{severity}" for severity in SEVERITIES}
@@ -31,7 +31,7 @@ Values: TypeAlias = Mapping[Path, bytes | int | bool]
 class Tick:
     """Looks by one call; what that keeps open is exchanged when other PFs are there."""
 
-    def __init__(self, sysfs: Path, calls: HostCalls) -> None:
+    def __init__(self, sysfs: Path, calls: BulkCalls) -> None:
         self._calls = calls
         self._pci = sysfs / "bus/pci"
         self._follow(())

@@ -11,6 +11,7 @@ from qatdp.daemon.run import Daemon
 from qatdp.daemon.settings import Settings
 from qatdp.host.abc import HostCalls
 from qatdp.host.choose import host_calls
+from qatdp.host.patience import Patience
 from qatdp.kubelet.endpoint import Timing
 
 HURRIED = Settings(
@@ -19,6 +20,7 @@ HURRIED = Settings(
     watch_s=0.02,
     timing=Timing(stream_s=2.0, proof_s=0.1, first_back_off_s=0.02, longest_back_off_s=0.2),
     health=HealthPace(probe_s=0.02, deadline_s=0.5, hold_s=0.2),
+    patience=Patience(bulk_s=0.2, single_s=0.5),
     pace=Pace(grace_s=0.05, first_s=0.01, longest_s=0.1, write_s=1.0, look_s=0.002),
 )
 

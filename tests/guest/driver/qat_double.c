@@ -11,16 +11,22 @@
  * Copied from the real driver (drivers/crypto/intel/qat, Linux 6.12): the qat/ sysfs group and its
  * errnos; that any non-zero sriov_numvfs enables all VFs; that state=down takes the VFs away,
  * waiting for whoever holds one, and state=up does not bring them back; heartbeat in debugfs while
- * up, whose status ends in a NUL.
+ * up, whose files end in a NUL and which refuses whoever asks too soon; qat_ras while up, counting
+ * from 0 at each start. Each is said to be so at its place here, with the file and the function.
  *
- * Not copied: BARs and firmware, so no request is ever served; PF-VF messages, telemetry, RAS, rate
+ * Not copied: BARs and firmware, so no request is ever served; PF-VF messages, telemetry, rate
  * limiting, dev_cfg, fw_counters, device reset, heartbeat/inject_error.
  *
- * Faults are injected through debugfs qat_double/<bdf>/. Never load the real qat_4xxx beside it: it
+ * Faults are injected through debugfs qat_double/<bdf>/. Those named block_* make reads sleep, as
+ * the real ones do on a lock that is not given back, uninterruptibly: adf_devmgr_pci_to_accel_dev()
+ * (adf_dev_mgr.c), which all of qat/ and qat_ras/ begin with, takes table_lock;
+ * adf_cfg_get_param_value() (adf_cfg.c) behind cfg_services takes the PF's. Never load the real qat_4xxx beside it: it
  * has the same name and would take the disguised device for its own.
  */
+#include <linux/atomic.h>
 #include <linux/debugfs.h>
 #include <linux/delay.h>
+#include <linux/jiffies.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
@@ -180,6 +186,8 @@ static void qd_undress_all(void)
 
 /* the device's life */
 
+enum { QD_CORRECTABLE, QD_NONFATAL, QD_FATAL, QD_SEVERITIES };
+
 struct qd {
 	struct pci_dev *pdev;
 	struct mutex lock;	/* up, and what is taken away with it */
@@ -188,14 +196,46 @@ struct qd {
 	bool pm_idle, auto_reset;
 	int ring;		/* the one rp2srv was asked about, -1: none yet */
 	u32 hb_timer_ms, hb_sent, hb_failed;
+	unsigned long hb_asked;	/* when, in jiffies */
+	atomic_t ras[QD_SEVERITIES];
 	struct dentry *dbg, *hb_dir, *faults;
 	bool force_heartbeat_fail, force_busy;
+	bool block_heartbeat, block_state, block_services, block_ras;
 	u32 up_error;		/* errno of every transition to up, 0: none */
 	u32 delay_ms;		/* what each transition takes */
 };
 
 static struct dentry *qd_faults_root;
 
+static void qd_block(const bool *blocked)
+{
+	while (READ_ONCE(*blocked))
+		msleep(10);
+}
+
+/* heartbeat/ in debugfs, from adf_heartbeat.c and adf_heartbeat_dbgfs.c: there is a NUL behind each text */
+
+/* adf_hb_check_polling_freq(): who asks again within a period gets no answer, and it is not counted. */
+static bool qd_hb_too_soon(struct qd *qd)
+{
+	if (time_before(jiffies, qd->hb_asked + msecs_to_jiffies(qd->hb_timer_ms)))
+		return true;
+	qd->hb_asked = jiffies;
+	return false;
+}
+
+/* adf_heartbeat_status(), but that no failure leads to a reset: auto_reset does nothing here */
+static bool qd_hb_alive(struct qd *qd)
+{
+	if (qd_hb_too_soon(qd))
+		return false;
+	qd->hb_sent++;
+	if (qd->force_heartbeat_fail)
+		qd->hb_failed++;
+	return !qd->force_heartbeat_fail;
+}
+
+/* adf_hb_status_read(): whatever is not alive is -1 */
 static ssize_t qd_hb_status_read(struct file *f, char __user *ub, size_t n, loff_t *pos)
 {
 	struct qd *qd = f->private_data;
@@ -204,11 +244,8 @@ static ssize_t qd_hb_status_read(struct file *f, char __user *ub, size_t n, loff
 
 	if (*pos)
 		return 0;
-	qd->hb_sent++;
-	if (qd->force_heartbeat_fail)
-		qd->hb_failed++;
-	len = scnprintf(s, sizeof(s), "%d\n", qd->force_heartbeat_fail ? -1 : 0);
-	/* with the NUL, as in adf_heartbeat_dbgfs.c */
+	qd_block(&qd->block_heartbeat);
+	len = scnprintf(s, sizeof(s), "%d\n", qd_hb_alive(qd) ? 0 : -1);
 	return simple_read_from_buffer(ub, n, pos, s, len + 1);
 }
 
@@ -218,14 +255,118 @@ static const struct file_operations qd_hb_status_fops = {
 	.read = qd_hb_status_read,
 };
 
-static void qd_start(struct qd *qd)
+/* adf_hb_stats_read() */
+static ssize_t qd_hb_stats_read(struct file *f, char __user *ub, size_t n, loff_t *pos)
 {
+	u32 *value = f->private_data;
+	char s[16];
+	int len;
+
+	if (*pos)
+		return 0;
+	len = scnprintf(s, sizeof(s), "%u\n", *value);
+	return simple_read_from_buffer(ub, n, pos, s, len + 1);
+}
+
+static const struct file_operations qd_hb_stats_fops = {
+	.owner = THIS_MODULE,
+	.open = simple_open,
+	.read = qd_hb_stats_read,
+};
+
+static void qd_start_heartbeat(struct qd *qd)
+{
+	/* adf_heartbeat_init() has it zeroed at each start of the device, adf_heartbeat_dbgfs_add() */
+	qd->hb_sent = 0;
+	qd->hb_failed = 0;
+	qd->hb_asked = jiffies - msecs_to_jiffies(qd->hb_timer_ms);
 	qd->hb_dir = debugfs_create_dir("heartbeat", qd->dbg);
 	debugfs_create_file("status", 0400, qd->hb_dir, qd, &qd_hb_status_fops);
-	debugfs_create_u32("queries_sent", 0400, qd->hb_dir, &qd->hb_sent);
-	debugfs_create_u32("queries_failed", 0400, qd->hb_dir, &qd->hb_failed);
+	debugfs_create_file("queries_sent", 0400, qd->hb_dir, &qd->hb_sent, &qd_hb_stats_fops);
+	debugfs_create_file("queries_failed", 0400, qd->hb_dir, &qd->hb_failed, &qd_hb_stats_fops);
 	debugfs_create_u32("config", 0600, qd->hb_dir, &qd->hb_timer_ms);
+}
+
+/* sysfs group qat_ras/, from adf_sysfs_ras_counters.c. What counts is whoever writes to qat_double/. */
+
+static ssize_t qd_ras_show(struct device *d, int severity, char *buf)
+{
+	struct qd *qd = dev_get_drvdata(d);
+
+	qd_block(&qd->block_ras);
+	return sysfs_emit(buf, "%d\n", atomic_read(&qd->ras[severity]));
+}
+
+static ssize_t errors_correctable_show(struct device *d, struct device_attribute *a, char *buf)
+{
+	return qd_ras_show(d, QD_CORRECTABLE, buf);
+}
+static DEVICE_ATTR_RO(errors_correctable);
+
+static ssize_t errors_nonfatal_show(struct device *d, struct device_attribute *a, char *buf)
+{
+	return qd_ras_show(d, QD_NONFATAL, buf);
+}
+static DEVICE_ATTR_RO(errors_nonfatal);
+
+static ssize_t errors_fatal_show(struct device *d, struct device_attribute *a, char *buf)
+{
+	return qd_ras_show(d, QD_FATAL, buf);
+}
+static DEVICE_ATTR_RO(errors_fatal);
+
+/* ADF_RAS_ERR_CTR_CLEAR() in adf_accel_devices.h */
+static void qd_clear_ras(struct qd *qd)
+{
+	int i;
+
+	for (i = 0; i < QD_SEVERITIES; i++)
+		atomic_set(&qd->ras[i], 0);
+}
+
+/* reset_error_counters_store(): "1" and one more byte, nothing else */
+static ssize_t reset_error_counters_store(struct device *d, struct device_attribute *a,
+					  const char *buf, size_t count)
+{
+	if (buf[0] != '1' || count != 2)
+		return -EINVAL;
+	qd_clear_ras(dev_get_drvdata(d));
+	return count;
+}
+static DEVICE_ATTR_WO(reset_error_counters);
+
+static struct attribute *qd_ras_attrs[] = {
+	&dev_attr_errors_correctable.attr,
+	&dev_attr_errors_nonfatal.attr,
+	&dev_attr_errors_fatal.attr,
+	&dev_attr_reset_error_counters.attr,
+	NULL
+};
+static const struct attribute_group qd_ras_group = { .name = "qat_ras", .attrs = qd_ras_attrs };
+
+/* adf_sysfs_start_ras() */
+static int qd_start_ras(struct qd *qd)
+{
+	qd_clear_ras(qd);
+	return sysfs_create_group(&qd->pdev->dev.kobj, &qd_ras_group);
+}
+
+/* adf_sysfs_stop_ras(): waits for whoever reads */
+static void qd_stop_ras(struct qd *qd)
+{
+	sysfs_remove_group(&qd->pdev->dev.kobj, &qd_ras_group);
+	qd_clear_ras(qd);
+}
+
+static int qd_start(struct qd *qd)
+{
+	int ret = qd_start_ras(qd);
+
+	if (ret)
+		return ret;
+	qd_start_heartbeat(qd);
 	qd->up = true;
+	return 0;
 }
 
 static int qd_up(struct qd *qd)
@@ -237,7 +378,7 @@ static int qd_up(struct qd *qd)
 		msleep(qd->delay_ms);
 		ret = -(int)qd->up_error;
 		if (!ret)
-			qd_start(qd);
+			ret = qd_start(qd);
 	}
 	mutex_unlock(&qd->lock);
 	return ret;
@@ -249,6 +390,7 @@ static void qd_down(struct qd *qd)
 	mutex_lock(&qd->lock);
 	if (qd->up) {
 		debugfs_remove(qd->hb_dir);
+		qd_stop_ras(qd);
 		qd->up = false;
 		msleep(qd->delay_ms);
 		pci_disable_sriov(qd->pdev);
@@ -285,6 +427,7 @@ static ssize_t state_show(struct device *d, struct device_attribute *a, char *bu
 {
 	struct qd *qd = dev_get_drvdata(d);
 
+	qd_block(&qd->block_state);
 	return sysfs_emit(buf, "%s\n", qd_states[qd->up]);
 }
 
@@ -312,6 +455,7 @@ static ssize_t cfg_services_show(struct device *d, struct device_attribute *a, c
 {
 	struct qd *qd = dev_get_drvdata(d);
 
+	qd_block(&qd->block_services);
 	return sysfs_emit(buf, "%s\n", qd->services);
 }
 
@@ -435,6 +579,13 @@ static void qd_debugfs_init(struct qd *qd)
 	debugfs_create_bool("force_busy", 0600, qd->faults, &qd->force_busy);
 	debugfs_create_u32("up_error", 0600, qd->faults, &qd->up_error);
 	debugfs_create_u32("delay_ms", 0600, qd->faults, &qd->delay_ms);
+	debugfs_create_bool("block_heartbeat", 0600, qd->faults, &qd->block_heartbeat);
+	debugfs_create_bool("block_state", 0600, qd->faults, &qd->block_state);
+	debugfs_create_bool("block_services", 0600, qd->faults, &qd->block_services);
+	debugfs_create_bool("block_ras", 0600, qd->faults, &qd->block_ras);
+	debugfs_create_atomic_t("ras_correctable", 0600, qd->faults, &qd->ras[QD_CORRECTABLE]);
+	debugfs_create_atomic_t("ras_nonfatal", 0600, qd->faults, &qd->ras[QD_NONFATAL]);
+	debugfs_create_atomic_t("ras_fatal", 0600, qd->faults, &qd->ras[QD_FATAL]);
 }
 
 static int qd_probe(struct pci_dev *pdev, const struct pci_device_id *id)
@@ -456,7 +607,12 @@ static int qd_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	qd->hb_timer_ms = 200;
 	mutex_init(&qd->lock);
 	qd_debugfs_init(qd);
-	qd_start(qd);
+	ret = qd_start(qd);
+	if (ret) {
+		debugfs_remove(qd->faults);
+		debugfs_remove(qd->dbg);
+		return ret;
+	}
 	dev_info(&pdev->dev, "qat_double: up, %d VFs possible\n", pci_sriov_get_totalvfs(pdev));
 	return 0;
 }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 DEVICES = Path("/sys/bus/pci/devices")
 DRIVERS_PROBE = Path("/sys/bus/pci/drivers_probe")
+RESCAN = Path("/sys/bus/pci/rescan")
 DRIVER = Path("/sys/bus/pci/drivers/4xxx")
 
 
@@ -28,9 +29,23 @@ def bring_down(address: str) -> None:
 
 def bring_up(address: str) -> None:
     """Bring a PF up, and enable its VFs."""
+    (DEVICES / address / "qat/state").write_text("up")
+    set_vfs(address, enabled=True)
+
+
+def remove(address: str) -> None:
+    """Take a device away, as if it were pulled out: a PF goes with all its VFs."""
+    (DEVICES / address / "remove").write_text("1")
+
+
+def rescan() -> None:
+    """Look for devices again: one that was removed comes back as it is without any VFs."""
+    RESCAN.write_text("1")
+
+
+def set_vfs(address: str, *, enabled: bool) -> None:
     pf = DEVICES / address
-    (pf / "qat/state").write_text("up")
-    (pf / "sriov_numvfs").write_text((pf / "sriov_totalvfs").read_text())
+    (pf / "sriov_numvfs").write_text((pf / "sriov_totalvfs").read_text() if enabled else "0")
 
 
 def services_of(address: str) -> str:
@@ -44,6 +59,11 @@ def unbind(vf: str) -> None:
 def bind(vf: str, driver: str) -> None:
     """Give a VF to a driver, which modprobe can load, whatever has it now, if anything does."""
     subprocess.run(["modprobe", driver], check=True)
+    give(vf, driver)
+
+
+def give(vf: str, driver: str) -> None:
+    """Give a VF to a driver that is loaded."""
     (DEVICES / vf / "driver_override").write_text(driver)
     if driver_of(vf):
         unbind(vf)

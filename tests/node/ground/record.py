@@ -2,6 +2,8 @@
 
 import json
 import os
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,11 +11,23 @@ from ground.probe import Report
 from qatdp.host.choose import host_calls
 
 
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """Seconds until the kubelet offers what it should: since the kernel was asked, and since it was done.
+
+    Where the kernel takes its time, what it does is told one by one, and is seen before it is done.
+    """
+
+    asked_s: float
+    done_s: float
+
+
 @dataclass(slots=True)
 class Record:
     words: set[str] = field(default_factory=set)  # as containers gave them back
     kernels: set[str] = field(default_factory=set)  # uname -r, in containers
     vfio_opens: int = 0
+    delays: dict[str, list[Delay]] = field(default_factory=dict)  # from an event to the kubelet's view, by event
 
     def add(self, report: Report) -> None:
         self.words |= {report.start["word"]} - {""}
@@ -28,5 +42,18 @@ class Record:
             "kubelet": kubelet,
             "vfio_opens": self.vfio_opens,
             "host_calls": host_calls().name,
+            **{f"the kubelet has seen: {what}": _figures(delays) for what, delays in self.delays.items()},
         }
         file.write_text(json.dumps(content))
+
+
+def _figures(delays: Sequence[Delay]) -> str:
+    asked_s, done_s = [delay.asked_s for delay in delays], [delay.done_s for delay in delays]
+    return (
+        f"{_median_and_worst(done_s)} after the kernel was done, {_median_and_worst(asked_s)} after it was asked, "
+        f"{len(delays)} times"
+    )
+
+
+def _median_and_worst(seconds: Sequence[float]) -> str:
+    return f"{statistics.median(seconds):.2f} s ({max(seconds):.2f})"

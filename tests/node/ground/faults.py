@@ -1,0 +1,21 @@
+"""What can be made to go wrong with a PF: the driver double's own folder in debugfs (tests/guest/driver)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+DOUBLE = Path("/sys/kernel/debug/qat_double")
+
+
+def fault(pf: str, name: str, value: str) -> None:
+    (DOUBLE / pf / name).write_text(value)
+
+
+@contextmanager
+def faults(*of: tuple[str, str]) -> Iterator[None]:
+    """Let PFs and faults by name be free again at the end. A read that blocks keeps the daemon from ending."""
+    try:
+        yield
+    finally:
+        for pf, name in of:
+            fault(pf, name, "N")

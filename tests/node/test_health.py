@@ -1,0 +1,155 @@
+"""Whatever becomes of a PF or a VF, the kubelet's list follows, and tests/node/run prints how soon: median (worst).
+
+On real uevents and attributes, and on those of the driver double that it copies from the QAT driver. The tests build on
+one another, in the order they stand here. Whatever was sick is quiet for ten seconds before it is offered again, which
+its figures contain.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+from ground import pfs, vfio
+from ground.daemon import Daemon
+from ground.faults import fault, faults
+from ground.kubelet import ListTaken
+from ground.node import CY, DC, Node
+from ground.pods import Container
+from ground.view import View
+from ground.waiting import until_equal
+
+ALL = {CY: ListTaken(32, 32), DC: ListTaken(32, 32)}
+SEEN_S = 3.0  # within which a read that blocks is to be seen
+ROUNDS, FEW = 5, 2
+
+BLOCKS = {
+    "block_heartbeat": "heartbeat/status",  # which a probe reads alone
+    "block_state": "qat/state",  # probe, tick and scan
+    "block_ras": "qat_ras/errors_",  # the tick alone
+}
+
+
+@pytest.fixture(scope="module")
+def daemon(node: Node) -> Iterator[Daemon]:
+    """The daemon, with all VFs in the kubelet's lists."""
+    vfio.load()
+    daemon = Daemon(node.kubelet, node.logs, "health")
+    daemon.start()
+    daemon.wait_for_lists(ALL)
+    yield daemon
+    node.pods.delete_all()
+    daemon.close()
+    assert "Traceback" not in daemon.log()
+
+
+@pytest.fixture(scope="module")
+def view(node: Node, daemon: Daemon) -> Iterator[View]:
+    view = View(node.record)
+    yield view
+    view.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Pfs:
+    """The PFs in the order of their addresses, sym;asym and dc by turns; the VFs of each."""
+
+    all: tuple[str, ...]
+    vfs: dict[str, frozenset[str]]
+
+    def but(self, *pfs: str) -> frozenset[str]:
+        """Return the VFs of all other PFs."""
+        return frozenset().union(*(vfs for pf, vfs in self.vfs.items() if pf not in pfs))
+
+
+@pytest.fixture(scope="module")
+def of(node: Node, daemon: Daemon) -> Pfs:
+    found = tuple(sorted(node.services))
+    return Pfs(found, {pf: frozenset(pfs.vf_addresses(pf)) for pf in found})
+
+
+def test_a_vf_that_another_driver_has_and_that_comes_back(view: View, of: Pfs) -> None:
+    vf = min(of.vfs[of.all[0]])
+    pfs.bind(vf, "pci-stub")  # which loads it
+    pfs.give(vf, "vfio-pci")
+    until_equal("the VF is itself again", view.offered, of.but())
+    for _ in range(ROUNDS):
+        view.follows("a VF was given to another driver", lambda: pfs.give(vf, "pci-stub"), of.but() - {vf})
+        view.follows("a VF was given back", lambda: pfs.give(vf, "vfio-pci"), of.but())
+
+
+def test_a_vf_without_a_driver_is_bound_again(view: View, of: Pfs) -> None:
+    vf = max(of.vfs[of.all[1]])
+    for _ in range(ROUNDS):
+        what = "a VF was unbound, and was bound again by the daemon"
+        # A scan that ends just then sees it without a driver, and says so.
+        bound = partial(_is_on_vfio, vf)
+        view.follows(what, lambda: pfs.unbind(vf), of.but(), too=bound, spared=frozenset({vf}))
+
+
+def test_a_pf_that_is_removed_and_found_again(view: View, of: Pfs) -> None:
+    pf = of.all[0]
+    for _ in range(FEW):
+        view.follows("a PF was removed", lambda: pfs.remove(pf), of.but(pf))
+        pfs.rescan()
+        view.follows("a PF was found again, with VFs", lambda: pfs.set_vfs(pf, enabled=True), of.but())
+
+
+def test_a_pf_that_goes_down_and_up(view: View, of: Pfs) -> None:
+    pf = of.all[1]
+    for _ in range(FEW + 1):
+        view.follows("a PF went down", lambda: pfs.bring_down(pf), of.but(pf))
+        view.follows("a PF came up, with VFs", lambda: pfs.bring_up(pf), of.but())
+
+
+def test_all_64_vfs_that_are_made_anew(view: View, of: Pfs) -> None:
+    def make(*, enabled: bool) -> None:
+        for pf in of.all:
+            pfs.set_vfs(pf, enabled=enabled)
+
+    for _ in range(FEW):
+        view.follows("64 VFs went", lambda: make(enabled=False), frozenset())
+        view.follows("64 VFs were made", lambda: make(enabled=True), of.but())
+
+
+def test_heartbeats_that_fail_and_a_fatal_error(view: View, daemon: Daemon, of: Pfs) -> None:
+    silent, fatal, *_ = of.all
+    with faults((silent, "force_heartbeat_fail")):
+        failing = "firmware stopped answering"
+        assert view.follows(failing, lambda: fault(silent, "force_heartbeat_fail", "Y"), of.but(silent)).done_s > 1.0
+        view.follows("a fatal error was counted", lambda: fault(fatal, "ras_fatal", "1"), of.but(silent, fatal))
+        assert f"pf={fatal} is=fatal was=healthy evidence='errors_fatal is 1'" in daemon.log()
+        assert f"pf={silent} is=unresponsive was=suspect evidence='heartbeat failed twice" in daemon.log()
+        pfs.bring_down(fatal)
+        pfs.bring_up(fatal)  # over by a restart alone
+        fault(silent, "force_heartbeat_fail", "N")
+        back = view.follows("both are over, and ten seconds have passed", lambda: None, of.but())
+    assert back.done_s > 9.0, "none is trusted before it was quiet"
+
+
+def test_reads_that_block_cost_their_own_pfs_and_nobody_else(node: Node, view: View, daemon: Daemon, of: Pfs) -> None:
+    blocked, free = dict(zip(BLOCKS, of.all, strict=False)), of.all[-1]
+    with faults(*((pf, name) for name, pf in blocked.items())):
+        for name, pf in blocked.items():
+            wanted = view.offered() - of.vfs[pf]
+            view.follows(f"{BLOCKS[name]} blocks", partial(fault, pf, name, "Y"), wanted, within_s=SEEN_S)
+            assert f"{BLOCKS[name]}" in last_verdict(daemon, pf)
+            assert "is=fenced was=healthy" in last_verdict(daemon, pf)
+        for _ in range(FEW):
+            view.follows("a PF went down while three block", lambda: pfs.bring_down(free), frozenset())
+            view.follows("a PF came up while three block", lambda: pfs.bring_up(free), of.vfs[free])
+        pod = node.pods.put(Container(limits={DC: 4}), name="besides")
+        pod.wait("Running")
+        report = node.prove(pod)
+        assert len(report.addresses) == 4 and set(report.addresses) <= of.vfs[free]
+        assert not report.failures
+        pod.delete()
+    view.follows("three reads came back, and ten seconds have passed", lambda: None, of.but())
+
+
+def _is_on_vfio(vf: str) -> bool:
+    return pfs.driver_of(vf) == "vfio-pci"
+
+
+def last_verdict(daemon: Daemon, pf: str) -> str:
+    return [line for line in daemon.log().splitlines() if f"pf={pf} is=" in line][-1]
