@@ -94,7 +94,11 @@ class Hand:
 
     @contextlib.contextmanager
     def _nobody_has_any(self) -> Iterator[None]:
-        """Open the groups of VFs that VFIO has, so that nobody else can, for as long as the context is."""
+        """Open the groups of VFs that VFIO has, so that nobody else can, for as long as the context is.
+
+        An open group alone keeps no VF from being removed: that takes the IOMMU group away from it (vfio/group.c,
+        vfio_device_remove_group; tried on 6.12.95). A write waits for open devices only.
+        """
         with contextlib.ExitStack() as open_now:
             seen: set[Path] = set()
             for vf in self._on_vfio():

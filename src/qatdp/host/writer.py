@@ -1,7 +1,8 @@
 """Configures PFs side by side, each by a process of its own that may hang without anybody waiting for it.
 
 Services are written at once. SR-IOV is enabled in the order of addresses, as the kernel numbers IOMMU groups in the
-order in which VFs appear; a PF that is late loses its place, so that one which hangs keeps no other waiting for long.
+order in which VFs appear; a PF that is late loses its place, so that one which hangs keeps no other waiting for long
+here. In the kernel it does: see docs/provision.md.
 """
 
 import asyncio
