@@ -48,6 +48,16 @@ def set_vfs(address: str, *, enabled: bool) -> None:
     (pf / "sriov_numvfs").write_text((pf / "sriov_totalvfs").read_text() if enabled else "0")
 
 
+def bring_to_default(address: str) -> None:
+    """Make a PF what it is after its driver has come, without VFs."""
+    pf = DEVICES / address
+    bring_down(address)
+    (pf / "qat/cfg_services").write_text("sym;asym")
+    (pf / "qat/state").write_text("up")
+    (pf / "qat/auto_reset").write_text("off")
+    (pf / "sriov_drivers_autoprobe").write_text("1")
+
+
 def services_of(address: str) -> str:
     return (DEVICES / address / "qat/cfg_services").read_text().strip()
 
@@ -76,6 +86,11 @@ def vf_addresses(pf: str) -> Sequence[str]:
 
 def pf_of(vf: str) -> str:
     return (DEVICES / vf / "physfn").resolve().name
+
+
+def group_node(vf: str) -> Path:
+    """Return where VFIO's node of the VF's group is, if there is one."""
+    return Path("/dev/vfio") / (DEVICES / vf / "iommu_group").resolve().name
 
 
 def driver_of(address: str) -> str | None:

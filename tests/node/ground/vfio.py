@@ -1,6 +1,9 @@
-"""The kernel's VFIO modules, which nothing in the guest loads by itself."""
+"""The kernel's VFIO modules, which nothing in the guest loads by itself; and a process that uses a VF."""
 
+import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -17,3 +20,17 @@ def unload() -> None:
 
 def loaded() -> bool:
     return Path("/sys/bus/pci/drivers/vfio-pci").exists()
+
+
+@contextmanager
+def held(vf: str) -> Iterator[None]:
+    """Have a process use a VF, as one in a pod would, by the probe of tests/guest."""
+    command = (os.environ["VFIO_PROBE"], "hold", "600")
+    with subprocess.Popen(command, env={"QAT0": vf}, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            said = next(line for line in process.stdout if '"event": "device"' in line)
+            assert '"failed"' not in said, said
+            yield
+        finally:
+            process.kill()

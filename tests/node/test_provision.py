@@ -1,0 +1,194 @@
+"""`qatdp provision` on real PFs: what it makes of them, what it leaves alone, what becomes of it when it is cut short.
+
+Each test begins by making the node as it needs it, for which the one before has done most.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ground import pfs, vfio
+from ground.daemon import Daemon
+from ground.kubelet import FOLDER, ListTaken
+from ground.node import CY, DC, Node
+from ground.pods import Container
+from ground.probe import wait_for_another_round
+from ground.provisioning import Provisioning, Seen, compression_pf, crypto_pf, look, said, stumbling, writers
+from ground.waiting import until
+from ground.written import written
+
+DEADLINE_S = 30  # the command's own, for a step
+ALL_CRYPTO, ALL_COMPRESSION = Counter({crypto_pf(): 4}), Counter({compression_pf(): 4})
+HALF, QUARTER = Counter({crypto_pf(): 2, compression_pf(): 2}), Counter({crypto_pf(): 1, compression_pf(): 3})
+WELL = {"changed", "done"}
+
+
+@pytest.fixture(scope="module")
+def bare(node: Node) -> Iterator[None]:
+    """PFs as their driver leaves them, with VFIO's modules loaded; afterwards they are as the other tests want them."""
+    vfio.load()
+    for pf in node.services:
+        pfs.bring_to_default(pf)
+    yield
+    for pf in node.services:
+        pfs.bring_to_default(pf)
+    pfs.configure(node.services)
+
+
+@pytest.fixture(scope="module")
+def provisioning(bare: None, tmp_path_factory: pytest.TempPathFactory) -> Provisioning:
+    return Provisioning(tmp_path_factory.mktemp("provision"))
+
+
+def shape() -> Counter[Seen]:
+    return Counter(look().values())
+
+
+def crypto_pfs() -> list[str]:
+    return [pf for pf, seen in look().items() if seen == crypto_pf()]
+
+
+def test_bare_pfs_become_a_split_and_another_and_back_and_each_second_run_writes_nothing(
+    provisioning: Provisioning,
+) -> None:
+    command, run = provisioning.command, provisioning.run
+    for provision, crypto, wanted in ((command, 50, HALF), (run, 25, QUARTER), (run, 50, HALF), (run, 25, QUARTER)):
+        with written() as first:
+            assert set(provision(crypto).outcomes.values()) <= WELL
+        assert {"sriov_numvfs", "state", "cfg_services", "drivers_probe"} <= first
+        assert shape() == wanted
+        with written() as second:
+            assert set(provision(crypto).outcomes.values()) == {"done"}
+        assert second == set()
+
+
+def test_beside_a_kubelet_what_a_pod_has_stays_and_the_rest_changes(node: Node, provisioning: Provisioning) -> None:
+    provisioning.run(50)
+    daemon = Daemon(node.kubelet, node.logs, "provision")
+    daemon.start()
+    try:
+        daemon.wait_for_lists({CY: ListTaken(32, 32), DC: ListTaken(32, 32)})
+        pod = node.pods.put(Container(limits={CY: 1}), name="keeps")
+        pod.wait("Running")
+        (vf,) = node.prove(pod).addresses
+        beside_the_daemon = provisioning.run(0, kubelet=FOLDER)
+    finally:
+        daemon.close()
+    assert Counter(beside_the_daemon.outcomes.values()) == {"busy": 2, "done": 2}
+    after_it = provisioning.run(0, kubelet=FOLDER)
+    assert Counter(after_it.outcomes.values()) == {"busy": 1, "changed": 1, "done": 2}
+    assert after_it.reasons[pfs.pf_of(vf)] == f"{vf} is held by a pod as {CY}"
+    assert shape() == QUARTER
+    assert not wait_for_another_round(pod).failures
+    pod.delete()
+
+
+def test_a_group_that_is_open_keeps_no_vf(provisioning: Provisioning) -> None:
+    """What host/hand.py relies on, which has the groups open over the write that takes their VFs away."""
+    provisioning.run(50)
+    pf = crypto_pfs()[0]
+    groups = [os.open(pfs.group_node(vf), os.O_RDWR) for vf in pfs.vf_addresses(pf)]
+    try:
+        assert _remove_vfs(pf).wait(timeout=20) == 0
+        assert pfs.vf_addresses(pf) == []
+    finally:
+        for descriptor in groups:
+            os.close(descriptor)
+
+
+def test_a_pf_with_an_open_vf_is_busy_until_it_is_let_go_and_the_others_are_done(provisioning: Provisioning) -> None:
+    provisioning.run(50)
+    first, second = crypto_pfs()
+    held = pfs.vf_addresses(first)[7]
+    with vfio.held(held):
+        during = provisioning.run(0)
+        assert (during.outcomes[first], during.outcomes[second]) == ("busy", "changed")
+        assert during.reasons[first] == f"{held} is open: somebody uses it"
+        assert during.took_s < DEADLINE_S
+        assert shape() == QUARTER
+    assert provisioning.run(0).outcomes[first] == "changed"
+    assert shape() == ALL_COMPRESSION
+
+
+def test_a_vf_opened_between_check_and_write_fails_its_pf_in_time_and_once_let_go_a_run_mends_it(
+    provisioning: Provisioning, tmp_path: Path
+) -> None:
+    """As in a container without device nodes: where there are some, the writer has the groups open itself."""
+    provisioning.run(0)
+    pf, other, *_ = pfs.pf_addresses()
+    since, options = time.monotonic(), ("--dev", tmp_path, "--deadline", "5")
+    run = provisioning.start(50, *options, child=stumbling(signal.SIGSTOP, {pf: 1}))
+    writer = until("the writer of one PF is held up", _stopped)
+    with vfio.held(pfs.vf_addresses(pf)[0]):
+        os.kill(writer, signal.SIGCONT)
+        during = said(run, since)
+        assert (during.outcomes[pf], during.reasons[pf]) == ("failed", "no answer within 5 s: see the kernel's log")
+        # The kernel has pci_rescan_remove_lock over a write to any sriov_numvfs (7.0, 6.12.y: drivers/pci/iov.c,
+        # sriov_numvfs_store), so nobody can remove or add VFs meanwhile. Earlier kernels hold up that PF alone.
+        assert during.outcomes[other] in ("failed", "changed")
+        assert during.took_s < DEADLINE_S
+        assert writer in writers(), "it waits in the kernel"
+        assert provisioning.run(50).outcomes[pf] == "busy"
+    until("the writers have ended with their writes", lambda: not writers())
+    assert provisioning.run(50).outcomes[pf] == "changed"
+    assert shape() == HALF
+
+
+def test_of_two_at_once_one_writes_and_the_other_says_who_does(provisioning: Provisioning) -> None:
+    provisioning.run(50)
+    since, file = time.monotonic(), provisioning.locks / "node.lock"
+    writing = provisioning.start(100)
+    until("it configures the node", lambda: f'"pid": {writing.pid},' in file.read_text(), every_s=0.01)
+    writing.send_signal(signal.SIGSTOP)  # so that it is at it for as long as the other takes
+    with written() as meanwhile:
+        other = provisioning.run(0)
+    writing.send_signal(signal.SIGCONT)
+    assert "driver_override" not in meanwhile
+    assert set(other.outcomes.values()) == {"busy", "done"}
+    busy = [reason for pf, reason in other.reasons.items() if other.outcomes[pf] == "busy"]
+    assert all(reason and f"(process {writing.pid}, provision) configures it since" in reason for reason in busy)
+    assert Counter(said(writing, since).outcomes.values()) == {"changed": 2, "done": 2}
+    assert shape() == ALL_CRYPTO
+
+
+def test_a_run_killed_midway_takes_its_writers_along_and_the_next_one_completes(provisioning: Provisioning) -> None:
+    provisioning.run(100)
+    run = provisioning.start(50)
+    until("VFs have gone", lambda: any(not pfs.vf_addresses(pf) for pf in pfs.pf_addresses()), every_s=0.01)
+    run.kill()
+    run.communicate()
+    until("its writers have ended", lambda: not writers())
+    assert shape() not in (HALF, ALL_CRYPTO), "it was killed too late to prove anything"
+    assert set(provisioning.run(50).outcomes.values()) <= WELL
+    assert shape() == HALF
+
+
+def test_a_writer_killed_at_a_write_leaves_a_pf_that_the_next_run_completes(provisioning: Provisioning) -> None:
+    """At the third it is down, at the fourth it has its services, at the sixth it is up, at the tenth one VF is bound.
+
+    Before the first it is untouched, before the second it has no VFs, and from the tenth on all is as there.
+    """
+    provisioning.run(0)
+    places = dict(zip(pfs.pf_addresses(), (3, 4, 6, 10), strict=True))
+    assert provisioning.killed(100, places).outcomes == dict.fromkeys(places, "failed")
+    down, with_services, up, bound = look().values()
+    assert (down.state, down.services) == ("down", compression_pf().services)
+    assert (with_services.state, with_services.services) == ("down", crypto_pf().services)
+    assert (up.state, up.vfs) == ("up", 0)
+    assert (bound.vfs, bound.nodes) == (16, 1)
+    assert set(provisioning.run(100).outcomes.values()) == {"changed"}
+    assert shape() == ALL_CRYPTO
+
+
+def _remove_vfs(pf: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["sh", "-c", f"echo 0 >{pfs.DEVICES / pf / 'sriov_numvfs'}"])
+
+
+def _stopped() -> int | None:
+    """Return the writer that was stopped, if one is."""
+    return next((one for one in writers() if ") T " in Path(f"/proc/{one}/stat").read_text()), None)
