@@ -56,7 +56,7 @@ def test_a_pf_is_changed_in_the_order_that_the_driver_wants() -> None:
     found = planned(a_node("sym;asym", "asym;sym"), HALVES)
     assert [steps(one) for one in found.pfs] == [
         [],
-        ["remove VFs", "down", "services dc", "up", "autoprobe off", "enable VFs", "bind to vfio-pci"],
+        ["down", "services dc", "up", "autoprobe off", "enable VFs", "bind to vfio-pci"],
     ]
 
 

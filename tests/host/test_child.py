@@ -38,7 +38,7 @@ async def test_it_ends_with_its_parent_in_the_middle_of_a_write(host: FakeHost, 
         assert parent.stdin and parent.stdout
         parent.stdin.write(json.dumps(job).encode() + b"\n")
         assert json.loads(await parent.stdout.readline()) == {"error": None}
-        for step in (Step(What.NO_VFS), Step(What.DOWN)):
+        for step in (Step(What.DOWN), Step(What.UP)):
             parent.stdin.write(json.dumps(asdict(step)).encode() + b"\n")
         parent.kill()
         assert await parent.stdout.read() == b""  # the end of the file is that of the last process that had it

@@ -81,7 +81,7 @@ async def test_a_pf_that_somebody_opens_meanwhile_is_busy_and_as_it_was(host: Fa
     host.open_vf(host.vfs(TWO)[0])
     outcomes = await configure(plans, site)
     assert became(outcomes) == [Status.CHANGED, Status.BUSY, Status.CHANGED]
-    assert outcomes[1].reason == f"remove VFs: {host.vfs(TWO)[0]} is open: somebody uses it"
+    assert outcomes[1].reason == f"down: {host.vfs(TWO)[0]} is open: somebody uses it"
     assert is_dc(host) == [True, False, True]
 
 
@@ -124,9 +124,9 @@ async def test_a_pf_in_reset_is_asked_again_until_it_is_over(host: FakeHost, sit
 
 async def test_a_reset_that_does_not_end_is_told_as_what_it_may_be(host: FakeHost, site: Site) -> None:
     plans = to_dc(host)[:1]
-    host.refusals[plans[0].address, "sriov_numvfs 0"] = errno.EBUSY
+    host.refusals[plans[0].address, "qat/state down"] = errno.EBUSY
     outcomes = await configure(plans, replace(site, pace=Pace(pause_s=1000)))
-    assert str(outcomes[0].reason).startswith("remove VFs: Device or resource busy (in-kernel users such as dm-crypt")
+    assert str(outcomes[0].reason).startswith("down: Device or resource busy (in-kernel users such as dm-crypt")
 
 
 async def test_a_write_that_hangs_keeps_nobody_and_ends_when_its_user_does(host: FakeHost, site: Site) -> None:

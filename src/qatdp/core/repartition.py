@@ -18,9 +18,6 @@ from qatdp.core.split import PfPlan, Plan, plan
 from qatdp.core.steps import What
 from qatdp.core.wish import When, Wish
 
-# These take VFs away; the other steps touch only VFs that are in no list, or none.
-DISTURBING = frozenset({What.NO_VFS, What.DOWN})
-
 
 @dataclass(frozen=True, slots=True)
 class Situation:
@@ -72,7 +69,7 @@ def _held(books: Books) -> Mapping[PciAddress, str]:
 
 
 def _disturbs(one: PfPlan) -> bool:
-    return any(step.what in DISTURBING for step in one.steps)
+    return any(step.what is What.DOWN for step in one.steps)
 
 
 def _name(one: PfPlan) -> str:

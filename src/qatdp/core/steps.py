@@ -1,7 +1,10 @@
 """What is to be written, and in which order, to make one PF what it should be.
 
 The order is that of drivers/crypto/intel/qat/qat_common/adf_sysfs.c: services can be chosen while the PF is down only;
-`down` takes all VFs away and `up` does not bring them back; enabling and disabling SR-IOV both leave the PF up.
+`down` takes all VFs away and `up` does not bring them back; enabling SR-IOV leaves the PF up.
+
+VFs are not removed by `sriov_numvfs`: 6.1 refuses that (adf_sriov.c, adf_sriov_configure), and newer kernels have
+pci_rescan_remove_lock over it (drivers/pci/iov.c, sriov_numvfs_store), so that all PFs would wait where one hangs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +18,6 @@ from qatdp.core.snapshot import PhysicalFunction, VirtualFunction
 class What(StrEnum):
     """What a step does to its PF."""
 
-    NO_VFS = "no_vfs"  # sriov_numvfs: apart from `down`, which would take them as well, for the clearer error
     DOWN = "down"
     SERVICES = "services"
     UP = "up"  # enabling SR-IOV would bring it up as well: apart, it shows a failure of the firmware before VFs exist
@@ -42,7 +44,6 @@ class Step:
 
 
 TEXTS = {
-    What.NO_VFS: "remove VFs",
     What.DOWN: "down",
     What.UP: "up",
     What.NO_PROBE: "autoprobe off",
@@ -71,8 +72,6 @@ def _changes(pf: PhysicalFunction, goal: Goal) -> bool:
 
 def _services(pf: PhysicalFunction, vfs: Sequence[VirtualFunction], goal: Goal) -> Iterator[Step]:
     if goal.services is not None and _changes(pf, goal):
-        if vfs:
-            yield Step(What.NO_VFS)
         if vfs or not pf.is_down:
             yield Step(What.DOWN)
         yield Step(What.SERVICES, as_written(goal.services))

@@ -45,14 +45,11 @@ class Hand:
     def take(self, step: Step) -> None:
         """Take a step. Raises HeldError, RefusedError, or OSError as the kernel gave it."""
         match step.what:
-            case What.NO_VFS:
-                with self._nobody_has_any():
-                    self._write("sriov_numvfs", "0")
-                self._check(not self._vfs(), "it still has VFs")
             case What.DOWN | What.UP:
                 with self._nobody_has_any():  # none where it comes up
                     self._write("qat/state", step.what)
                 self._check(self._read("qat/state") == step.what, f"it is not {step.what} afterwards")
+                self._check(step.what is What.UP or not self._vfs(), "it still has VFs")
             case What.SERVICES:
                 self._write("qat/cfg_services", step.value)
                 found = self._read("qat/cfg_services")

@@ -48,7 +48,7 @@ class FakeHost(FakeBus):
         self._numa_nodes: dict[PciAddress, int] = {}  # of PFs
         self._vfs: dict[PciAddress, tuple[PciAddress, int]] = {}  # their PFs, and the n of virtfn<n>
         self.users = Users()
-        self.refusals: dict[tuple[PciAddress, str], int] = {}  # by PF and "sriov_numvfs 0", "qat/state up": an errno
+        self.refusals: dict[tuple[PciAddress, str], int] = {}  # by PF and "sriov_numvfs 2", "qat/state up": an errno
 
     def fill(
         self, pfs: int = 8, vfs: int = 16, *, family: str = "4xxx", vf_driver: str | None = "vfio-pci"

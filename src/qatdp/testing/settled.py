@@ -28,8 +28,6 @@ def _step(snapshot: Snapshot, address: PciAddress, step: Step) -> Snapshot:
     assert pf
     vfs = [vf for vf in snapshot.vfs if vf.pf == address]
     match step.what:
-        case What.NO_VFS:
-            return _with(snapshot, replace(pf, state=pf.state and "up"), [])
         case What.DOWN:
             assert pf.state
             return _with(snapshot, replace(pf, state="down"), [])
