@@ -81,7 +81,14 @@ def give(vf: str, driver: str) -> None:
 
 
 def vf_addresses(pf: str) -> Sequence[str]:
-    return sorted(link.resolve().name for link in (DEVICES / pf).glob("virtfn*"))
+    return sorted(filter(None, map(_target, (DEVICES / pf).glob("virtfn*"))))
+
+
+def _target(link: Path) -> str | None:
+    try:
+        return link.readlink().name
+    except FileNotFoundError:  # it went after it was listed
+        return None
 
 
 def pf_of(vf: str) -> str:
