@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from ground.gates import Call, Passage, Way
+from ground.kubelets import minor
 from ground.release import (
     ALL_OF_THEM,
     DEVICE,
@@ -31,6 +32,7 @@ from ground.waiting import until, until_equal
 from qatdp.api import podresources_v1_pb2 as pods_api
 from qatdp.core.holders import Step
 from qatdp.kubelet import checkpoint
+from qatdp.testing.kubelet import VERSIONS
 
 
 def offers(passage: Passage) -> bool:
@@ -160,6 +162,7 @@ async def test_an_allocate_that_comes_after_the_drop_is_refused_in_words(node: S
 
 
 @pytest.mark.crash
+@pytest.mark.skipif(not VERSIONS[minor()].crashes_on_vanished_devices, reason="this kubelet bears it")
 async def test_an_answer_that_takes_longer_than_a_whole_release_is_more_than_the_protocol_can_bear(node: Stage) -> None:
     """What is on its way must arrive within the grace: this is where the bound that other tests keep comes from."""
     with node.gates.held(Call.ALLOCATE, Way.ANSWER) as allocate:

@@ -14,7 +14,6 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
-	"k8s.io/kubernetes/pkg/kubelet/lifecycle"
 )
 
 // command is a line of stdin. Which of the fields matter besides the first two depends on the command.
@@ -92,8 +91,7 @@ func (p *program) reply(c command, do func(command) (answer, error)) {
 func (p *program) admit(c command) (answer, error) {
 	others := without(p.pods.GetActivePods(), c.Pod.UID)
 	p.pods.add(c.Pod)
-	attributes := &lifecycle.PodAdmitAttributes{Pod: c.Pod, OtherPods: others, Operation: lifecycle.AddOperation}
-	if result := p.topology.Admit(p.ctx, attributes); !result.Admit {
+	if result := p.admission(c.Pod, others); !result.Admit {
 		p.pods.remove(c.Pod.UID)
 		return answer{"reason": result.Reason}, errors.New(result.Message)
 	}
@@ -109,7 +107,7 @@ func (p *program) admit(c command) (answer, error) {
 
 // remove makes the pod inactive and tells the manager nothing: as in the kubelet, it finds out when it next looks.
 func (p *program) remove(c command) (answer, error) {
-	p.pods.remove(c.UID)
+	p.pods.end(c.UID)
 	return nil, nil
 }
 
@@ -118,7 +116,7 @@ func (p *program) options(c command) (answer, error) {
 	if pod := p.pods.byUID(c.UID); pod != nil {
 		for _, container := range containers(pod) {
 			if container.Name == c.Container {
-				options, err := p.manager.GetDeviceRunContainerOptions(p.ctx, pod, container)
+				options, err := p.runOptions(pod, container)
 				return answer{"options": options}, err
 			}
 		}
@@ -136,14 +134,14 @@ func (p *program) status(c command) (answer, error) {
 	for _, container := range pod.Spec.Containers {
 		status.ContainerStatuses = append(status.ContainerStatuses, v1.ContainerStatus{Name: container.Name})
 	}
-	p.manager.UpdateAllocatedResourcesStatus(p.log, pod, &status)
+	p.manager.addHealth(pod, &status)
 	return answer{"status": status}, nil
 }
 
 // capacity tells what the node's status would, and the healthy IDs; the manager gives no others away.
 func (p *program) capacity(command) (answer, error) {
 	healthy := map[string][]string{}
-	for resource, devices := range p.manager.GetAllocatableDevices(p.log) {
+	for resource, devices := range p.manager.allocatable() {
 		healthy[resource] = sets.List(sets.KeySet(devices))
 	}
 	return answer{"resources": p.counts(), "healthy": healthy}, nil
@@ -156,7 +154,7 @@ type counts struct {
 
 func (p *program) counts() map[string]counts {
 	found := map[string]counts{}
-	capacity, allocatable, _ := p.manager.GetCapacity(p.log)
+	capacity, allocatable := p.manager.counted()
 	for resource, all := range capacity {
 		healthy := allocatable[resource]
 		found[string(resource)] = counts{all.Value(), healthy.Value()}
@@ -186,4 +184,4 @@ func (p *program) setSources(c command) (answer, error) {
 	return nil, nil
 }
 
-func (p *program) stop(command) (answer, error) { return nil, p.manager.Stop(p.log) }
+func (p *program) stop(command) (answer, error) { return nil, p.manager.stop() }

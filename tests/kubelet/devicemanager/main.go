@@ -7,6 +7,8 @@
 // It reads one command a line on stdin and writes one answer a line on stdout, both JSON objects (commands.go). The end
 // of stdin ends it like SIGKILL. The manager's log goes to stderr, and a panic of it as well: nothing here recovers.
 //
+// Which versions there are is the folders' names; each has the calls that differ.
+//
 // The paths below /var/lib/kubelet are compiled into the kubelet: run this in a mount namespace.
 package main
 
@@ -20,18 +22,16 @@ import (
 	"sync/atomic"
 	"time"
 
-	cadvisor "github.com/google/cadvisor/lib/model"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/klog/v2"
 	"k8s.io/kubernetes/pkg/kubelet/cm/containermap"
-	"k8s.io/kubernetes/pkg/kubelet/cm/devicemanager"
 	"k8s.io/kubernetes/pkg/kubelet/cm/topologymanager"
 )
 
 type program struct {
 	ctx      context.Context
 	log      klog.Logger
-	manager  *devicemanager.ManagerImpl
+	manager  *manager
 	topology topologymanager.Manager
 	pods     activePods
 	sources  sources
@@ -70,18 +70,16 @@ func main() {
 
 // start brings up the manager; its registration socket accepts when this returns.
 func (p *program) start(nodes int, policy, running string) {
-	var machine []cadvisor.Node
+	var machine []numaNode
 	for id := range nodes {
-		machine = append(machine, cadvisor.Node{Id: id})
+		machine = append(machine, numaNode{Id: id})
 	}
 	var err error
-	p.topology, err = topologymanager.NewManager(p.log, machine, policy, topologymanager.ContainerTopologyScope, nil)
+	p.topology, err = newTopology(p.log, machine, policy)
 	check(err)
-	p.manager, err = devicemanager.NewManagerImpl(p.log, machine, p.topology)
+	p.manager, err = newManager(p.log, machine, p.topology)
 	check(err)
-	p.topology.AddHintProvider(p.log, p.manager)
-	containers, runningIDs := reported(running)
-	check(p.manager.Start(p.log, p.pods.GetActivePods, &p.sources, containers, runningIDs))
+	check(p.startManager(reported(running)))
 }
 
 // reported returns what the runtime would tell the kubelet of these containers at its start.

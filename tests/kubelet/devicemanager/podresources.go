@@ -1,12 +1,10 @@
 package main
 
 import (
-	"k8s.io/klog/v2"
 	api "k8s.io/kubelet/pkg/apis/podresources/v1"
 	"k8s.io/kubernetes/pkg/kubelet/apis/podresources"
 	"k8s.io/kubernetes/pkg/kubelet/cm"
 	"k8s.io/kubernetes/pkg/kubelet/cm/devicemanager"
-	"k8s.io/kubernetes/pkg/kubelet/server"
 )
 
 const podResourcesSocket = "/var/lib/kubelet/pod-resources/kubelet.sock"
@@ -14,7 +12,7 @@ const podResourcesSocket = "/var/lib/kubelet/pod-resources/kubelet.sock"
 // servePodResources runs the kubelet's podresources server, with its rate limit, for ever.
 func (p *program) servePodResources() {
 	nothing := cm.NewStubContainerManager() // no CPUs of one's own, no memory blocks, no claims
-	server.ListenAndServePodResources(p.ctx, "unix://"+podResourcesSocket, podresources.PodResourcesProviders{
+	p.listenAndServe("unix://"+podResourcesSocket, podresources.PodResourcesProviders{
 		Pods:             &p.pods,
 		Devices:          &devicesProvider{p.manager},
 		Cpus:             nothing,
@@ -24,14 +22,10 @@ func (p *program) servePodResources() {
 }
 
 // devicesProvider stands for the container manager, which only puts the device manager's answers into another form.
-type devicesProvider struct{ *devicemanager.ManagerImpl }
+type devicesProvider struct{ *manager }
 
 func (d *devicesProvider) GetDevices(podUID, container string) []*api.ContainerDevices {
 	return listed(d.ManagerImpl.GetDevices(podUID, container))
-}
-
-func (d *devicesProvider) GetAllocatableDevices(log klog.Logger) []*api.ContainerDevices {
-	return listed(d.ManagerImpl.GetAllocatableDevices(log))
 }
 
 // listed gives one entry for each device and, where it has a topology, for each NUMA node of it. The kubelet's own is

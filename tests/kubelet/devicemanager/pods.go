@@ -12,6 +12,7 @@ import (
 type activePods struct {
 	mutex sync.Mutex
 	pods  []*v1.Pod // replaced, never changed: a reader keeps what it got
+	ended []*v1.Pod // as if nobody deleted them
 }
 
 func (a *activePods) GetActivePods() []*v1.Pod {
@@ -20,7 +21,12 @@ func (a *activePods) GetActivePods() []*v1.Pod {
 	return a.pods
 }
 
-func (a *activePods) GetPods() []*v1.Pod { return a.GetActivePods() }
+// GetPods is what versions list that do not leave out pods that have ended.
+func (a *activePods) GetPods() []*v1.Pod {
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	return append(append([]*v1.Pod{}, a.pods...), a.ended...)
+}
 
 func (a *activePods) GetPodByName(namespace, name string) (*v1.Pod, bool) {
 	pod := a.find(func(pod *v1.Pod) bool { return pod.Namespace == namespace && pod.Name == name })
@@ -47,6 +53,17 @@ func (a *activePods) add(pod *v1.Pod) {
 	a.pods = append(without(a.pods, pod.UID), pod)
 }
 
+// end takes the pod of this UID out; nothing where there is none.
+func (a *activePods) end(uid types.UID) {
+	if pod := a.byUID(uid); pod != nil {
+		a.remove(uid)
+		a.mutex.Lock()
+		defer a.mutex.Unlock()
+		a.ended = append(without(a.ended, uid), pod)
+	}
+}
+
+// remove takes out the pod of this UID, as if it had never been.
 func (a *activePods) remove(uid types.UID) {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()

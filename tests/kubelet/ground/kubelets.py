@@ -1,6 +1,7 @@
 """What a scenario needs of a kubelet: the real device manager and the fake one are both this."""
 
 import importlib.util
+import os
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -56,7 +57,12 @@ class RealKubelet(DeviceManager):
 
 def fake_kubelet(folder: Path) -> Kubelet:
     """Return qatdp's fake, in a folder of its own. Its answers look as those here do, but have classes of their own."""
-    return cast(Kubelet, importlib.import_module(FAKE).FakeKubelet(folder))
+    return cast(Kubelet, importlib.import_module(FAKE).FakeKubelet(folder, minor()))
+
+
+def minor() -> str:
+    """Return the minor version of Kubernetes that is tested on, as a row of qatdp.testing.kubelet.VERSIONS."""
+    return os.environ.get("KUBERNETES", "1.37.0").rpartition(".")[0]
 
 
 def forget(kubelet: Kubelet) -> None:
