@@ -23,13 +23,19 @@ def at(step: Step, *pfs: int) -> Books:
 
 
 def todo(
-    books: Books, changing: Iterable[int] = (), resting: Iterable[int] = (), *, dc: int = 2, **wish: object
+    books: Books,
+    changing: Iterable[int] = (),
+    resting: Iterable[int] = (),
+    given_back: Iterable[int] = (),
+    *,
+    dc: int = 2,
+    **wish: object,
 ) -> Todo:
     """Return what is to be done on a node of crypto, of which so many PFs are wished for compression."""
     split = [{"services": ["dc"], "count": dc}, {"services": ["sym", "asym"]}]
     config = parse_config({"version": 1, "provision": [{"split": split, **wish}]})
     (of_this_node,) = config.provision
-    of = ({PFS[index].address for index in some} for some in (changing, resting))
+    of = ({PFS[index].address for index in some} for some in (changing, resting, given_back))
     return repartition(Situation(NODE, config, of_this_node, books, {}, *of))
 
 
@@ -72,6 +78,19 @@ def test_with_drain_the_free_vfs_of_pfs_in_use_leave_as_well() -> None:
     found = todo({**at(Step.HELD, 0, 1, 2), **at(Step.OFFERED, 3)}, when="drain")
     one, idle = sorted(numbers(found.changing))
     assert (one in {0, 1, 2}, idle, ready(found)) == (True, 3, [])
+
+
+def test_no_more_pfs_are_drained_than_may_be_away_and_what_must_stay_stays() -> None:
+    held = at(Step.HELD, *EVERYTHING)
+    assert numbers(todo(held, dc=4, when="drain").changing) == [0]
+    assert numbers(todo(held, dc=4, when="drain", at_once=3).changing) == [0, 1, 2]
+    assert numbers(todo(held, dc=4, when="drain", at_once=3, min_available={"cy": 3}).changing) == [0, 1]
+    assert numbers(todo(held, changing=[2], dc=4, when="drain").changing) == [2]
+
+
+def test_one_that_is_given_back_is_waited_for_and_another_is_drained() -> None:
+    found = todo(at(Step.HELD, *EVERYTHING), changing=[0], given_back=[0], dc=4, when="drain")
+    assert (numbers(found.changing), numbers(found.given_back), found.waits) == ([1], [0], True)
 
 
 def test_a_resource_keeps_what_it_must_keep() -> None:

@@ -19,7 +19,7 @@ percents = st.floats(0, 100)
 texts = st.text(max_size=20)
 
 
-def read(**more: Any) -> tuple[Wish, ...]:
+def read(**more: object) -> tuple[Wish, ...]:
     entry = {"current": CURRENT, "next": NEXT, "rollout": {"percent": 30}, "when": "drain", **more}
     return parse_config({"version": 1, "provision": [entry]}).provision
 

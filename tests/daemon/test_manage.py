@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from qatdp.core.drain import Drain
 from qatdp.core.holders import Step
 from qatdp.core.outcome import Outcome, Status
 from qatdp.core.pci import PciAddress
+from qatdp.core.progress import Phase
 from qatdp.core.qat import in_order
 from qatdp.core.split import PfPlan
 from qatdp.daemon import manage
@@ -97,6 +99,23 @@ async def test_drained_pfs_give_nothing_more_to_pods(node: Stage) -> None:
     node.configure(wish(4, when="drain"))
     await node.until(lambda: len(node.kubelet.offered(DC)) == 6)
     await node.offers(CY, held)
+    await node.kubelet.remove(pod)
+    await node.until(lambda: len(node.kubelet.offered(DC)) == 8)
+
+
+async def test_a_drain_that_a_pod_would_keep_for_ever_is_given_back(
+    node: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    pod, held = await node.give(CY)
+    (pf,) = {vf.pf for vf in node.host.scan().vfs if vf.address in held and vf.pf}
+    node.configure(wish(4, when="drain", give_back_after=1000))
+    await node.until(lambda: node.node.progress[pf].phase is Phase.DRAINING)
+    given_back = Drain.given_back
+    monkeypatch.setattr(Drain, "given_back", lambda drain, now_s: given_back(drain, now_s + 1000))
+    await node.offers(CY, of(node, str(pf)))
+    assert node.node.progress[pf].phase is Phase.GIVEN_BACK
+    assert "waits for its users, and is given back" in caplog.text
     await node.kubelet.remove(pod)
     await node.until(lambda: len(node.kubelet.offered(DC)) == 8)
 
