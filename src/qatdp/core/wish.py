@@ -89,10 +89,16 @@ def wish_of(wishes: Sequence[Wish], node: str | None) -> Wish:
 
     Raises ConfigError where its name decides and is not known.
     """
+    index = which(wishes, node)
+    return NO_WISH if index is None else _staged(wishes[index], node, f"provision[{index}].rollout")
+
+
+def which(wishes: Sequence[Wish], node: str | None) -> int | None:
+    """Return the index of the first wish that is about a node. Raises ConfigError as `wish_of` does."""
     for index, wish in enumerate(wishes):
         if wish.nodes is None or _matches(node, wish.nodes, f"provision[{index}].nodes"):
-            return _staged(wish, node, f"provision[{index}].rollout")
-    return NO_WISH
+            return index
+    return None
 
 
 def _matches(node: str | None, patterns: Iterable[str], path: str) -> bool:
