@@ -118,17 +118,20 @@ STEPS = st.sampled_from(Step).filter(lambda step: step is not Step.GONE)
     st.dictionaries(st.sampled_from(sorted(vf.address for vf in NODE.vfs)), STEPS),
     st.sets(st.sampled_from(EVERYTHING)),
     st.sets(st.sampled_from(EVERYTHING)),
+    st.sets(st.sampled_from(EVERYTHING)),
     st.integers(0, 4),
     st.sampled_from(["idle", "drain"]),
 )
-def test_no_pf_is_ready_that_anybody_has_or_can_get(
-    steps: dict[PciAddress, Step], changing: set[int], resting: set[int], dc: int, when: str
+def test_no_pf_is_ready_that_anybody_has_or_can_get_and_none_that_pods_have_withdrawn_after_it_was_given_back(
+    steps: dict[PciAddress, Step], changing: set[int], resting: set[int], given_back: set[int], dc: int, when: str
 ) -> None:
     books = {address: Entry(CY, step, 1, NODE.vf(address)) for address, step in steps.items()}
-    found = todo(books, changing, resting, dc=dc, when=when)
+    found = todo(books, changing, resting, given_back, dc=dc, when=when)
     listed = {entry.vf.pf for entry in books.values() if entry.vf}
     held = {entry.vf.pf for entry in books.values() if entry.vf and entry.step in MAYBE_IN_USE}
     assert not {one.address for one in found.ready} & (listed | {PFS[index].address for index in resting})
     assert when == "drain" or not found.changing.keys() & held
-    again = todo(books, numbers(found.changing), resting, dc=dc, when=when)
+    assert not found.changing.keys() & held & {PFS[index].address for index in given_back}
+    assert not found.changing.keys() & {PFS[index].address for index in resting}
+    again = todo(books, numbers(found.changing), resting, given_back, dc=dc, when=when)
     assert again == found

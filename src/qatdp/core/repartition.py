@@ -91,7 +91,8 @@ def _listed(now: Situation) -> Counter[PciAddress]:
 def _to_drain(found: Plan, now: Situation) -> Iterator[PfPlan]:
     """Yield the PFs that pods use and that may be drained. They keep no idle ones waiting, as a drain may last."""
     for one in found.pfs:
-        if now.wish.when is When.DRAIN and one.later and one.address not in now.given_back:
+        spared = one.address in now.given_back or one.address in now.resting
+        if now.wish.when is When.DRAIN and one.later and not spared:
             yield one
 
 
