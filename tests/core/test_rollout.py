@@ -69,9 +69,44 @@ def test_at_the_ends_all_nodes_take_the_same(percent: float, takes: dict[str, An
     assert {repr(wish_of(read(rollout={"percent": percent}), name)) for name in NAMES} == {repr(alone(takes))}
 
 
-def test_the_order_of_keys_is_no_other_wish() -> None:
-    turned = dict(reversed(NEXT.items()))
-    assert [one.rollout for one in read(next=turned)] == [one.rollout for one in read()]
+PFS = ["0000:6b:00.0", "0000:70:00.0"]
+PART = {"services": ["sym", "asym"], "share": 50, "pfs": PFS, "families": ["4xxx", "6xxx"], "numa_nodes": [0, 1]}
+
+
+def rolled_out(**next_: object) -> str:
+    (wish,) = read(next={"split": [PART], **next_})
+    assert wish.rollout
+    return wish.rollout.next
+
+
+def test_what_is_drawn_from_stays_what_it_is_in_all_versions() -> None:
+    assert rolled_out() == (
+        '{"per": "node", "split": [{"families": ["4xxx", "6xxx"], "numa_nodes": [0, 1], '
+        '"pfs": ["0000:6b:00.0", "0000:70:00.0"], "services": ["asym", "sym"], "share": 50}]}'
+    )
+
+
+def test_the_same_in_other_words_is_no_other_wish() -> None:
+    turned = {key: value[::-1] if isinstance(value, list) else value for key, value in reversed(PART.items())}
+    assert rolled_out(split=[turned], per="node") == rolled_out()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"per": "numa_node"},
+        {"auto_reset": False},
+        {"split": [PART, {"services": "generic"}]},
+        *(
+            {"split": [{name: value for name, value in PART.items() if name != key}]}
+            for key in PART
+            if key != "services"
+        ),
+        {"split": [{**PART, "services": ["sym"]}]},
+    ],
+)
+def test_whatever_is_another_wish_draws_anew(other: dict[str, Any]) -> None:
+    assert rolled_out(**other) != rolled_out()
 
 
 def test_a_node_whose_name_is_not_known_takes_neither() -> None:

@@ -54,7 +54,7 @@ def test_a_rollout_says_from_what_to_what_and_for_whom() -> None:
 @pytest.mark.parametrize(
     ("node", "says"),
     [
-        ("qat-1", "node qat-1: takes next of provision[0] (its number is 10.20, and those below 30 take next)"),
+        ("qat-1", "node qat-1: takes current of provision[0] (its number is 59.62, and those below 30 take next)"),
         ("gold", "node gold: takes provision[1]"),
     ],
 )

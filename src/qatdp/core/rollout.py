@@ -35,15 +35,14 @@ def drawn(node: str, rollout: Rollout) -> float:
     return int.from_bytes(hashlib.sha256(of).digest()[:6], "big") / 2**48 * WHOLE
 
 
-def read_rollout(value: object, path: str, next_: object) -> Rollout:
-    """Read `rollout`, as plain values; `next_` is what it rolls out. Raises ConfigError."""
+def read_rollout(value: object, path: str, next_: str) -> Rollout:
+    """Read `rollout`, as plain values; `next_` tells what it rolls out from anything else. Raises ConfigError."""
     rollout = plain.a_mapping(value, path)
     plain.only_known(rollout, path, "percent", "salt")
     if "percent" not in rollout:
         raise ConfigError(f"{path}.percent", "missing", hint="how many per cent of the nodes take what is next")
-    text = json.dumps(next_, sort_keys=True)
     salt = plain.a_text(rollout["salt"], f"{path}.salt") if "salt" in rollout else ""
-    return Rollout(_percent(rollout["percent"], f"{path}.percent"), text, salt)
+    return Rollout(_percent(rollout["percent"], f"{path}.percent"), next_, salt)
 
 
 def _percent(value: object, path: str) -> float:

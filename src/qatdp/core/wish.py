@@ -4,6 +4,7 @@ The model and the reading of it from plain values; core/split.py decides what it
 What no device can be is refused here, with its key.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -11,7 +12,7 @@ from fnmatch import fnmatchcase
 
 from qatdp.core import plain
 from qatdp.core.pci import PciAddress
-from qatdp.core.qat import FAMILIES, Family, Services, refused_services
+from qatdp.core.qat import FAMILIES, GENERIC, Family, Services, refused_services
 from qatdp.core.rollout import Rollout, is_chosen, read_rollout
 from qatdp.core.snapshot import PhysicalFunction
 from qatdp.errors import ConfigError
@@ -136,7 +137,34 @@ def read_wish(value: object, path: str) -> Wish:
     current, next_ = (
         _aimed(_policy(entry, path), _target(entry[key], f"{path}.{key}"), f"{path}.{key}") for key in STAGED_KEYS[:2]
     )
-    return replace(current, next=next_, rollout=read_rollout(entry["rollout"], f"{path}.rollout", entry["next"]))
+    return replace(current, next=next_, rollout=read_rollout(entry["rollout"], f"{path}.rollout", canonical(next_)))
+
+
+def canonical(wish: Wish) -> str:
+    """Return a text for what a wish wants PFs to be, the same however it was written.
+
+    Nodes are drawn by it, so it must not change from version to version: what is new in a wish adds a key where it is
+    said, and nothing where it is not.
+    """
+    parts = [_plain_part(part) for part in wish.parts]
+    return json.dumps(_said({"split": parts, "per": wish.per, "auto_reset": wish.auto_reset}), sort_keys=True)
+
+
+def _plain_part(part: Part) -> Mapping[str, object]:
+    return _said(
+        {
+            "services": GENERIC if part.services is None else sorted(part.services),
+            "share": part.share,
+            "count": part.count,
+            "pfs": part.pfs and [str(pf) for pf in sorted(part.pfs)],
+            "numa_nodes": part.numa_nodes and sorted(part.numa_nodes),
+            "families": part.families and sorted(part.families),
+        }
+    )
+
+
+def _said(values: Mapping[str, object]) -> Mapping[str, object]:
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _check_staged(entry: Mapping[str, object], path: str) -> None:
