@@ -70,6 +70,24 @@ def test_a_file_that_is_wrong_is_status_2_with_its_key_and_a_hint(
     assert (hint or "") in result.stderr
 
 
+def test_what_pfs_should_be_is_told_in_words_and_of_a_named_node_what_it_takes(qatdp: Qatdp, folder: Path) -> None:
+    file = folder / "config.yaml"
+    parts = "current: {split: [{services: [dc]}]}, next: {split: [{services: [sym]}]}, rollout: {percent: 30}"
+    file.write_text(f"version: 1\nprovision: [{{{parts}}}]\n")
+    first, *words = qatdp("config", "check", file).stdout.splitlines()
+    assert words == [
+        "provision[0], for any node:",
+        "  current:",
+        "    dc: all PFs",
+        "  next, for 30 per cent of them:",
+        "    sym: all PFs",
+    ]
+    by_name = qatdp("config", "check", file, "--node-name", "a").stdout.splitlines()
+    assert by_name[:-1] == [first, *words]
+    assert by_name[-1].startswith("node a: takes ")
+    assert qatdp("config", "check", file, QATDP_NODE_NAME="a").stdout.splitlines() == by_name
+
+
 @pytest.mark.parametrize(("name", "error"), [("nowhere", "cannot be read: No such file"), (".", "is no file")])
 def test_a_file_that_cannot_be_read_is_status_2(qatdp: Qatdp, folder: Path, name: str, error: str) -> None:
     result = qatdp("config", "check", folder / name)

@@ -211,6 +211,7 @@ def test_the_daemon_is_asked_where_one_runs(qatdp: Qatdp, folder: Path) -> None:
     title, held, *_ = result.stdout.splitlines()
     assert title.endswith("HELD BY") and held.endswith('default/pod "x",default/pod')
     assert "health of PF 0000:6b:00.0 is judged without heartbeat: no debugfs" in result.stdout
+    assert "PF 0000:70:00.0 is draining, to become dc: 1 VF held by default/pod" in result.stdout
     assert found["history"][0]["what"] == "added"
 
 

@@ -86,6 +86,21 @@ def test_what_the_node_cannot_be_is_told_below_the_table(provision: Qatdp, folde
     ]
 
 
+def test_a_node_takes_what_is_next_once_the_percentage_has_come_to_its_name(provision: Qatdp, folder: Path) -> None:
+    config = folder / "other.yaml"
+    parts = "current: {split: [{services: [sym, asym]}]}, next: {split: [{services: [dc]}]}"
+    told = {}
+    for percent in (0, 100):
+        config.write_text(f"version: 1\nprovision: [{{{parts}, rollout: {{percent: {percent}}}}}]\n")
+        result = provision("--dry-run", "-o", "json", "--config", config, "--node-name", "qat-1")
+        told[percent] = {row["wished"] for row in json.loads(result.stdout)["pfs"]}
+    assert told == {0: {"asym;sym"}, 100: {"dc"}}
+    nameless = provision("--dry-run", "--config", config)
+    assert nameless.exit_code == 2
+    assert "provision[0].rollout: this node's name is not known" in nameless.stderr
+    assert "--node-name" in nameless.stderr
+
+
 def test_a_node_without_qat_is_no_failure(qatdp: Qatdp, host: FakeHost) -> None:
     result = qatdp("provision", "--sysfs", host.sysfs, "--dev", host.dev, "--strict")
     assert (result.exit_code, result.stdout) == (0, "no QAT PFs\n")

@@ -1,5 +1,6 @@
 """Each VF has one place, and at most one defect that is named first: the one to mend first."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
@@ -38,12 +39,31 @@ def test_every_vf_has_a_place_or_a_reason(snapshot: Snapshot, of: Config) -> Non
 
 
 @given(snapshots(), configs())
-def test_of_each_group_one_vf_at_most_has_a_place(snapshot: Snapshot, of: Config) -> None:
+def test_of_each_group_one_vf_at_most_has_a_place_and_one_has_where_any_can(snapshot: Snapshot, of: Config) -> None:
     found = offers(snapshot, of)
     for group in snapshot.groups:
         members = [member.address for member in group.members if member.qat_vf]
         placed = [address for address in members if found[address].resource or found[address].undecided]
-        assert placed in ([], members[:1])
+        apart = offers(replace(snapshot, groups=()), of)
+        able = [address for address in members if apart[address].resource or apart[address].undecided]
+        assert placed == able[:1]
+
+
+def test_one_that_is_kept_for_the_host_or_that_nothing_selects_does_not_stand_for_its_group() -> None:
+    other = a_pf("0000:70:00.0", services="dc")
+    mine, theirs = its_vfs(PF, 2), its_vfs(other, 2)
+    vfs = [replace(vf, iommu_group=7) for vf in (*mine, *theirs)]
+    snapshot = a_snapshot([PF, other], vfs)
+
+    def stands(of: Config, read: Collection[PciAddress] = ()) -> list[PciAddress]:
+        return [address for address, offer in offers(snapshot, of, read=frozenset(read)).items() if offer.resource]
+
+    assert stands(DEFAULTS) == [mine[0].address]
+    assert stands(config({"name": "a"}, keep_for_host=[{"vfs": 1}])) == [mine[1].address]
+    assert stands(config({"name": "a", "services": ["dc"]})) == [theirs[0].address]
+    assert stands(DEFAULTS, [theirs[1].address]) == [theirs[1].address]
+    # What is in a list and has no place any more keeps the others waiting until it has left.
+    assert stands(config({"name": "a", "services": ["dc"]}), [mine[0].address]) == []
 
 
 def test_a_good_vf_has_no_defect() -> None:

@@ -23,13 +23,19 @@ def at(step: Step, *pfs: int) -> Books:
 
 
 def todo(
-    books: Books, changing: Iterable[int] = (), resting: Iterable[int] = (), *, dc: int = 2, **wish: object
+    books: Books,
+    changing: Iterable[int] = (),
+    resting: Iterable[int] = (),
+    given_back: Iterable[int] = (),
+    *,
+    dc: int = 2,
+    **wish: object,
 ) -> Todo:
     """Return what is to be done on a node of crypto, of which so many PFs are wished for compression."""
     split = [{"services": ["dc"], "count": dc}, {"services": ["sym", "asym"]}]
     config = parse_config({"version": 1, "provision": [{"split": split, **wish}]})
     (of_this_node,) = config.provision
-    of = ({PFS[index].address for index in some} for some in (changing, resting))
+    of = ({PFS[index].address for index in some} for some in (changing, resting, given_back))
     return repartition(Situation(NODE, config, of_this_node, books, {}, *of))
 
 
@@ -74,6 +80,19 @@ def test_with_drain_the_free_vfs_of_pfs_in_use_leave_as_well() -> None:
     assert (one in {0, 1, 2}, idle, ready(found)) == (True, 3, [])
 
 
+def test_no_more_pfs_are_drained_than_may_be_away_and_what_must_stay_stays() -> None:
+    held = at(Step.HELD, *EVERYTHING)
+    assert numbers(todo(held, dc=4, when="drain").changing) == [0]
+    assert numbers(todo(held, dc=4, when="drain", at_once=3).changing) == [0, 1, 2]
+    assert numbers(todo(held, dc=4, when="drain", at_once=3, min_available={"cy": 3}).changing) == [0, 1]
+    assert numbers(todo(held, changing=[2], dc=4, when="drain").changing) == [2]
+
+
+def test_one_that_is_given_back_is_waited_for_and_another_is_drained() -> None:
+    found = todo(at(Step.HELD, *EVERYTHING), changing=[0], given_back=[0], dc=4, when="drain")
+    assert (numbers(found.changing), numbers(found.given_back), found.waits) == ([1], [0], True)
+
+
 def test_a_resource_keeps_what_it_must_keep() -> None:
     assert numbers(todo(at(Step.OFFERED, *EVERYTHING), at_once=4, min_available={"cy": 5}).changing) == [0]
     assert numbers(todo(at(Step.OFFERED, *EVERYTHING), at_once=4, min_available={"cy": 8}).changing) == []
@@ -99,17 +118,20 @@ STEPS = st.sampled_from(Step).filter(lambda step: step is not Step.GONE)
     st.dictionaries(st.sampled_from(sorted(vf.address for vf in NODE.vfs)), STEPS),
     st.sets(st.sampled_from(EVERYTHING)),
     st.sets(st.sampled_from(EVERYTHING)),
+    st.sets(st.sampled_from(EVERYTHING)),
     st.integers(0, 4),
     st.sampled_from(["idle", "drain"]),
 )
-def test_no_pf_is_ready_that_anybody_has_or_can_get(
-    steps: dict[PciAddress, Step], changing: set[int], resting: set[int], dc: int, when: str
+def test_no_pf_is_ready_that_anybody_has_or_can_get_and_none_that_pods_have_withdrawn_after_it_was_given_back(
+    steps: dict[PciAddress, Step], changing: set[int], resting: set[int], given_back: set[int], dc: int, when: str
 ) -> None:
     books = {address: Entry(CY, step, 1, NODE.vf(address)) for address, step in steps.items()}
-    found = todo(books, changing, resting, dc=dc, when=when)
+    found = todo(books, changing, resting, given_back, dc=dc, when=when)
     listed = {entry.vf.pf for entry in books.values() if entry.vf}
     held = {entry.vf.pf for entry in books.values() if entry.vf and entry.step in MAYBE_IN_USE}
     assert not {one.address for one in found.ready} & (listed | {PFS[index].address for index in resting})
     assert when == "drain" or not found.changing.keys() & held
-    again = todo(books, numbers(found.changing), resting, dc=dc, when=when)
+    assert not found.changing.keys() & held & {PFS[index].address for index in given_back}
+    assert not found.changing.keys() & {PFS[index].address for index in resting}
+    again = todo(books, numbers(found.changing), resting, given_back, dc=dc, when=when)
     assert again == found

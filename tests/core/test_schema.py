@@ -47,6 +47,11 @@ KEYS = (
     "count",
     "per",
     "split",
+    "next",
+    "rollout",
+    "percent",
+    "when",
+    "give_back_after",
 )
 JUNK: st.SearchStrategy[Json] = st.recursive(
     st.none() | st.booleans() | st.integers(-1, 2) | st.sampled_from(WORDS),

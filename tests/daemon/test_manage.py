@@ -1,5 +1,6 @@
 """The line between crypto and compression moves while pods run: no pod notices, and no VF is in two lists."""
 
+import asyncio
 import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -7,15 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from qatdp.core.drain import Drain
 from qatdp.core.holders import Step
 from qatdp.core.outcome import Outcome, Status
 from qatdp.core.pci import PciAddress
+from qatdp.core.progress import Phase
 from qatdp.core.qat import in_order
 from qatdp.core.split import PfPlan
 from qatdp.daemon import manage
 from qatdp.daemon.settings import Managing
 from qatdp.host.locks import NODE_LOCK, Lock, Who
 from qatdp.host.site import Pace, Site
+from qatdp.status.client import ask
 from qatdp.testing.host import FakeHost
 from qatdp.testing.kernel import FakeKernel
 from qatdp.testing.kubelet import Pod
@@ -99,6 +103,63 @@ async def test_drained_pfs_give_nothing_more_to_pods(node: Stage) -> None:
     await node.offers(CY, held)
     await node.kubelet.remove(pod)
     await node.until(lambda: len(node.kubelet.offered(DC)) == 8)
+
+
+async def test_a_drain_that_a_pod_would_keep_for_ever_is_given_back(
+    node: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    pod, held = await node.give(CY)
+    (pf,) = {vf.pf for vf in node.host.scan().vfs if vf.address in held and vf.pf}
+    node.configure(wish(4, when="drain", give_back_after=1000))
+    await node.until(lambda: node.node.progress[pf].phase is Phase.DRAINING)
+    given_back = Drain.given_back
+    monkeypatch.setattr(Drain, "given_back", lambda drain, now_s: given_back(drain, now_s + 1000))
+    await node.offers(CY, of(node, str(pf)))
+    assert node.node.progress[pf].phase is Phase.GIVEN_BACK
+    assert "waits for its users, and is given back" in caplog.text
+    await node.kubelet.remove(pod)
+    await node.until(lambda: len(node.kubelet.offered(DC)) == 8)
+
+
+async def test_who_looks_is_told_whom_a_pf_waits_for(node: Stage) -> None:
+    node.settings = replace(node.settings, socket=node.folder / "s", holders_s=0.01)
+    await node.restart_daemon()
+    await node.offers(CY, of(node, *PFS))
+    _, held = await node.give(CY)
+    (pf,) = {str(vf.pf) for vf in node.host.scan().vfs if vf.address in held}
+
+    def told() -> str | None:
+        return {one.address: one.progress for one in node.daemon.status.report().pfs}[pf]
+
+    node.configure(wish(4, when="drain"))
+    await node.until(lambda: told() == "draining, to become dc: 1 VF held by pods")
+    await asyncio.to_thread(ask, node.folder / "s")
+    await node.until(lambda: told() == "draining, to become dc: 1 VF held by default/pod")
+
+
+def rollout(percent: int) -> str:
+    parts = "current: {split: [{services: [sym, asym]}]}, next: {split: [{services: [dc]}]}"
+    return f"version: 1\nprovision: [{{{parts}, rollout: {{percent: {percent}}}}}]\n"
+
+
+async def test_a_node_follows_a_rollout_there_and_back(node: Stage) -> None:
+    assert node.settings.manage
+    node.settings = replace(node.settings, manage=replace(node.settings.manage, node="qat-1"))
+    await node.restart_daemon()
+    node.configure(rollout(100))
+    await node.until(lambda: len(node.kubelet.offered(DC)) == 8)
+    node.configure(rollout(0))
+    await node.offers(CY, of(node, *PFS))
+
+
+async def test_a_node_whose_name_is_not_known_follows_no_rollout_and_says_so(
+    node: Stage, kernel: FakeKernel, caplog: pytest.LogCaptureFixture
+) -> None:
+    node.configure(rollout(100))
+    await node.until(lambda: "provision[0].rollout: this node's name is not known" in caplog.text)
+    assert kernel.calls.written == []
+    await node.offers(CY, of(node, *PFS))
 
 
 async def test_a_wish_that_is_taken_back_gives_the_vfs_back(node: Stage, kernel: FakeKernel) -> None:

@@ -21,7 +21,7 @@ from qatdp.testing.report import a_report
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
-MANIFESTS = sorted(DEPLOY.rglob("*.yaml"))
+MANIFESTS = sorted(path for path in DEPLOY.rglob("*.yaml") if path.name != "kustomization.yaml")
 PODS = sorted((DEPLOY / "pods").glob("*.yaml"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 

@@ -51,6 +51,7 @@ def test_pfs_have_their_state_condition_and_counters(report: Report) -> None:
     assert values(found["qatdp_pf_healthy"]) == {("0000:6b:00.0",): 0, ("0000:70:00.0",): 1}
     (condition,) = found["qatdp_pf_condition"].samples
     assert condition.labels == {"pf": "0000:6b:00.0", "condition": "fatal"}
+    assert values(found["qatdp_pf_phase"]) == {("0000:70:00.0", "draining"): 1}
     (unseen,) = found["qatdp_pf_unseen"].samples
     assert unseen.labels == {"pf": "0000:6b:00.0", "signal": "heartbeat"}
     (ras,) = found["qatdp_pf_ras_errors"].samples

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import click
 
+from qatdp.cli.options import node_name_option
 from qatdp.core.config import Config, full_name
 from qatdp.core.schema import config_schema
+from qatdp.core.words import wishes_in_words
 from qatdp.host import configfile
 
 
@@ -23,9 +25,16 @@ def schema() -> None:
 
 @config.command()
 @click.argument("file", type=click.Path(path_type=Path))
-def check(file: Path) -> None:
-    """Tell whether FILE is right: exit status 0, or 2 with the key that is wrong and how to mend it."""
-    click.echo(f"{file}: right, {_summary(configfile.load(file))}")
+@node_name_option
+def check(file: Path, node_name: str | None) -> None:
+    """Tell whether FILE is right: exit status 0, or 2 with the key that is wrong and how to mend it.
+
+    Tells in words what PFs should be and, of the node of that name, which of it this node takes.
+    """
+    found = configfile.load(file)
+    click.echo(f"{file}: right, {_summary(found)}")
+    for line in wishes_in_words(found.provision, node_name):
+        click.echo(line)
 
 
 def _summary(found: Config) -> str:

@@ -17,6 +17,7 @@ from qatdp.cli.table import Row, table
 from qatdp.core.config import Config
 from qatdp.core.listing import listing
 from qatdp.core.pools import build_pools
+from qatdp.core.progress import Phase
 from qatdp.core.report import DeviceReport, plain
 from qatdp.core.snapshot import Snapshot
 from qatdp.daemon.look import Look
@@ -111,6 +112,9 @@ def _about_pfs(found: Row) -> Iterator[str]:
         if pf["address"] not in with_vfs:
             state = f"is {pf['state']} and " if pf["state"] else ""
             yield f"PF {pf['address']} ({pf['family']}) {state}has no VFs (they come by writing its sriov_numvfs)"
+    for pf in found["pfs"]:
+        if pf.get("progress") and pf.get("phase") != Phase.DONE:
+            yield f"PF {pf['address']} is {pf['progress']}"
     unseen: dict[tuple[str, str], list[str]] = {}
     for pf in found["pfs"]:
         for signal, reason in (pf.get("unseen") or {}).items():

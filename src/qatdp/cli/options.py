@@ -94,12 +94,17 @@ def writer_options(command: Command) -> Command:
             show_default=True,
             help="Where locks are, which say who configures a PF; the same for all on this node.",
         ),
-        click.option(
-            "--node-name", envvar="QATDP_NODE_NAME", help="This node's name, for the configuration's patterns."
-        ),
+        node_name_option,
     ):
         command = option(command)
     return command
+
+
+def node_name_option(command: Command) -> Command:
+    """Add what says which node this is."""
+    return click.option(
+        "--node-name", envvar="QATDP_NODE_NAME", help="The node's name, for the configuration's patterns and rollouts."
+    )(command)
 
 
 def who(mode: str) -> Who:

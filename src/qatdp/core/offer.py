@@ -65,7 +65,8 @@ def offers(
     read: Collection[PciAddress] = frozenset(),
 ) -> Mapping[PciAddress, Offer]:
     """Return the offer of each VF of the snapshot; `read` are those in a list that a kubelet may have read."""
-    return {vf.address: _offer(vf, snapshot, config, circumstances, read) for vf in snapshot.vfs}
+    standing = {group.number: _stand_in(group, snapshot, config, read) for group in snapshot.groups}
+    return {vf.address: _offer(vf, snapshot, config, circumstances, standing) for vf in snapshot.vfs}
 
 
 def _offer(
@@ -73,10 +74,10 @@ def _offer(
     snapshot: Snapshot,
     config: Config,
     circumstances: Circumstances,
-    read: Collection[PciAddress],
+    standing: Mapping[int, PciAddress | None],
 ) -> Offer:
     pf = snapshot.pf(vf.pf)
-    why_not = _change(vf, circumstances) or _reserved(vf, snapshot, config, read)
+    why_not = _change(vf, circumstances) or _reserved(vf, config, standing)
     if why_not:
         return Offer(why_not=why_not)
     undecided = _undecided(vf, pf, snapshot)
@@ -95,22 +96,39 @@ def _change(vf: VirtualFunction, circumstances: Circumstances) -> str | None:
     return f"its PF {vf.pf} {change}" if change else None
 
 
-def _reserved(vf: VirtualFunction, snapshot: Snapshot, config: Config, read: Collection[PciAddress]) -> str | None:
-    """Tell why a VF is out of the question whatever its services are.
-
-    Who opens a group has it alone, so one VF stands for it: the lowest, unless another one is in a list by now.
-    """
-    kept = config.kept(vf.pf)
-    if vf.index is not None and vf.index < kept:
-        return f"kept for the host, with the first {kept} of its PF"
-    group = snapshot.group(vf.iommu_group)
-    if group:
-        ours = (member.address for member in group.members if member.qat_vf)
-        # A VF that went in mid-scan can be missing from its group.
-        first = min(ours, key=lambda address: (address not in read, address), default=vf.address)
-        if first != vf.address:
-            return f"shares IOMMU group {group.number} with {first}, which stands for the group"
+def _reserved(vf: VirtualFunction, config: Config, standing: Mapping[int, PciAddress | None]) -> str | None:
+    """Tell why a VF is out of the question whatever its services are."""
+    if _is_kept(vf, config):
+        return f"kept for the host, with the first {config.kept(vf.pf)} of its PF"
+    # A VF that went in mid-scan can be missing from its group.
+    first = standing.get(vf.iommu_group) if vf.iommu_group is not None else None
+    if first not in (None, vf.address):
+        return f"shares IOMMU group {vf.iommu_group} with {first}, which stands for the group"
     return None
+
+
+def _is_kept(vf: VirtualFunction, config: Config) -> bool:
+    return vf.index is not None and vf.index < config.kept(vf.pf)
+
+
+def _stand_in(group: IommuGroup, snapshot: Snapshot, config: Config, read: Collection[PciAddress]) -> PciAddress | None:
+    """Return the VF that stands for a group, as who opens a group has it alone; None where there is none of QAT.
+
+    The lowest that is offered anywhere, unless another one is in a list by now.
+    """
+    ours = [member.address for member in group.members if member.qat_vf]
+    if len(ours) < 2:
+        return ours[0] if ours else None
+    return min(ours, key=lambda address: (address not in read, not _has_place(address, snapshot, config), address))
+
+
+def _has_place(address: PciAddress, snapshot: Snapshot, config: Config) -> bool:
+    """Tell whether a VF belongs into some list, or may come to: that of a VF that cannot be seen now is not known."""
+    vf = snapshot.vf(address)
+    if vf is None:
+        return True
+    pf = snapshot.pf(vf.pf)
+    return not _is_kept(vf, config) and bool(_undecided(vf, pf, snapshot) or resource_of(vf, pf, config))
 
 
 def _undecided(vf: VirtualFunction, pf: PhysicalFunction | None, snapshot: Snapshot) -> str | None:

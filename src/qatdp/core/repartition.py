@@ -22,7 +22,8 @@ from qatdp.core.wish import When, Wish
 @dataclass(frozen=True, slots=True)
 class Situation:
     """A node at one moment. `claims` are VFs that somebody may have beyond the books, with the reason; `changing` are
-    PFs whose VFs are on their way out already, `resting` those with which it has just failed."""
+    PFs whose VFs are on their way out already, `resting` those with which it has just failed, `given_back` those that
+    are not to be drained any more."""
 
     snapshot: Snapshot
     config: Config
@@ -31,17 +32,19 @@ class Situation:
     claims: Mapping[PciAddress, str]
     changing: Collection[PciAddress] = frozenset()
     resting: Collection[PciAddress] = frozenset()
+    given_back: Collection[PciAddress] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Todo:
     """`changing` are PFs whose VFs have to leave their lists, with what becomes of them; `ready` can be changed now;
-    `waits` tells whether PFs are waited for that pods use."""
+    `waits` tells whether PFs are waited for that pods use; `given_back` are those of them that were drained in vain."""
 
     plan: Plan
     changing: Mapping[PciAddress, str]
     ready: tuple[PfPlan, ...]
     waits: bool
+    given_back: tuple[PciAddress, ...] = ()
 
 
 def repartition(now: Situation) -> Todo:
@@ -49,14 +52,15 @@ def repartition(now: Situation) -> Todo:
     found = plan(now.snapshot, now.config, now.wish, {**in_use(now.snapshot, Evidence(_held(now.books))), **now.claims})
     able = [one for one in found.pfs if one.steps and one.address not in now.resting]
     gentle = [one for one in able if not _disturbs(one)]
-    taken = sorted(_taken([one for one in able if _disturbs(one)], now), key=lambda one: one.address)
-    drained = [one for one in found.pfs if one.later and now.wish.when is When.DRAIN]
-    listed = _listed(now)
+    left, listed = _available(now), _listed(now)
+    taken = sorted(_taken([one for one in able if _disturbs(one)], now, left), key=lambda one: one.address)
+    drained = _taken(list(_to_drain(found, now)), now, left)
     return Todo(
         plan=found,
-        changing={one.address: f"is to become {_name(one)}" for one in (*taken, *drained)},
+        changing={one.address: f"is to become {becomes(one)}" for one in (*taken, *drained)},
         ready=tuple(one for one in (*gentle, *taken) if one in gentle or not listed[one.address]),
         waits=any(one.later for one in found.pfs),
+        given_back=tuple(one.address for one in found.pfs if one.later and one.address in now.given_back),
     )
 
 
@@ -72,7 +76,8 @@ def _disturbs(one: PfPlan) -> bool:
     return any(step.what is What.DOWN for step in one.steps)
 
 
-def _name(one: PfPlan) -> str:
+def becomes(one: PfPlan) -> str:
+    """Return what a PF is to become."""
     services = one.goal.services if one.goal else None
     return ";".join(sorted(services)) if services else "what the configuration says"
 
@@ -83,9 +88,18 @@ def _listed(now: Situation) -> Counter[PciAddress]:
     return Counter(vf.pf for vf in present if vf and vf.pf)
 
 
-def _taken(able: list[PfPlan], now: Situation) -> Iterator[PfPlan]:
-    """Yield the PFs that may be away at this time: those on their way first, and in any case."""
-    left, losses = _available(now), _losses(now)
+def _to_drain(found: Plan, now: Situation) -> Iterator[PfPlan]:
+    """Yield the PFs that pods use and that may be drained. They keep no idle ones waiting, as a drain may last."""
+    for one in found.pfs:
+        spared = one.address in now.given_back or one.address in now.resting
+        if now.wish.when is When.DRAIN and one.later and not spared:
+            yield one
+
+
+def _taken(able: list[PfPlan], now: Situation, left: Counter[str]) -> Iterator[PfPlan]:
+    """Yield the PFs that may be away at this time: those on their way first, and in any case. `left` is what remains,
+    by resource."""
+    losses = _losses(now)
     able.sort(key=lambda one: (one.address not in now.changing, one.address))
     away = 0
     for one in able:

@@ -51,7 +51,8 @@ class DeviceReport:
 class PfReport:
     """A PF. `condition` and `reason` are what core/health.py says of it; `unseen` tells by signal why one is not seen.
 
-    `counters` are those of the kernel, by names such as "ras_fatal".
+    `counters` are those of the kernel, by names such as "ras_fatal". `phase` is how far it is from what it should be
+    (core/progress.py), `progress` the same in words; None where it is not managed.
     """
 
     address: str
@@ -64,6 +65,8 @@ class PfReport:
     since_s: float | None = None
     unseen: Mapping[str, str] | None = None
     counters: Mapping[str, int] | None = None
+    phase: str | None = None
+    progress: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 from qatdp.core.config import DOMAIN, NAME, VERSION, NodePath, Policy
 from qatdp.core.pci import SHAPE
 from qatdp.core.qat import FAMILIES, GENERIC, VFIO_DRIVERS, Service
-from qatdp.core.wish import WHOLE, Per, When
+from qatdp.core.wish import STAGED_KEYS, TARGET_KEYS, WHOLE, Per, When
 
 Schema = dict[str, Any]
 
@@ -96,13 +96,15 @@ def _host_share() -> Schema:
 
 
 def _wish() -> Schema:
-    return _object(
+    wish = _object(
         {
+            **_target()["properties"],
+            "current": _target(),
+            "next": _target(),
+            "rollout": _rollout(),
             "nodes": _some(
                 {"type": "string", "minLength": 1, "description": "a node's name, or a pattern such as qat-*"}
             ),
-            "per": {"enum": list(Per), "default": Per.NODE, "description": "of what shares and counts are"},
-            "auto_reset": {"type": "boolean"},
             "leave_alone": _some(_address()),
             "when": {"enum": list(When), "default": When.IDLE, "description": "of run --manage: what of PFs in use"},
             "at_once": {"type": "integer", "minimum": 1, "default": 1, "description": "PFs that may be away at a time"},
@@ -111,10 +113,42 @@ def _wish() -> Schema:
                 "additionalProperties": {"type": "integer", "minimum": 0},
                 "description": "by the name of a resource: VFs that must stay while others are away",
             },
+            "give_back_after": {
+                "type": "integer",
+                "minimum": 1,
+                "description": "seconds for which a PF drains that pods keep",
+            },
+        },
+        required=[],
+    )
+    drains = {"properties": {"when": {"const": When.DRAIN}}, "required": ["when"]}
+    staged = {"required": list(STAGED_KEYS), **_without(*TARGET_KEYS)}
+    return {
+        **wish,
+        "oneOf": [{"required": ["split"], **_without(*STAGED_KEYS)}, staged],
+        "dependentSchemas": {"give_back_after": drains},
+    }
+
+
+def _without(*keys: str) -> Schema:
+    return {"not": {"anyOf": [{"required": [key]} for key in keys]}}
+
+
+def _target() -> Schema:
+    return _object(
+        {
             "split": {"type": "array", "items": _part(), "minItems": 1},
+            "per": {"enum": list(Per), "default": Per.NODE, "description": "of what shares and counts are"},
+            "auto_reset": {"type": "boolean"},
         },
         required=["split"],
     )
+
+
+def _rollout() -> Schema:
+    percent = {"type": "number", "minimum": 0, "maximum": 100, "description": "of all nodes: so many take what is next"}
+    salt = {"type": "string", "minLength": 1, "description": "another one chooses nodes anew"}
+    return _object({"percent": percent, "salt": salt}, required=["percent"])
 
 
 def _part() -> Schema:

@@ -4,14 +4,16 @@ The model and the reading of it from plain values; core/split.py decides what it
 What no device can be is refused here, with its key.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from qatdp.core import plain
 from qatdp.core.pci import PciAddress
-from qatdp.core.qat import FAMILIES, Family, Services, refused_services
+from qatdp.core.qat import FAMILIES, GENERIC, Family, Services, refused_services
+from qatdp.core.rollout import Rollout, is_chosen, read_rollout
 from qatdp.core.snapshot import PhysicalFunction
 from qatdp.errors import ConfigError
 
@@ -60,10 +62,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """One entry of `provision`. How fast a change goes over a fleet would be said here as well.
+    """One entry of `provision`.
 
     `at_once`: of so many PFs that pods could use the VFs may be away at a time. `min_available`: by resource, how many
-    VFs must stay, or no PF of it is taken away.
+    VFs must stay, or no PF of it is taken away. `give_back_after`: for so many seconds a PF drains that pods keep.
+    `next` is what `rollout` chooses some nodes for; it has all but `nodes` and these two in common with this one.
     """
 
     parts: tuple[Part, ...]
@@ -74,44 +77,140 @@ class Wish:
     when: When = When.IDLE
     at_once: int = 1
     min_available: Mapping[str, int] = field(default_factory=dict)
+    give_back_after: int | None = None  # None: for ever
+    next: "Wish | None" = None
+    rollout: Rollout | None = None
 
 
 NO_WISH = Wish(())
 
 
 def wish_of(wishes: Sequence[Wish], node: str | None) -> Wish:
-    """Return the first wish that is about a node; NO_WISH where none is. Raises ConfigError where its name decides."""
+    """Return the wish that a node takes, of the first that is about it; NO_WISH where none is.
+
+    Raises ConfigError where its name decides and is not known.
+    """
+    index = which(wishes, node)
+    return NO_WISH if index is None else _staged(wishes[index], node, f"provision[{index}].rollout")
+
+
+def which(wishes: Sequence[Wish], node: str | None) -> int | None:
+    """Return the index of the first wish that is about a node. Raises ConfigError as `wish_of` does."""
     for index, wish in enumerate(wishes):
-        if wish.nodes is None:
-            return wish
-        if node is None:
-            hint = "say --node-name, or QATDP_NODE_NAME from the pod's spec.nodeName"
-            raise ConfigError(f"provision[{index}].nodes", "this node's name is not known", hint=hint)
-        if any(fnmatchcase(node, pattern) for pattern in wish.nodes):
-            return wish
-    return NO_WISH
+        if wish.nodes is None or _matches(node, wish.nodes, f"provision[{index}].nodes"):
+            return index
+    return None
 
 
-WISH_KEYS = ("nodes", "per", "auto_reset", "leave_alone", "split", "when", "at_once", "min_available")
+def _matches(node: str | None, patterns: Iterable[str], path: str) -> bool:
+    name = _known(node, path)
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _staged(wish: Wish, node: str | None, path: str) -> Wish:
+    """Return what a node takes of a wish that may have another to come."""
+    if wish.next is None or wish.rollout is None:
+        return wish
+    return wish.next if is_chosen(_known(node, path), wish.rollout) else replace(wish, next=None, rollout=None)
+
+
+def _known(node: str | None, path: str) -> str:
+    if node is None:
+        hint = "say --node-name, or QATDP_NODE_NAME from the pod's spec.nodeName"
+        raise ConfigError(path, "this node's name is not known", hint=hint)
+    return node
+
+
+# What PFs should be; the other keys tell which nodes are meant, and how they get there.
+TARGET_KEYS = ("split", "per", "auto_reset")
+STAGED_KEYS = ("current", "next", "rollout")
+WISH_KEYS = ("nodes", "leave_alone", "when", "at_once", "min_available", "give_back_after")
 
 
 def read_wish(value: object, path: str) -> Wish:
     """Read one entry of `provision`; raises ConfigError."""
     entry = plain.a_mapping(value, path)
-    plain.only_known(entry, path, *WISH_KEYS)
-    if "split" not in entry:
-        raise ConfigError(f"{path}.split", "missing", hint="such as: [{services: [sym, asym], share: 50}]")
-    parts = plain.each(entry, path, "split", _part)
-    _check_parts(parts, f"{path}.split")
+    plain.only_known(entry, path, *TARGET_KEYS, *WISH_KEYS, *STAGED_KEYS)
+    if not any(key in entry for key in STAGED_KEYS):
+        return _aimed(_policy(entry, path), entry, path)
+    _check_staged(entry, path)
+    current, next_ = (
+        _aimed(_policy(entry, path), _target(entry[key], f"{path}.{key}"), f"{path}.{key}") for key in STAGED_KEYS[:2]
+    )
+    return replace(current, next=next_, rollout=read_rollout(entry["rollout"], f"{path}.rollout", canonical(next_)))
+
+
+def canonical(wish: Wish) -> str:
+    """Return a text for what a wish wants PFs to be, the same however it was written.
+
+    Nodes are drawn by it, so it must not change from version to version: what is new in a wish adds a key where it is
+    said, and nothing where it is not.
+    """
+    parts = [_plain_part(part) for part in wish.parts]
+    return json.dumps(_said({"split": parts, "per": wish.per, "auto_reset": wish.auto_reset}), sort_keys=True)
+
+
+def _plain_part(part: Part) -> Mapping[str, object]:
+    return _said(
+        {
+            "services": GENERIC if part.services is None else sorted(part.services),
+            "share": part.share,
+            "count": part.count,
+            "pfs": part.pfs and [str(pf) for pf in sorted(part.pfs)],
+            "numa_nodes": part.numa_nodes and sorted(part.numa_nodes),
+            "families": part.families and sorted(part.families),
+        }
+    )
+
+
+def _said(values: Mapping[str, object]) -> Mapping[str, object]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _check_staged(entry: Mapping[str, object], path: str) -> None:
+    for key in TARGET_KEYS:
+        if key in entry:
+            raise ConfigError(f"{path}.{key}", "stands beside a rollout", hint="put it into current and next")
+    for key in STAGED_KEYS:
+        if key not in entry:
+            raise ConfigError(f"{path}.{key}", "missing", hint="a rollout leads from current to next")
+
+
+def _target(value: object, path: str) -> Mapping[str, object]:
+    target = plain.a_mapping(value, path)
+    plain.only_known(target, path, *TARGET_KEYS)
+    return target
+
+
+def _policy(entry: Mapping[str, object], path: str) -> Wish:
+    """Read what is about the nodes, and how they are changed."""
+    when = When(plain.a_choice(entry.get("when", When.IDLE), f"{path}.when", list(When)))
+    if "give_back_after" in entry and when is not When.DRAIN:
+        raise ConfigError(f"{path}.give_back_after", "nothing is drained", hint="it goes with when: drain")
     return Wish(
-        parts=parts,
+        parts=(),
         nodes=_patterns(entry, path),
-        per=Per(plain.a_choice(entry.get("per", Per.NODE), f"{path}.per", list(Per))),
-        auto_reset=plain.a_flag(entry, path, "auto_reset", default=False) if "auto_reset" in entry else None,
         leave_alone=plain.a_set(entry, path, "leave_alone", plain.an_address) or frozenset(),
-        when=When(plain.a_choice(entry.get("when", When.IDLE), f"{path}.when", list(When))),
+        when=when,
         at_once=plain.a_count(entry.get("at_once", 1), f"{path}.at_once", least=1),
         min_available=_least(entry.get("min_available", {}), f"{path}.min_available"),
+        give_back_after=plain.a_count(entry["give_back_after"], f"{path}.give_back_after", least=1)
+        if "give_back_after" in entry
+        else None,
+    )
+
+
+def _aimed(policy: Wish, target: Mapping[str, object], path: str) -> Wish:
+    """Read what PFs should be."""
+    if "split" not in target:
+        raise ConfigError(f"{path}.split", "missing", hint="such as: [{services: [sym, asym], share: 50}]")
+    parts = plain.each(target, path, "split", _part)
+    _check_parts(parts, f"{path}.split")
+    return replace(
+        policy,
+        parts=parts,
+        per=Per(plain.a_choice(target.get("per", Per.NODE), f"{path}.per", list(Per))),
+        auto_reset=plain.a_flag(target, path, "auto_reset", default=False) if "auto_reset" in target else None,
     )
 
 

@@ -8,8 +8,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
+from qatdp.core.drain import Drain
 from qatdp.core.outcome import Outcome, Status, verified
 from qatdp.core.pci import PciAddress
+from qatdp.core.progress import progress
 from qatdp.core.repartition import Situation, Todo, repartition
 from qatdp.core.wish import NO_WISH, Wish, wish_of
 from qatdp.daemon.node import Node
@@ -27,6 +29,8 @@ class Manager:
     def __init__(self, node: Node, managing: Managing, look: Callable[[], Awaitable[None]]) -> None:
         self._node, self._managing, self._look = node, managing, look
         self._rests: dict[PciAddress, tuple[float, float]] = {}  # until when, and for how long
+        self._failed: dict[PciAddress, str] = {}  # why
+        self._drain = Drain(NO_WISH)
         self._said: object = None
         self._planned: tuple[Situation, Todo] | None = None  # a plan takes milliseconds, and seldom is another
 
@@ -39,6 +43,7 @@ class Manager:
                 await asyncio.sleep(self._managing.look_s)
         finally:
             self._node.change({}, seeks=False)
+            self._node.progress = {}
             lock.close()
 
     async def _locked(self) -> Lock:
@@ -57,6 +62,7 @@ class Manager:
         todo = self._todo()
         self._node.change(todo.changing, seeks=todo.waits)
         self._tell(todo)
+        self._watch_drains(todo)
         if todo.ready:
             wish = self._wish()
             outcomes = await configure(todo.ready, self._managing.site)
@@ -65,14 +71,28 @@ class Manager:
             self._learn(verified(outcomes, self._todo().plan) if self._wish() == wish else outcomes)
 
     def _todo(self) -> Todo:
-        node, now_s = self._node, asyncio.get_running_loop().time()
-        resting = {pf for pf, (until_s, _) in self._rests.items() if now_s < until_s}
-        now = Situation(
-            node.snapshot, node.config, self._wish(), node.books, node.claims(), frozenset(node.changing), resting
-        )
+        now = self._situation()
         if self._planned is None or self._planned[0] != now:
             self._planned = now, repartition(now)
+            self._node.progress = progress(self._planned[1], now, self._failed)
         return self._planned[1]
+
+    def _situation(self) -> Situation:
+        node, now_s = self._node, asyncio.get_running_loop().time()
+        return Situation(
+            node.snapshot,
+            node.config,
+            self._wish(),
+            node.books,
+            node.claims(),
+            changing=frozenset(node.changing),
+            resting={pf for pf, (until_s, _) in self._rests.items() if now_s < until_s},
+            given_back=self._drain.given_back(now_s),
+        )
+
+    def _watch_drains(self, todo: Todo) -> None:
+        kept = [one.address for one in todo.plan.pfs if one.later]
+        self._drain = self._drain.after(self._wish(), kept, todo.changing, asyncio.get_running_loop().time())
 
     def _wish(self) -> Wish:
         try:
@@ -93,19 +113,21 @@ class Manager:
             if outcome.status is not Status.CHANGED:
                 rest_s = min(rested_s * 2 or self._managing.first_rest_s, self._managing.longest_rest_s)
                 self._rests[outcome.pf] = (now_s + rest_s, rest_s)
+                self._failed[outcome.pf] = outcome.reason or str(outcome.status)
 
     # What people are told, once
 
     def _tell(self, todo: Todo) -> None:
         waited = {one.address: one.why for one in todo.plan.pfs if one.later}
-        said = (todo.changing, waited, todo.plan.unmet)
+        said = (todo.changing, waited, todo.plan.unmet, todo.given_back)
         if said == self._said or not any(said):
             return
         self._said = said
         for pf, what in todo.changing.items():
             log.info("a PF is to change pf=%s what=%r", pf, what)
         for pf, why in waited.items():
-            log.info("a PF waits for its users pf=%s reason=%r", pf, why)
+            given_back = ", and is given back" if pf in todo.given_back else ""
+            log.info("a PF waits for its users%s pf=%s reason=%r", given_back, pf, why)
         for reason in todo.plan.unmet:
             log.warning("the wish cannot be met reason=%r", reason)
 

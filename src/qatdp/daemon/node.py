@@ -13,6 +13,7 @@ from qatdp.core.holders import LEAVING, Books, Fact, Observation, Step, found, o
 from qatdp.core.offer import Circumstances
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import Pools, ResourcePool, build_pools
+from qatdp.core.progress import Progress
 from qatdp.core.snapshot import Snapshot
 from qatdp.core.stale import Holding, Stale, stale_hand_overs
 from qatdp.daemon.history import History
@@ -35,6 +36,7 @@ class Node:
         self.stale = Stale()
         self.sick: Mapping[PciAddress, str] = {}  # PFs, and why
         self.changing: Mapping[PciAddress, str] = {}  # PFs, and what they are to become
+        self.progress: Mapping[PciAddress, Progress] = {}  # of PFs to what they should be
         self.seeks = False  # whether somebody wants to know who has let go of what
         self.pools = Pools({}, {})
         self.feeds: dict[str, Feed[ResourcePool]] = {}

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 
 from qatdp.core.health import Health
 from qatdp.core.listing import listing
-from qatdp.core.report import EndpointReport, PfReport, ProblemReport, Report
+from qatdp.core.progress import Users, users_by_pf
+from qatdp.core.report import DeviceReport, EndpointReport, PfReport, ProblemReport, Report
 from qatdp.daemon.health import PfHealth
 from qatdp.daemon.node import Node
 from qatdp.daemon.settings import Settings
@@ -55,6 +56,7 @@ class Status:
     def report(self) -> Report:
         """Return what is known at this moment, from memory alone."""
         node = self._node
+        devices = tuple(listing(node.snapshot, node.config, node.pools, node.books, self._holders))
         return Report(
             version=self._version,
             host_calls=self._host_calls,
@@ -64,18 +66,19 @@ class Status:
             endpoints=tuple(
                 EndpointReport(name, str(one.state), one.live) for name, one in sorted(self._endpoints.items())
             ),
-            devices=tuple(listing(node.snapshot, node.config, node.pools, node.books, self._holders)),
-            pfs=tuple(self._pfs()),
+            devices=devices,
+            pfs=tuple(self._pfs(devices)),
             problems=tuple(ProblemReport(problem.where, problem.reason) for problem in node.snapshot.problems),
             holders_s=self._holders_s,
             holders_unread=self._unread,
             history=node.history.so_far(),
         )
 
-    def _pfs(self) -> Iterator[PfReport]:
-        since_s = time.time() - time.monotonic()
+    def _pfs(self, devices: Iterable[DeviceReport]) -> Iterator[PfReport]:
+        since_s, users = time.time() - time.monotonic(), users_by_pf(devices)
         for pf in self._node.snapshot.pfs:
             health = self._health.health.get(pf.address, Health())
+            progress = self._node.progress.get(pf.address)
             yield PfReport(
                 address=str(pf.address),
                 family=pf.family.name,
@@ -87,6 +90,8 @@ class Status:
                 since_s=since_s + health.since_s if health.since_s else None,
                 unseen=self._health.unseen(pf.address),
                 counters=self._health.counters(pf.address),
+                phase=str(progress.phase) if progress else None,
+                progress=progress.told(users.get(str(pf.address), Users())) if progress else None,
             )
 
     # Tasks

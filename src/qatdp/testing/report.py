@@ -39,7 +39,14 @@ def a_report() -> Report:
                 unseen={"heartbeat": "no debugfs"},
                 counters={"ras_fatal": 2, "aer_correctable": 7, "heartbeat_failed": 0},
             ),
-            PfReport("0000:70:00.0", "c62x", None, None),
+            PfReport(
+                "0000:70:00.0",
+                "c62x",
+                None,
+                None,
+                phase="draining",
+                progress="draining, to become dc: 1 VF held by default/pod",
+            ),
         ),
         history=(Happening(1001.0, "added", CY, ("0000:6b:00.1",)),),
     )

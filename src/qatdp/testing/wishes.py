@@ -13,16 +13,28 @@ from qatdp.errors import ConfigError
 def wishes(pfs: Iterable[str]) -> st.SearchStrategy[dict[str, Any]]:
     """Entries of `provision` without a fault, as plain values; `pfs` are the addresses that they may name."""
     some_pfs = _some(st.sampled_from(tuple(pfs)))
-    optional = {
+    policy = {
         "nodes": st.lists(st.sampled_from(("qat-*", "gold")), min_size=1, max_size=2),
-        "per": st.sampled_from([per.value for per in Per]),
-        "auto_reset": st.booleans(),
         "leave_alone": some_pfs,
         "when": st.sampled_from([when.value for when in When]),
         "at_once": st.integers(1, 4),
         "min_available": st.dictionaries(st.sampled_from(("cy", "dc")), st.integers(0, 16)),
     }
+    rollout = st.fixed_dictionaries({"percent": st.integers(0, 100)}, optional={"salt": st.sampled_from("ab")})
+    staged = st.fixed_dictionaries({"current": _targets(some_pfs), "next": _targets(some_pfs), "rollout": rollout})
+    aim = _targets(some_pfs) | _targets(some_pfs) | staged
+    return st.builds(lambda a, b: {**a, **b}, aim, st.fixed_dictionaries({}, optional=policy)).flatmap(_drained)
+
+
+def _drained(wish: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
+    if wish.get("when") != When.DRAIN:
+        return st.just(wish)
+    return st.just(wish) | st.integers(1, 600).map(lambda seconds: {**wish, "give_back_after": seconds})
+
+
+def _targets(some_pfs: st.SearchStrategy[list[str]]) -> st.SearchStrategy[dict[str, Any]]:
     split = st.lists(_parts(some_pfs), min_size=1, max_size=3).map(_without_faults)
+    optional = {"per": st.sampled_from([per.value for per in Per]), "auto_reset": st.booleans()}
     return st.fixed_dictionaries({"split": split}, optional=optional)
 
 

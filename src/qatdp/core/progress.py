@@ -1,0 +1,93 @@
+"""Progress: how far each PF is from what it should be, for people and for metrics."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from qatdp.core.holders import MAYBE_IN_USE
+from qatdp.core.pci import PciAddress
+from qatdp.core.repartition import Situation, Todo, becomes
+from qatdp.core.report import DeviceReport
+from qatdp.core.split import PfPlan
+
+
+class Phase(StrEnum):
+    DONE = "done"
+    WAITING = "waiting"  # pods have it, and all its VFs are offered
+    GIVEN_BACK = "given back"  # the same, after it was drained for too long
+    DRAINING = "draining"  # pods have it, and its free VFs are offered to nobody
+    QUEUED = "queued"  # others come first
+    LEAVING = "leaving"  # its VFs are on their way out of their lists
+    CHANGING = "changing"
+    RESTING = "resting"  # it has failed, and is tried again
+
+
+KEPT = frozenset({Phase.WAITING, Phase.GIVEN_BACK, Phase.DRAINING})
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """How many VFs of a PF are held, and by which pods, as far as the kubelet has said so."""
+
+    vfs: int = 0
+    pods: frozenset[str] = frozenset()
+
+    def with_(self, device: DeviceReport) -> "Users":
+        pods = {f"{holder.namespace}/{holder.pod}" for holder in device.holders}
+        return Users(self.vfs + 1, self.pods | pods)
+
+
+def users_by_pf(devices: Iterable[DeviceReport]) -> Mapping[str, Users]:
+    """Return the users of each PF that has any."""
+    found: dict[str, Users] = {}
+    for one in devices:
+        if one.pf and (one.holders or one.step in MAYBE_IN_USE):
+            found[one.pf] = found.get(one.pf, Users()).with_(one)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`goal` is what it is to become; `why` tells what it waits for, or what went wrong."""
+
+    phase: Phase
+    goal: str
+    why: str | None = None
+
+    def told(self, users: Users) -> str:
+        """Return it in words, such as "draining, to become dc: 3 VFs held by ns/pod"."""
+        if self.phase is Phase.DONE:
+            return f"{self.phase}: {self.goal}"
+        text = f"{self.phase}, to become {self.goal}"
+        if self.phase in KEPT and users.vfs:
+            plural = "s" if users.vfs > 1 else ""
+            return f"{text}: {users.vfs} VF{plural} held by {', '.join(sorted(users.pods)) or 'pods'}"
+        return f"{text}: {self.why}" if self.why else text
+
+
+def progress(todo: Todo, now: Situation, failed: Mapping[PciAddress, str]) -> Mapping[PciAddress, Progress]:
+    """Return it of each PF that the wish takes; `failed` says why a PF rests."""
+    return dict(_progress(todo, now, failed))
+
+
+def _progress(todo: Todo, now: Situation, failed: Mapping[PciAddress, str]) -> Iterator[tuple[PciAddress, Progress]]:
+    ready = {one.address for one in todo.ready}
+    for one in todo.plan.pfs:
+        if one.goal:
+            phase = _phase(one, todo, now, ready)
+            why = {Phase.DONE: None, Phase.RESTING: failed.get(one.address)}.get(phase, one.why)
+            yield one.address, Progress(phase, becomes(one), why)
+
+
+def _phase(one: PfPlan, todo: Todo, now: Situation, ready: Iterable[PciAddress]) -> Phase:
+    if one.later:
+        if one.address in todo.given_back:
+            return Phase.GIVEN_BACK
+        return Phase.DRAINING if one.address in todo.changing else Phase.WAITING
+    if not one.steps:
+        return Phase.DONE
+    if one.address in now.resting:
+        return Phase.RESTING
+    if one.address in ready:
+        return Phase.CHANGING
+    return Phase.LEAVING if one.address in todo.changing else Phase.QUEUED

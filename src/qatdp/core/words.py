@@ -1,0 +1,80 @@
+"""The wish in words, for who checks a configuration before a node follows it."""
+
+from collections.abc import Iterator, Sequence
+
+from qatdp.core.pci import PciAddress
+from qatdp.core.qat import GENERIC, in_order
+from qatdp.core.rollout import drawn
+from qatdp.core.wish import Part, Per, When, Wish, which, wish_of
+
+
+def wishes_in_words(wishes: Sequence[Wish], node: str | None) -> Iterator[str]:
+    """Yield what each entry of `provision` says and, where the node's name is known, what that node takes."""
+    for index, wish in enumerate(wishes):
+        yield from _entry(wish, f"provision[{index}]")
+    if node is not None:
+        yield _taken(wishes, node)
+
+
+def _entry(wish: Wish, path: str) -> Iterator[str]:
+    about = f"nodes {', '.join(wish.nodes)}" if wish.nodes else "any node"
+    yield f"{path}, for {about}{_policy(wish)}:"
+    if wish.next is None or wish.rollout is None:
+        yield from (f"  {line}" for line in _target(wish))
+        return
+    salt = f", salt {wish.rollout.salt}" if wish.rollout.salt else ""
+    yield "  current:"
+    yield from (f"    {line}" for line in _target(wish))
+    yield f"  next, for {wish.rollout.percent:g} per cent of them{salt}:"
+    yield from (f"    {line}" for line in _target(wish.next))
+
+
+def _policy(wish: Wish) -> str:
+    """Tell what is not as it is where nothing is said."""
+    drains = "; PFs in use drain" if wish.when is When.DRAIN else ""
+    back = f", for {wish.give_back_after} s at most" if wish.give_back_after else ""
+    alone = f"; left alone: {_addresses(wish.leave_alone)}" if wish.leave_alone else ""
+    return f"{drains}{back}{alone}"
+
+
+def _target(wish: Wish) -> Iterator[str]:
+    scope = " of each NUMA node" if wish.per is Per.NUMA_NODE else ""
+    for index, part in enumerate(wish.parts):
+        yield f"{_services(part)}: {_amount(part, index)}{scope}{_selector(part)}"
+    if wish.auto_reset is not None:
+        yield f"auto_reset: {'on' if wish.auto_reset else 'off'}"
+
+
+def _services(part: Part) -> str:
+    return ";".join(in_order(part.services)) if part.services else GENERIC
+
+
+def _amount(part: Part, index: int) -> str:
+    if part.share is not None:
+        return f"{part.share} per cent of the PFs"
+    if part.count is not None:
+        return f"{part.count} {'PF' if part.count == 1 else 'PFs'}"
+    return "all PFs that are left" if index else "all PFs"
+
+
+def _selector(part: Part) -> str:
+    families = f" of {', '.join(sorted(part.families))}" if part.families else ""
+    nodes = f" on NUMA node {', '.join(map(str, sorted(part.numa_nodes)))}" if part.numa_nodes else ""
+    pfs = f" among {_addresses(part.pfs)}" if part.pfs else ""
+    return f"{families}{nodes}{pfs}"
+
+
+def _addresses(pfs: frozenset[PciAddress]) -> str:
+    return ", ".join(map(str, sorted(pfs)))
+
+
+def _taken(wishes: Sequence[Wish], node: str) -> str:
+    index = which(wishes, node)
+    if index is None:
+        return f"node {node}: no entry is about it, so none of its PFs is changed"
+    wish = wishes[index]
+    if wish.next is None or wish.rollout is None:
+        return f"node {node}: takes provision[{index}]"
+    chosen = "next" if wish_of(wishes, node) is wish.next else "current"
+    why = f"its number is {drawn(node, wish.rollout):.2f}, and those below {wish.rollout.percent:g} take next"
+    return f"node {node}: takes {chosen} of provision[{index}] ({why})"

@@ -1,0 +1,75 @@
+"""How far a PF is can be read: which phase, for what, and who has what it waits for."""
+
+from collections.abc import Collection
+
+import pytest
+
+from qatdp.core.config import parse_config
+from qatdp.core.holders import Books, Entry, Step
+from qatdp.core.pci import PciAddress
+from qatdp.core.progress import Phase, Progress, Users, progress, users_by_pf
+from qatdp.core.repartition import Situation, repartition
+from qatdp.core.report import DeviceReport, Holder
+from qatdp.testing.strategies import SLOTS, a_pf, a_snapshot, its_vfs
+
+PF, OTHER = (a_pf(str(slot)) for slot in SLOTS[:2])
+VFS = {pf.address: its_vfs(pf, 2) for pf in (PF, OTHER)}
+NODE = a_snapshot([PF, OTHER], [vf for vfs in VFS.values() for vf in vfs])
+CY, DC = "qat.intel.com/cy", "asym;sym"
+BOTH = (PF.address, OTHER.address)
+
+
+def at(step: Step, *pfs: PciAddress) -> Books:
+    return {vf.address: Entry(CY, step, 1, vf) for pf in pfs for vf in VFS[pf]}
+
+
+def phases(books: Books, services: str = "dc", when: str = "idle", **of: Collection[PciAddress]) -> list[Phase]:
+    entry = {"split": [{"services": services.split(";")}], "when": when}
+    config = parse_config({"version": 1, "provision": [entry]})
+    now = Situation(NODE, config, config.provision[0], books, {}, **of)
+    found = progress(repartition(now), now, dict.fromkeys(of.get("resting", ()), "down: Device or resource busy"))
+    return [found[pf].phase for pf in BOTH]
+
+
+def test_each_stage_is_told() -> None:
+    offered, held = at(Step.OFFERED, *BOTH), at(Step.HELD, *BOTH)
+    assert phases(offered, "sym;asym") == [Phase.DONE] * 2
+    assert phases(offered) == [Phase.LEAVING, Phase.QUEUED]
+    assert phases({}, changing=BOTH) == [Phase.CHANGING] * 2
+    assert phases(offered, resting=[PF.address]) == [Phase.RESTING, Phase.LEAVING]
+    assert phases(held) == [Phase.WAITING] * 2
+    assert phases(held, when="drain") == [Phase.DRAINING, Phase.WAITING]
+    assert phases(held, when="drain", given_back=[PF.address]) == [Phase.GIVEN_BACK, Phase.DRAINING]
+
+
+@pytest.mark.parametrize(
+    ("of", "users", "words"),
+    [
+        (Progress(Phase.DONE, "dc"), Users(), "done: dc"),
+        (Progress(Phase.LEAVING, "dc"), Users(), "leaving, to become dc"),
+        (Progress(Phase.RESTING, "dc", "down: Bad address"), Users(), "resting, to become dc: down: Bad address"),
+        (Progress(Phase.WAITING, "dc", "a VF is held"), Users(), "waiting, to become dc: a VF is held"),
+        (Progress(Phase.WAITING, "dc", "a VF is held"), Users(1), "waiting, to become dc: 1 VF held by pods"),
+        (
+            Progress(Phase.DRAINING, "dc"),
+            Users(3, frozenset({"ns/two", "ns/one"})),
+            "draining, to become dc: 3 VFs held by ns/one, ns/two",
+        ),
+    ],
+)
+def test_it_is_told_in_words(of: Progress, users: Users, words: str) -> None:
+    assert of.told(users) == words
+
+
+def test_users_are_those_the_kubelet_names_and_those_of_the_books() -> None:
+    nothing = dict.fromkeys(("services", "numa_node", "iommu_group", "driver", "node", "health", "reason"))
+    devices = [
+        DeviceReport(address, pf, resource=CY, step=step, holders=holders, **nothing)  # type: ignore[arg-type]
+        for address, pf, step, holders in (
+            ("a", "one", "held", (Holder("ns", "pod", "c"), Holder("ns", "pod", "d"))),
+            ("b", "one", "held", ()),
+            ("c", "one", "offered", ()),
+            ("d", "two", "offered", ()),
+        )
+    ]
+    assert users_by_pf(devices) == {"one": Users(2, frozenset({"ns/pod"}))}
