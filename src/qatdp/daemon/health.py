@@ -87,11 +87,18 @@ class PfHealth:
             while True:
                 for pf in self._node.snapshot.pfs:
                     if pf.address not in under_way or under_way[pf.address].done():
-                        under_way[pf.address] = asyncio.create_task(self._probe(pf), name=f"probe {pf.address}")
-                await asyncio.sleep(self._pace.probe_s / 4)
+                        probing = self._probe_on(pf.address)
+                        under_way[pf.address] = asyncio.create_task(probing, name=f"probe {pf.address}")
+                await asyncio.sleep(self._pace.probe_s)
         finally:
             for task in under_way.values():
                 task.cancel()
+
+    async def _probe_on(self, at: PciAddress) -> None:
+        """Probe a PF for as long as it is there: what hangs is seen after a pause and a deadline at the latest."""
+        while pf := self._node.snapshot.pf(at):
+            await self._probe(pf)
+            await asyncio.sleep(self._pace.probe_s)
 
     async def _probe(self, pf: PhysicalFunction) -> None:
         found = await self._prober.probe(pf)
@@ -105,7 +112,6 @@ class PfHealth:
             self._take(at, [*([BACK] if found.late else []), *of_pulse(found.pulse)])
             self._tell_unseen(at)
         self._conclude()
-        await asyncio.sleep(self._pace.probe_s)
 
     # What comes of it
 
