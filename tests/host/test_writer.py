@@ -122,11 +122,23 @@ async def test_a_pf_in_reset_is_asked_again_until_it_is_over(host: FakeHost, sit
     assert became(await task) == [Status.CHANGED] * 3
 
 
-async def test_a_reset_that_does_not_end_is_told_as_what_it_may_be(host: FakeHost, site: Site) -> None:
+@pytest.mark.parametrize(
+    ("write", "told"),
+    [
+        ("qat/state down", "down: Device or resource busy (the kernel itself uses it, dm-crypt or IPsec perhaps)"),
+        (
+            "qat/state up",
+            "up: Device or resource busy (a reset that does not end: bind the PF to its driver anew, or reboot)",
+        ),
+    ],
+)
+async def test_a_pf_that_stays_busy_is_told_with_what_its_state_says(
+    host: FakeHost, site: Site, write: str, told: str
+) -> None:
     plans = to_dc(host)[:1]
-    host.refusals[plans[0].address, "qat/state down"] = errno.EBUSY
+    host.refusals[plans[0].address, write] = errno.EBUSY
     outcomes = await configure(plans, replace(site, pace=Pace(pause_s=1000)))
-    assert str(outcomes[0].reason).startswith("down: Device or resource busy (in-kernel users such as dm-crypt")
+    assert outcomes[0].reason == told
 
 
 async def test_a_write_that_hangs_keeps_nobody_and_ends_when_its_user_does(host: FakeHost, site: Site) -> None:

@@ -50,7 +50,7 @@ def _take(hand: Hand, step: Mapping[str, Any]) -> dict[str, object]:
     try:
         hand.take(Step(What(step["what"]), step["value"], step["skip"]))
     except OSError as error:
-        return {"error": os.strerror(error.errno or 0), "errno": error.errno}
+        return {"error": os.strerror(error.errno or 0), "errno": error.errno, "state": hand.state()}
     except QatdpError as error:
         return {"error": str(error), "held": isinstance(error, HeldError)}
     return {"error": None}

@@ -42,6 +42,13 @@ class Hand:
         self._pf, self._calls, self._open = self._devices / str(pf), calls, open_node
         self._binder = Binder(sysfs, calls)
 
+    def state(self) -> str | None:
+        """Return what the PF says of itself; None where it does not."""
+        try:
+            return self._read("qat/state")
+        except OSError:
+            return None
+
     def take(self, step: Step) -> None:
         """Take a step. Raises HeldError, RefusedError, or OSError as the kernel gave it."""
         match step.what:

@@ -124,9 +124,13 @@ async def _ask(process: asyncio.subprocess.Process, question: object, within_s: 
 
 def _failed(pf: PciAddress, what: str, answer: Mapping[str, Any]) -> Outcome:
     status = Status.BUSY if answer.get("held") else Status.FAILED
-    hint = BUSY if answer.get("errno") == errno.EBUSY else ""
+    hint = BUSY.get(str(answer.get("state")), "") if answer.get("errno") == errno.EBUSY else ""
     return Outcome(pf, status, f"{what}{answer['error']}{hint}")
 
 
-# adf_sysfs.c, adf_sriov.c
-BUSY = " (in-kernel users such as dm-crypt, or a reset that does not end: only a driver rebind or a reboot ends that)"
+# Of a PF that is busy for a whole step's time, by what it says: it is down while it is reset (adf_aer.c), and up for
+# those who use it (adf_dev_in_use in adf_sysfs.c, adf_sriov.c).
+BUSY = {
+    "down": " (a reset that does not end: bind the PF to its driver anew, or reboot)",
+    "up": " (the kernel itself uses it, dm-crypt or IPsec perhaps)",
+}
