@@ -17,7 +17,8 @@
  * Not copied: BARs and firmware, so no request is ever served; PF-VF messages, telemetry, rate
  * limiting, dev_cfg, fw_counters, heartbeat/inject_error; resets by the device itself (auto_reset).
  *
- * Faults are injected through debugfs qat_double/<bdf>/. Those named block_* make reads sleep, as
+ * Faults are injected through debugfs qat_double/<bdf>/. block_down makes a write hang as one does
+ * that takes away a VF which somebody has. The others named block_* make reads sleep, as
  * the real ones do on a lock that is not given back, uninterruptibly: adf_devmgr_pci_to_accel_dev()
  * (adf_dev_mgr.c), which all of qat/ and qat_ras/ begin with, takes table_lock;
  * adf_cfg_get_param_value() (adf_cfg.c) behind cfg_services takes the PF's. Never load the real qat_4xxx beside it: it
@@ -200,7 +201,7 @@ struct qd {
 	atomic_t ras[QD_SEVERITIES];
 	struct dentry *dbg, *hb_dir, *faults;
 	bool force_heartbeat_fail, force_busy;
-	bool block_heartbeat, block_state, block_services, block_ras;
+	bool block_heartbeat, block_state, block_services, block_ras, block_down;
 	u32 up_error;		/* errno of every transition to up, 0: none */
 	u32 delay_ms;		/* what each transition takes */
 };
@@ -393,6 +394,7 @@ static void qd_down(struct qd *qd)
 		qd_stop_ras(qd);
 		qd->up = false;
 		msleep(qd->delay_ms);
+		qd_block(&qd->block_down);
 		pci_disable_sriov(qd->pdev);
 	}
 	mutex_unlock(&qd->lock);
@@ -609,6 +611,7 @@ static void qd_debugfs_init(struct qd *qd)
 	debugfs_create_bool("block_heartbeat", 0600, qd->faults, &qd->block_heartbeat);
 	debugfs_create_bool("block_state", 0600, qd->faults, &qd->block_state);
 	debugfs_create_bool("block_services", 0600, qd->faults, &qd->block_services);
+	debugfs_create_bool("block_down", 0600, qd->faults, &qd->block_down);
 	debugfs_create_bool("block_ras", 0600, qd->faults, &qd->block_ras);
 	debugfs_create_atomic_t("ras_correctable", 0600, qd->faults, &qd->ras[QD_CORRECTABLE]);
 	debugfs_create_atomic_t("ras_nonfatal", 0600, qd->faults, &qd->ras[QD_NONFATAL]);
