@@ -226,6 +226,24 @@ async def test_while_another_one_configures_the_node_it_waits_and_says_who(
     await node.until(lambda: len(node.kubelet.offered(DC)) == 4)
 
 
+async def test_a_pf_that_was_reset_is_brought_back_as_it_was(node: Stage) -> None:
+    """As by kernels that keep no VFs over a reset: all are taken away and made anew, on no driver."""
+    anew, others = PFS[1], [vf for vf in of(node, *PFS) if vf not in node.host.vfs(PFS[1])]
+    node.host.set_state(anew, "down")
+    await node.offers(CY, others)
+    node.host.set_state(anew, "up")
+    node.host.add_vfs(anew, 2, driver=None)
+    await node.offers(CY, of(node, *PFS))
+    assert {node.host.driver(vf) for vf in node.host.vfs(anew)} == {"vfio-pci"}
+    assert services(node.host) == ["asym;sym"] * 4
+
+
+async def test_a_pf_that_a_reset_left_down_is_brought_back_too(node: Stage) -> None:
+    node.host.set_state(PFS[1], "down")
+    await node.until(lambda: len(node.host.vfs(PFS[1])) == 2)
+    await node.offers(CY, of(node, *PFS))
+
+
 async def test_a_daemon_that_ends_in_the_middle_goes_on_where_the_node_is(node: Stage) -> None:
     node.configure(wish(4))
     for _ in range(4):

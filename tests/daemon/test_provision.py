@@ -152,6 +152,18 @@ async def test_what_the_kubelet_still_offers_is_not_touched(stage: Stage, beside
     assert beside.kernel.calls.written == []
 
 
+async def test_beside_a_daemon_that_manages_the_node_it_says_who_does(stage: Stage, beside: Ground) -> None:
+    await stage.start_daemon()
+    await stage.offers(CY, [vf for pf in PFS for vf in stage.host.vfs(pf)])
+    lock = Lock(beside.site.locks / NODE_LOCK, Who("qatdp-abc", 7, "run", "long ago"))
+    report = await beside.provision(half(0))
+    lock.close()
+    assert became(report) == [Status.BUSY] * 4
+    offered, who = f"0000:6b:00.1 is offered by the kubelet as {CY}", "qatdp-abc (process 7, run) configures it since"
+    assert report.outcomes[0].reason == f"{offered}; {who} long ago"
+    assert became(await beside.provision(half(100))) == [Status.DONE] * 4, "nothing is to be done, whoever has the lock"
+
+
 async def test_before_a_daemon_what_a_pod_holds_stays_and_the_rest_is_changed(stage: Stage, beside: Ground) -> None:
     await stage.start_daemon()
     await stage.offers(CY, [vf for pf in PFS for vf in stage.host.vfs(pf)])

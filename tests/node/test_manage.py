@@ -4,6 +4,7 @@ The tests build on one another, in the order they stand here.
 """
 
 import itertools
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -15,11 +16,16 @@ from ground import pfs, vfio
 from ground.books import read_books
 from ground.configmap import ConfigMap
 from ground.daemon import Daemon
-from ground.kubelet import ListTaken
+from ground.faults import reset
+from ground.kubelet import FOLDER, ListTaken
 from ground.node import CY, DC, Node
 from ground.pods import NAMES, Container, Pod
 from ground.probe import names, report, wait_for_another_round
-from ground.waiting import throughout
+from ground.provisioning import Provisioning
+from ground.recorder import Recorder
+from ground.view import View
+from ground.waiting import throughout, until
+from ground.written import written
 
 CHURN_S = 60
 VFS = 16  # of a PF
@@ -53,15 +59,32 @@ def locks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def daemon(node: Node, config: ConfigMap, locks: Path) -> Iterator[Daemon]:
+def recorder(node: Node) -> Iterator[Recorder]:
+    recorder = Recorder(node.logs)
+    recorder.start()
+    yield recorder
+    recorder.close()
+    assert not recorder.violations()
+
+
+@pytest.fixture(scope="module")
+def daemon(node: Node, config: ConfigMap, locks: Path, recorder: Recorder) -> Iterator[Daemon]:
     vfio.load()
-    daemon = Daemon(node.kubelet, node.logs, "manage", config, options=("--manage", f"--lock-dir={locks}"))
+    options = ("--manage", f"--lock-dir={locks}", f"--kubelet-dir={recorder.folder}")
+    daemon = Daemon(node.kubelet, node.logs, "manage", config, options=options)
     daemon.start()
     daemon.wait_for_lists(lists(dc=2))
     yield daemon
     node.pods.delete_all()
     daemon.close()
     pfs.configure({pf: services for pf, services in node.services.items() if pfs.services_of(pf) != services})
+
+
+@pytest.fixture
+def view(node: Node) -> Iterator[View]:
+    view = View(node.record)
+    yield view
+    view.close()
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +123,9 @@ def test_a_node_that_is_as_wished_is_left_alone(daemon: Daemon) -> None:
 
 
 def test_the_line_moves_to_and_fro_for_a_minute_while_pods_come_and_go(
-    node: Node, daemon: Daemon, config: ConfigMap, keeper: Pod
+    node: Node, daemon: Daemon, config: ConfigMap, keeper: Pod, recorder: Recorder
 ) -> None:
+    """And at no moment, as the kubelet sees it, is one VF in two resources or one in use missing from its list."""
     containers, churn = keeper.containers(), Churn(node)
     until_s = time.monotonic() + CHURN_S
     with ThreadPoolExecutor(1) as threads:
@@ -116,7 +140,11 @@ def test_the_line_moves_to_and_fro_for_a_minute_while_pods_come_and_go(
             churn.stop()
         churning.result()
     print(f"manage: {churn.ended} pods came and went, {daemon.log().count('outcome=changed')} PFs were changed")
+    sent, allocations = recorder.passed()
+    print(f"manage: {sent} lists and {allocations} allocations were seen on their way between daemon and kubelet")
     assert churn.ended >= 3
+    assert allocations > churn.ended and sent > allocations
+    assert not recorder.violations()
     assert keeper.containers() == containers
     assert not wait_for_another_round(keeper).failures
 
@@ -163,3 +191,64 @@ def test_of_two_daemons_one_writes_and_the_other_says_who_does(
         assert "configured pf=" not in other.log()
     finally:
         other.close()
+
+
+def test_beside_a_managing_daemon_provision_writes_nothing_and_says_who_does(
+    daemon: Daemon, locks: Path, tmp_path: Path
+) -> None:
+    with written() as names:
+        said = Provisioning(tmp_path, locks).run(0, kubelet=FOLDER)
+    assert names == set()
+    busy = [str(said.reasons[pf]) for pf, outcome in said.outcomes.items() if outcome == "busy"]
+    assert len(busy) >= 2
+    who = rf"is offered by the kubelet as \S+; \S+ \(process {daemon.pid}, run\) configures it since \d{{4}}-"
+    assert all(re.search(who, reason) for reason in busy), busy
+
+
+def test_a_pf_of_which_a_process_has_a_vf_stays_and_follows_once_it_is_let_go(
+    daemon: Daemon, config: ConfigMap
+) -> None:
+    held = min(read_books().offered[CY])
+    pf = pfs.pf_of(held)
+    with vfio.held(held):
+        config.write(wish(dc=4))
+        daemon.wait_for_lists(lists(dc=3))
+        until("it was tried", lambda: f"configured pf={pf} outcome=busy" in daemon.log())
+        assert pfs.services_of(pf) == "sym;asym"
+    daemon.wait_for_lists({CY: ListTaken(0, 0), DC: ListTaken(64, 64)})
+    assert pfs.services_of(pf) == "dc"
+
+
+def test_a_pf_that_was_reset_gets_its_vfs_back(node: Node, daemon: Daemon, view: View) -> None:
+    """As old kernels do it: VFs go and are made anew, on no driver."""
+    pf, *_ = node.services
+    everything, its = read_books().offered[DC], frozenset(pfs.vf_addresses(pf))
+    for _ in range(2):
+        what = "a PF was reset, and its VFs were bound again by the daemon"
+        view.follows(what, lambda: reset(pf).wait(), everything, too=lambda: are_bound(pf), spared=its)
+
+
+def test_a_reset_that_waits_for_a_pod_costs_that_pf_alone_until_the_pod_has_ended(
+    node: Node, daemon: Daemon, view: View
+) -> None:
+    everything = read_books().offered[DC]
+    pod = node.pods.put(Container(limits={DC: 1}), name="in-reset")
+    pod.wait("Running")
+    (vf,) = node.prove(pod).addresses
+    pf = pfs.pf_of(vf)
+    others = everything - frozenset(pfs.vf_addresses(pf))
+    resetting = reset(pf)
+    until("the daemon offers the others", lambda: view.offered() == others)
+    beside = node.pods.put(Container(limits={DC: 4}), name="beside-a-reset")
+    beside.wait("Running")
+    assert not node.prove(beside).failures
+    assert resetting.poll() is None, "it waits for the pod"
+    pod.delete()
+    resetting.wait(timeout=30)
+    until("all are back", lambda: view.offered() == everything and are_bound(pf))
+    beside.delete()
+
+
+def are_bound(pf: str) -> bool:
+    vfs = pfs.vf_addresses(pf)
+    return len(vfs) == VFS and {pfs.driver_of(vf) for vf in vfs} == {"vfio-pci"}

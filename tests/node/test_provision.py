@@ -9,7 +9,6 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from ground import pfs, vfio
@@ -18,7 +17,17 @@ from ground.kubelet import FOLDER, ListTaken
 from ground.node import CY, DC, Node
 from ground.pods import Container
 from ground.probe import wait_for_another_round
-from ground.provisioning import Provisioning, Seen, compression_pf, crypto_pf, look, said, stumbling, writers
+from ground.provisioning import (
+    Provisioning,
+    Seen,
+    Stumble,
+    compression_pf,
+    crypto_pf,
+    look,
+    said,
+    stopped_writer,
+    writers,
+)
 from ground.waiting import until
 from ground.written import written
 
@@ -77,9 +86,13 @@ def test_beside_a_kubelet_what_a_pod_has_stays_and_the_rest_changes(node: Node, 
         pod.wait("Running")
         (vf,) = node.prove(pod).addresses
         beside_the_daemon = provisioning.run(0, kubelet=FOLDER)
+        assert Counter(beside_the_daemon.outcomes.values()) == {"busy": 2, "done": 2}
+        free = next(pf for pf, outcome in beside_the_daemon.outcomes.items() if outcome == "done")
+        pfs.bring_down(free)  # it has no VFs, so nobody has any
+        assert provisioning.run(0, kubelet=FOLDER).outcomes[free] == "changed"
+        daemon.wait_for_lists({CY: ListTaken(32, 32), DC: ListTaken(32, 32)})
     finally:
         daemon.close()
-    assert Counter(beside_the_daemon.outcomes.values()) == {"busy": 2, "done": 2}
     after_it = provisioning.run(0, kubelet=FOLDER)
     assert Counter(after_it.outcomes.values()) == {"busy": 1, "changed": 1, "done": 2}
     assert after_it.reasons[pfs.pf_of(vf)] == f"{vf} is held by a pod as {CY}"
@@ -116,14 +129,14 @@ def test_a_pf_with_an_open_vf_is_busy_until_it_is_let_go_and_the_others_are_done
 
 
 def test_a_vf_opened_between_check_and_write_fails_its_pf_in_time_and_once_let_go_a_run_mends_it(
-    provisioning: Provisioning, tmp_path: Path
+    provisioning: Provisioning,
 ) -> None:
     """As in a container without device nodes: where there are some, the writer has the groups open itself."""
     provisioning.run(0)
     pf, other, *_ = pfs.pf_addresses()
-    since, options = time.monotonic(), ("--dev", tmp_path, "--deadline", "15")
-    run = provisioning.start(50, *options, child=stumbling(signal.SIGSTOP, {pf: 1}))
-    writer = until("the writer of one PF is held up", _stopped)
+    since = time.monotonic()
+    run = provisioning.start(50, "--deadline", "15", child=provisioning.stumbling(Stumble.HELD_UP, {pf: 1}))
+    writer = until("the writer of one PF is held up", stopped_writer)
     with vfio.held(pfs.vf_addresses(pf)[0]):
         os.kill(writer, signal.SIGCONT)
         during = said(run, since)
@@ -185,8 +198,3 @@ def test_a_writer_killed_at_a_write_leaves_a_pf_that_the_next_run_completes(prov
 
 def _remove_vfs(pf: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(["sh", "-c", f"echo 0 >{pfs.DEVICES / pf / 'sriov_numvfs'}"])
-
-
-def _stopped() -> int | None:
-    """Return the writer that was stopped, if one is."""
-    return next((one for one in writers() if ") T " in Path(f"/proc/{one}/stat").read_text()), None)

@@ -63,14 +63,14 @@ class Provision:
         return Report(snapshot, found, tuple(map(_unchanged, found.pfs)))
 
     async def run(self) -> Report:
-        """Do it, unless somebody else configures this node. A plan without steps writes nothing."""
+        """Do it, unless somebody else configures this node: then each PF that is not as wished says who does."""
         before = await self.look()
-        if not any(one.steps for one in before.plan.pfs):
+        if not any(one.steps or one.later for one in before.plan.pfs):
             return before
         try:
             lock = Lock(self._site.locks / NODE_LOCK, self._site.who)
         except LockedError as error:
-            held = tuple(_busy(outcome, str(error)) for outcome in before.outcomes)
+            held = tuple(_locked(outcome, str(error)) for outcome in before.outcomes)
             return replace(before, outcomes=held)
         except OSError as error:
             raise QatdpError(f"{self._site.locks} cannot be used: {error.strerror}", hint="see --lock-dir") from error
@@ -132,5 +132,7 @@ def _unchanged(one: PfPlan) -> Outcome:
     return Outcome(one.address, Status.DONE if one.goal else Status.LEFT_ALONE, one.why)
 
 
-def _busy(outcome: Outcome, reason: str) -> Outcome:
-    return Outcome(outcome.pf, Status.BUSY, reason) if outcome.status is Status.PLANNED else outcome
+def _locked(outcome: Outcome, who: str) -> Outcome:
+    if outcome.status is Status.PLANNED:
+        return Outcome(outcome.pf, Status.BUSY, who)
+    return replace(outcome, reason=f"{outcome.reason}; {who}") if outcome.status is Status.BUSY else outcome

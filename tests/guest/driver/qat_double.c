@@ -15,9 +15,10 @@
  * from 0 at each start. Each is said to be so at its place here, with the file and the function.
  *
  * Not copied: BARs and firmware, so no request is ever served; PF-VF messages, telemetry, rate
- * limiting, dev_cfg, fw_counters, device reset, heartbeat/inject_error.
+ * limiting, dev_cfg, fw_counters, heartbeat/inject_error; resets by the device itself (auto_reset).
  *
- * Faults are injected through debugfs qat_double/<bdf>/. Those named block_* make reads sleep, as
+ * Faults are injected through debugfs qat_double/<bdf>/. block_down makes a write hang as one does
+ * that takes away a VF which somebody has. The others named block_* make reads sleep, as
  * the real ones do on a lock that is not given back, uninterruptibly: adf_devmgr_pci_to_accel_dev()
  * (adf_dev_mgr.c), which all of qat/ and qat_ras/ begin with, takes table_lock;
  * adf_cfg_get_param_value() (adf_cfg.c) behind cfg_services takes the PF's. Never load the real qat_4xxx beside it: it
@@ -191,7 +192,7 @@ enum { QD_CORRECTABLE, QD_NONFATAL, QD_FATAL, QD_SEVERITIES };
 struct qd {
 	struct pci_dev *pdev;
 	struct mutex lock;	/* up, and what is taken away with it */
-	bool up;
+	bool up, resetting;
 	const char *services;
 	bool pm_idle, auto_reset;
 	int ring;		/* the one rp2srv was asked about, -1: none yet */
@@ -200,7 +201,7 @@ struct qd {
 	atomic_t ras[QD_SEVERITIES];
 	struct dentry *dbg, *hb_dir, *faults;
 	bool force_heartbeat_fail, force_busy;
-	bool block_heartbeat, block_state, block_services, block_ras;
+	bool block_heartbeat, block_state, block_services, block_ras, block_down;
 	u32 up_error;		/* errno of every transition to up, 0: none */
 	u32 delay_ms;		/* what each transition takes */
 };
@@ -393,17 +394,44 @@ static void qd_down(struct qd *qd)
 		qd_stop_ras(qd);
 		qd->up = false;
 		msleep(qd->delay_ms);
+		qd_block(&qd->block_down);
 		pci_disable_sriov(qd->pdev);
 	}
 	mutex_unlock(&qd->lock);
 }
+
+/* adf_dev_in_use(), adf_devmgr_in_reset(): who configures it is refused (adf_sysfs.c, state_store()) */
+static bool qd_busy(const struct qd *qd)
+{
+	return qd->force_busy || READ_ONCE(qd->resetting);
+}
+
+/*
+ * A reset as kernels have it whose resets do not keep VFs (mainline up to 7.1, adf_aer.c: adf_dev_restart(), then
+ * adf_reenable_sriov()): all VFs are taken away, waiting for whoever holds one, and made anew. These
+ * have no driver_override, so only a driver that takes them by their id gets them.
+ */
+static int qd_reset(void *data, u64 value)
+{
+	struct qd *qd = data;
+	int ret, vfs = pci_num_vf(qd->pdev);
+
+	WRITE_ONCE(qd->resetting, true);
+	qd_down(qd);
+	ret = qd_up(qd);
+	if (!ret && vfs)
+		ret = pci_enable_sriov(qd->pdev, vfs);
+	WRITE_ONCE(qd->resetting, false);
+	return ret;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(qd_reset_fops, NULL, qd_reset, "%llu\n");
 
 static int qd_sriov_configure(struct pci_dev *pdev, int numvfs)
 {
 	struct qd *qd = pci_get_drvdata(pdev);
 	int ret, total = pci_sriov_get_totalvfs(pdev);
 
-	if (qd->force_busy)
+	if (qd_busy(qd))
 		return -EBUSY;
 	if (legacy_sriov && pci_num_vf(pdev))
 		return -EINVAL;
@@ -437,7 +465,7 @@ static ssize_t state_store(struct device *d, struct device_attribute *a,
 	struct qd *qd = dev_get_drvdata(d);
 	int ret;
 
-	if (qd->force_busy)
+	if (qd_busy(qd))
 		return -EBUSY;
 	ret = sysfs_match_string(qd_states, buf);
 	if (ret < 0)
@@ -579,9 +607,11 @@ static void qd_debugfs_init(struct qd *qd)
 	debugfs_create_bool("force_busy", 0600, qd->faults, &qd->force_busy);
 	debugfs_create_u32("up_error", 0600, qd->faults, &qd->up_error);
 	debugfs_create_u32("delay_ms", 0600, qd->faults, &qd->delay_ms);
+	debugfs_create_file("reset", 0200, qd->faults, qd, &qd_reset_fops);
 	debugfs_create_bool("block_heartbeat", 0600, qd->faults, &qd->block_heartbeat);
 	debugfs_create_bool("block_state", 0600, qd->faults, &qd->block_state);
 	debugfs_create_bool("block_services", 0600, qd->faults, &qd->block_services);
+	debugfs_create_bool("block_down", 0600, qd->faults, &qd->block_down);
 	debugfs_create_bool("block_ras", 0600, qd->faults, &qd->block_ras);
 	debugfs_create_atomic_t("ras_correctable", 0600, qd->faults, &qd->ras[QD_CORRECTABLE]);
 	debugfs_create_atomic_t("ras_nonfatal", 0600, qd->faults, &qd->ras[QD_NONFATAL]);

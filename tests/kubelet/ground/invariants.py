@@ -1,14 +1,25 @@
 """What must be so at every moment, whatever happens in whichever order."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from ground.answers import Admission
 from ground.gates import Call, Passage, Way
 from ground.pods import Pod
-from ground.stage import HEALTHY, Stage
+from ground.stage import HEALTHY
 from qatdp.api import deviceplugin_v1beta1_pb2 as api
 
 Held = frozenset[tuple[str, str]]  # of a resource and an ID
+
+
+class Watched(Protocol):
+    """The last list of each resource that has reached the kubelet, health by ID; and the pods that are active."""
+
+    @property
+    def lists(self) -> Mapping[str, Mapping[str, str]]: ...
+
+    @property
+    def pods(self) -> Mapping[str, tuple[Pod, Admission]]: ...
 
 
 class Invariants:
@@ -19,7 +30,7 @@ class Invariants:
     - A held VF is in each list of the resource that it was allocated by, and in no other.
     """
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Watched) -> None:
         self.violations: list[str] = []
         self._stage = stage
         self._being_given: set[tuple[str, str]] = set()

@@ -21,7 +21,7 @@ class Daemon(Process):
         name: str,
         config: ConfigMap | None = None,
         *,
-        program: Sequence[Path] = QATDP,
+        program: Sequence[str | Path] = QATDP,
         options: Sequence[str] = (),
     ) -> None:
         where: list[str | Path] = ["--sysfs", "/sys", "--dev", "/dev", "--kubelet-dir", FOLDER]

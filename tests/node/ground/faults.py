@@ -1,5 +1,6 @@
 """What can be made to go wrong with a PF: the driver double's own folder in debugfs (tests/guest/driver)."""
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,11 @@ DOUBLE = Path("/sys/kernel/debug/qat_double")
 
 def fault(pf: str, name: str, value: str) -> None:
     (DOUBLE / pf / name).write_text(value)
+
+
+def reset(pf: str) -> subprocess.Popen[bytes]:
+    """Reset a PF as old kernels do, which take all its VFs away and make them anew; it waits for whoever has one."""
+    return subprocess.Popen(["sh", "-c", f"echo 1 >{DOUBLE / pf / 'reset'}"])
 
 
 @contextmanager

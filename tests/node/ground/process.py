@@ -41,6 +41,23 @@ class Process:
         self._running = None
         return status
 
+    @property
+    def pid(self) -> int:
+        assert self._running is not None, f"{self.name} does not run"
+        return self._running.pid
+
+    @property
+    def runs(self) -> bool:
+        """Tell whether it was started, and has not been seen to have ended."""
+        return self._running is not None
+
+    def ended(self) -> int | None:
+        """Return the status of one that has ended by itself, which can then be started again; None while it runs."""
+        assert self._running is not None, f"{self.name} does not run"
+        if (status := self._running.poll()) is not None:
+            self._running = None
+        return status
+
     def check(self) -> None:
         """Raise RuntimeError with the end of its log if it ended by itself."""
         if self._running is not None and (status := self._running.poll()) is not None:

@@ -3,13 +3,13 @@
 import asyncio
 import json
 import os
-import signal
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from ground import pfs
@@ -34,18 +34,26 @@ class Said:
     took_s: float
 
 
+class Stumble(StrEnum):
+    """What befalls a writer; see stumbling.py."""
+
+    DIES = "dies"
+    ORPHANED = "orphaned"
+    HELD_UP = "held up"
+
+
 class Provisioning:
     """Without other word, no kubelet ever ran on this node: `kubelet` is a folder that nobody made."""
 
-    def __init__(self, folder: Path) -> None:
-        self.locks = folder / "locks"
+    def __init__(self, folder: Path, locks: Path | None = None) -> None:
+        self.locks = locks or folder / "locks"
         self._folder, self._kubelet = folder, folder / "kubelet"
 
     def start(self, crypto: int, *options: str | Path, child: Sequence[str] | None = None) -> subprocess.Popen[bytes]:
         """Start the command with a wish for so many per cent of the PFs for crypto, and the others for compression."""
         config = self._folder / f"crypto-{crypto}.yaml"
-        config.write_text(json.dumps(_wish(crypto)))  # JSON is YAML
-        program = QATDP if child is None else (sys.executable, "-c", WITH_CHILD, json.dumps(child))
+        config.write_text(wish(crypto))
+        program = QATDP if child is None else with_child(child)
         where = ("--config", config, "--kubelet-dir", self._kubelet, "--lock-dir", self.locks)
         return subprocess.Popen([*program, "provision", *where, "--output", "json", *options], stdout=subprocess.PIPE)
 
@@ -59,7 +67,10 @@ class Provisioning:
 
     def killed(self, crypto: int, places: Mapping[str, int]) -> Said:
         """Run it with writers that die just before the write of that place."""
-        return self._run(crypto, stumbling(signal.SIGKILL, places), self._kubelet)
+        return self._run(crypto, self.stumbling(Stumble.DIES, places), self._kubelet)
+
+    def stumbling(self, how: Stumble, places: Mapping[str, int]) -> Sequence[str]:
+        return stumbling(self._folder / "stumbling.json", how, places)
 
     def _run(self, crypto: int, child: Sequence[str], kubelet: Path) -> Said:
         site = Site(Path("/sys"), Path("/dev"), self.locks, Who("guest", os.getpid(), "test", "now"), child)
@@ -70,9 +81,15 @@ class Provisioning:
         return Said(outcomes, {str(one.pf): one.reason for one in report.outcomes}, time.monotonic() - since)
 
 
-def stumbling(number: signal.Signals, places: Mapping[str, int]) -> Sequence[str]:
-    """Return the command of a writer that gets a signal just before the write of its PF's place."""
-    return (sys.executable, str(STUMBLING), str(number.value), json.dumps(places))
+def stumbling(file: Path, how: Stumble, places: Mapping[str, int]) -> Sequence[str]:
+    """Return the command of a writer that stumbles just before the write of its PF's place, as the file now says."""
+    file.write_text(json.dumps({"how": how, "places": places}))
+    return (sys.executable, str(STUMBLING), str(file))
+
+
+def with_child(child: Sequence[str]) -> Sequence[str]:
+    """Return the command that is `qatdp`, but for its writers."""
+    return (sys.executable, "-c", WITH_CHILD, json.dumps(child))
 
 
 def said(process: subprocess.Popen[bytes], since: float) -> Said:
@@ -84,6 +101,11 @@ def said(process: subprocess.Popen[bytes], since: float) -> Said:
     return Said(outcomes, {row["pf"]: row["reason"] for row in rows}, time.monotonic() - since)
 
 
+def wish(crypto: int) -> str:
+    """Return a configuration that wants so many per cent of the PFs for crypto, and the others for compression."""
+    return json.dumps(_wish(crypto))  # JSON is YAML
+
+
 def _wish(crypto: int) -> dict[str, object]:
     split = [{"services": ["sym", "asym"], "share": crypto}] if crypto else []
     rest = [{"services": ["dc"]}] if crypto < 100 else []
@@ -93,6 +115,11 @@ def _wish(crypto: int) -> dict[str, object]:
 def writers() -> Sequence[int]:
     """Return the processes that configure PFs, whoever started them, but for those that have ended."""
     return [int(process.name) for process in Path("/proc").glob("[0-9]*") if _writes(process)]
+
+
+def stopped_writer() -> int | None:
+    """Return the writer that was stopped, if one is."""
+    return next((one for one in writers() if ") T " in Path(f"/proc/{one}/stat").read_text()), None)
 
 
 def _writes(process: Path) -> bool:

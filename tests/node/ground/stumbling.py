@@ -1,13 +1,19 @@
-"""The process that configures one PF (qatdp.host.child), which gets a signal just before a certain write.
+"""The process that configures one PF (qatdp.host.child), which stumbles just before a certain write.
 
-    stumbling.py SIGNAL PLACES PARENT
+    stumbling.py FILE PARENT
 
-PLACES is JSON, the number of that write by the PF's address; 1 is the first. Other PFs' processes do not stumble.
-SIGKILL is a writer that dies there, SIGSTOP one that is held up between its check and its write.
+FILE has JSON: `places`, the number of that write by the PF's address; 1 is the first. Other PFs' processes do not
+stumble. `how` says what happens there:
+
+    dies      the writer is killed
+    orphaned  whoever started it is killed, and it waits for what the kernel then does to it
+    held up   it is stopped between its check and its write; it opens no group, as in a container without device nodes
 """
 
+import errno
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +24,23 @@ from qatdp.host.abc import HostCalls
 from qatdp.host.hand import Hand
 from qatdp.host.portable import PortableCalls
 
-_, SIGNAL, PLACES, PARENT = sys.argv
+_, FILE, PARENT = sys.argv
+HOW, PLACES = (json.loads(Path(FILE).read_text())[key] for key in ("how", "places"))
+
+
+def _stumble() -> None:
+    match HOW:
+        case "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "orphaned":
+            os.kill(int(PARENT), signal.SIGKILL)
+            signal.pause()
+        case "held up":
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _open_none(node: Path) -> int:
+    raise PermissionError(errno.EPERM, "not for this container", node)
 
 
 class StumblingCalls(PortableCalls):
@@ -28,7 +50,7 @@ class StumblingCalls(PortableCalls):
     def write(self, path: Path, content: bytes) -> None:
         self._left -= 1
         if self._left == 0:
-            os.kill(os.getpid(), int(SIGNAL))
+            _stumble()
         super().write(path, content)
 
 
@@ -36,7 +58,8 @@ class StumblingHand(Hand):
     def __init__(
         self, sysfs: Path, dev: Path, pf: PciAddress, _calls: HostCalls, open_node: Callable[[Path], int]
     ) -> None:
-        super().__init__(sysfs, dev, pf, StumblingCalls(json.loads(PLACES).get(str(pf), 0)), open_node)
+        calls = StumblingCalls(PLACES.get(str(pf), 0))
+        super().__init__(sysfs, dev, pf, calls, _open_none if HOW == "held up" else open_node)
 
 
 if __name__ == "__main__":
