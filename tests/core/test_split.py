@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from qatdp.core.config import Config, parse_config
 from qatdp.core.pci import PciAddress
+from qatdp.core.provision import read_wish
 from qatdp.core.qat import Service, Services
 from qatdp.core.snapshot import PhysicalFunction, Problem, Snapshot
 from qatdp.core.split import PfPlan, Plan, plan
 from qatdp.core.steps import What
-from qatdp.core.wish import Part, Per, Wish, read_wish
+from qatdp.core.wish import Part, Per, Wish
 from qatdp.testing.settled import carry_out
 from qatdp.testing.strategies import SLOTS, a_pf, a_snapshot, configs, its_vfs, snapshots
 from qatdp.testing.wishes import wishes

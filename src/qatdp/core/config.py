@@ -11,8 +11,9 @@ from enum import StrEnum
 
 from qatdp.core import plain
 from qatdp.core.pci import PciAddress
+from qatdp.core.provision import read_wish
 from qatdp.core.qat import FAMILIES, GENERIC, VFIO_DRIVERS, Services, default_name, default_names
-from qatdp.core.wish import Wish, read_wish
+from qatdp.core.wish import Wish
 from qatdp.errors import ConfigError
 
 VERSION = 1

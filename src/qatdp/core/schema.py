@@ -7,8 +7,9 @@ from typing import Any
 
 from qatdp.core.config import DOMAIN, NAME, VERSION, NodePath, Policy
 from qatdp.core.pci import SHAPE
+from qatdp.core.provision import STAGED_KEYS, TARGET_KEYS
 from qatdp.core.qat import FAMILIES, GENERIC, VFIO_DRIVERS, Service
-from qatdp.core.wish import STAGED_KEYS, TARGET_KEYS, WHOLE, Per, When
+from qatdp.core.wish import WHOLE, Per, When
 
 Schema = dict[str, Any]
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from qatdp.core.provision import read_wish
 from qatdp.core.qat import GENERIC
-from qatdp.core.wish import Per, When, read_wish
+from qatdp.core.wish import Per, When
 from qatdp.errors import ConfigError
 
 

@@ -1,0 +1,147 @@
+"""The configuration's `provision`, read from plain values. What no device can be is refused, with its key."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from qatdp.core import plain
+from qatdp.core.qat import FAMILIES, Services
+from qatdp.core.rollout import read_rollout
+from qatdp.core.wish import WHOLE, Part, Per, When, Wish, can_do, canonical, refusal
+from qatdp.errors import ConfigError
+
+# What PFs should be; the other keys tell which nodes are meant, and how they get there.
+TARGET_KEYS = ("split", "per", "auto_reset")
+STAGED_KEYS = ("current", "next", "rollout")
+WISH_KEYS = ("nodes", "leave_alone", "when", "at_once", "min_available", "give_back_after")
+
+
+def read_wish(value: object, path: str) -> Wish:
+    """Read one entry of `provision`; raises ConfigError."""
+    entry = plain.a_mapping(value, path)
+    plain.only_known(entry, path, *TARGET_KEYS, *WISH_KEYS, *STAGED_KEYS)
+    if not any(key in entry for key in STAGED_KEYS):
+        return _aimed(_policy(entry, path), entry, path)
+    _check_staged(entry, path)
+    current, next_ = (
+        _aimed(_policy(entry, path), _target(entry[key], f"{path}.{key}"), f"{path}.{key}") for key in STAGED_KEYS[:2]
+    )
+    return replace(current, next=next_, rollout=read_rollout(entry["rollout"], f"{path}.rollout", canonical(next_)))
+
+
+def _check_staged(entry: Mapping[str, object], path: str) -> None:
+    for key in TARGET_KEYS:
+        if key in entry:
+            raise ConfigError(f"{path}.{key}", "stands beside a rollout", hint="put it into current and next")
+    for key in STAGED_KEYS:
+        if key not in entry:
+            raise ConfigError(f"{path}.{key}", "missing", hint="a rollout leads from current to next")
+
+
+def _target(value: object, path: str) -> Mapping[str, object]:
+    target = plain.a_mapping(value, path)
+    plain.only_known(target, path, *TARGET_KEYS)
+    return target
+
+
+def _policy(entry: Mapping[str, object], path: str) -> Wish:
+    """Read what is about the nodes, and how they are changed."""
+    when = When(plain.a_choice(entry.get("when", When.IDLE), f"{path}.when", list(When)))
+    if "give_back_after" in entry and when is not When.DRAIN:
+        raise ConfigError(f"{path}.give_back_after", "nothing is drained", hint="it goes with when: drain")
+    return Wish(
+        parts=(),
+        nodes=_patterns(entry, path),
+        leave_alone=plain.a_set(entry, path, "leave_alone", plain.an_address) or frozenset(),
+        when=when,
+        at_once=plain.a_count(entry.get("at_once", 1), f"{path}.at_once", least=1),
+        min_available=_least(entry.get("min_available", {}), f"{path}.min_available"),
+        give_back_after=plain.a_count(entry["give_back_after"], f"{path}.give_back_after", least=1)
+        if "give_back_after" in entry
+        else None,
+    )
+
+
+def _aimed(policy: Wish, target: Mapping[str, object], path: str) -> Wish:
+    """Read what PFs should be."""
+    if "split" not in target:
+        raise ConfigError(f"{path}.split", "missing", hint="such as: [{services: [sym, asym], share: 50}]")
+    parts = plain.each(target, path, "split", _part)
+    _check_parts(parts, f"{path}.split")
+    return replace(
+        policy,
+        parts=parts,
+        per=Per(plain.a_choice(target.get("per", Per.NODE), f"{path}.per", list(Per))),
+        auto_reset=plain.a_flag(target, path, "auto_reset", default=False) if "auto_reset" in target else None,
+    )
+
+
+def _least(value: object, path: str) -> Mapping[str, int]:
+    counts = plain.a_mapping(value, path)
+    return {name: plain.a_count(count, f"{path}.{name}") for name, count in counts.items()}
+
+
+def _patterns(entry: Mapping[str, object], path: str) -> tuple[str, ...] | None:
+    found = plain.a_set(entry, path, "nodes", plain.a_text)
+    return None if found is None else tuple(sorted(found))
+
+
+def _part(value: object, path: str) -> Part:
+    part = plain.a_mapping(value, path)
+    plain.only_known(part, path, "services", "share", "count", "pfs", "numa_nodes", "families")
+    if "services" not in part:
+        raise ConfigError(f"{path}.services", "missing", hint="such as [sym, asym]; generic before gen4")
+    if "share" in part and "count" in part:
+        raise ConfigError(path, "has both a share and a count", hint="leave one of them out")
+    names = [family.name for family in FAMILIES]
+    families = plain.a_set(part, path, "families", lambda of, key: plain.a_choice(of, key, names))
+    services = plain.a_service_set(part["services"], f"{path}.services")
+    _check_services(services, families, f"{path}.services")
+    return Part(
+        services=services,
+        share=_share(part["share"], f"{path}.share") if "share" in part else None,
+        count=plain.a_count(part["count"], f"{path}.count") if "count" in part else None,
+        pfs=plain.a_set(part, path, "pfs", plain.an_address),
+        numa_nodes=plain.a_set(part, path, "numa_nodes", plain.a_count),
+        families=families,
+    )
+
+
+def _share(value: object, path: str) -> int:
+    share = plain.a_count(value, path)
+    if share > WHOLE:
+        raise ConfigError(path, f"expected per cent, {WHOLE} at most, got {share}")
+    return share
+
+
+def _check_services(services: Services | None, families: frozenset[str] | None, path: str) -> None:
+    """Refuse what none of the families can do that could be meant."""
+    meant = [family for family in FAMILIES if families is None or family.name in families]
+    reasons = [refusal(family, services) for family in meant]
+    if all(reasons):
+        raise ConfigError(path, f"no device can do this: {reasons[-1]}")
+
+
+def _check_parts(parts: Sequence[Part], path: str) -> None:
+    """Refuse parts of which one can get nothing, whatever PFs there are."""
+    if not parts:
+        raise ConfigError(path, "empty", hint="leave the whole entry out to have nothing changed")
+    shares: dict[object, int] = {}
+    for index, part in enumerate(parts):
+        shares[part.selector] = shares.get(part.selector, 0) + (part.share or 0)
+        if shares[part.selector] > WHOLE:
+            problem = f"shares add up to {shares[part.selector]} per cent of the same PFs"
+            raise ConfigError(f"{path}[{index}].share", problem)
+        for before in range(index):
+            if _takes_all(parts[before]):
+                _refuse_shadowed(parts, before, index, path)
+
+
+def _refuse_shadowed(parts: Sequence[Part], before: int, index: int, path: str) -> None:
+    able = [family for family in FAMILIES if can_do(family, parts[index])]
+    if all(can_do(family, parts[before]) for family in able):
+        problem = f"can get nothing: split[{before}] takes all PFs that are left"
+        raise ConfigError(f"{path}[{index}]", problem, hint="put the entry without share, count or selector last")
+
+
+def _takes_all(part: Part) -> bool:
+    return part.share is None and part.count is None and part.selector == (None, None, None)
