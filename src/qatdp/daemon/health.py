@@ -26,6 +26,8 @@ class HealthPace:
     """Seconds. `probe_s`: between two probes of a PF, at least; the heartbeat must not be read more than once a second.
 
     `deadline_s`: what a probe may take. `hold_s`: how long a PF that was sick has to be quiet.
+
+    A heartbeat that blocks is seen after probe_s * 1.1 + deadline_s at the latest.
     """
 
     probe_s: float = 1.0
@@ -88,7 +90,7 @@ class PfHealth:
                 for pf in self._node.snapshot.pfs:
                     if pf.address not in under_way or under_way[pf.address].done():
                         under_way[pf.address] = asyncio.create_task(self._probe(pf), name=f"probe {pf.address}")
-                await asyncio.sleep(self._pace.probe_s / 4)
+                await asyncio.sleep(self._pace.probe_s / 10)
         finally:
             for task in under_way.values():
                 task.cancel()
