@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qatdp.core.pci import PciAddress
+from qatdp.daemon.settings import Settings
 from qatdp.host.patience import Patience
 from qatdp.host.portable import PortableCalls
 from qatdp.testing.bus import kernel_error
@@ -205,3 +206,14 @@ def run(test: Callable[[Stage, Faulty], Coroutine[object, object, None]]) -> Non
 
     with TemporaryDirectory(prefix="q", dir="/dev/shm") as folder:
         asyncio.run(on_a_stage(Path(folder)))
+
+
+# How soon
+
+
+def test_a_read_that_blocks_is_seen_well_within_three_seconds() -> None:
+    settings = Settings()
+    of_a_probe = settings.health.probe_s + settings.health.deadline_s
+    patience = settings.patience
+    of_a_tick = settings.tick_s + patience.bulk_s + patience.single_s + patience.last_s
+    assert max(of_a_probe, of_a_tick) <= 2.2

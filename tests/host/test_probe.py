@@ -100,6 +100,16 @@ async def test_a_read_that_hangs_is_overdue_and_begun_once(host: FakeHost, pf: P
         await asyncio.sleep(0)
 
 
+async def test_a_process_that_was_not_let_run_blames_no_read(host: FakeHost, pf: PhysicalFunction) -> None:
+    calls = _Hanging("qat_4xxx_0000:6b:00.0/heartbeat/status")
+    probe = asyncio.create_task(Prober(host.sysfs, calls, deadline_s=1.0).probe(pf))
+    while not calls.reads:  # noqa: ASYNC110 - the thread tells nobody
+        await asyncio.sleep(0)
+    threading.Event().wait(1.1)  # as a container that has used up its quota; the read comes back just after
+    asyncio.get_running_loop().call_soon(calls.released.set)
+    assert isinstance(await probe, Returned)
+
+
 async def test_a_probe_that_breaks_is_told_and_fences_nothing(host: FakeHost, pf: PhysicalFunction) -> None:
     def breaks() -> None:
         raise RuntimeError("broken")

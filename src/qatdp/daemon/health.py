@@ -26,6 +26,8 @@ class HealthPace:
     """Seconds. `probe_s`: between two probes of a PF, at least; the heartbeat must not be read more than once a second.
 
     `deadline_s`: what a probe may take. `hold_s`: how long a PF that was sick has to be quiet.
+
+    A heartbeat that blocks is seen after probe_s + deadline_s at the latest.
     """
 
     probe_s: float = 1.0

@@ -33,10 +33,15 @@ DEBUG_FOLDER = "qat_"
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds that all may take together before the same is asked one by one, and that a single call may take then."""
+    """Seconds that all may take together before the same is asked one by one, and that a single call may take then.
+
+    `last_s`: what a call is given besides, once this has found that its time is over, as this process may not have been
+    let run meanwhile. A tick whose read blocks is seen after its period and the sum of the three at the latest.
+    """
 
     bulk_s: float = 0.5
-    single_s: float = 1.0
+    single_s: float = 0.5
+    last_s: float = 0.1
 
 
 class PatientCalls:
@@ -92,7 +97,9 @@ class _Lane(Generic[T]):
             left_s = on.since_s + self._patience.single_s - time.monotonic()
             if left_s > 0 or on.of is None:
                 wait(candidates, timeout=max(left_s, 0.01), return_when=FIRST_COMPLETED)
-            elif calls.on is on:
+                continue
+            wait(candidates, timeout=self._patience.last_s, return_when=FIRST_COMPLETED)
+            if calls.on is on and not attempt.done():
                 candidates.remove(attempt)
                 self._leave(on.path, on.of, attempt)
                 return
