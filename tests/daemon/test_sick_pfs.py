@@ -175,7 +175,7 @@ async def _under_a_fault(stage: Stage, calls: Faulty, pattern: str, number: int,
     calls.number, calls.pattern = number, pattern
     if not number and pattern in READ_EACH_SECOND:
         await stage.lists(CY, (), cy)
-        assert "has not come back within" in reason(stage)
+        await stage.until(lambda: "has not come back within" in reason(stage))
         stage.host.count_errors(CY_PF, "correctable", 1)
     stage.host.unbind(dc[0])
     await stage.lists(DC, dc[1:], dc[:1])

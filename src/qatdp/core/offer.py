@@ -82,7 +82,8 @@ def _offer(
         return Offer(why_not=why_not)
     undecided = _undecided(vf, pf, snapshot)
     if undecided:
-        return Offer(undecided=True, why_not=undecided, defect=undecided)
+        sick = circumstances.sick.get(vf.pf) if vf.pf else None
+        return Offer(undecided=True, why_not=sick or undecided, defect=sick or undecided)
     resource = resource_of(vf, pf, config)
     if resource is None:
         return Offer(why_not="no resource of the configuration selects it")
@@ -192,8 +193,7 @@ def defect_of(
     return (
         _undecided(vf, pf, snapshot)
         or snapshot.problem(vf.address)
-        or (_pf_defect(pf, snapshot) if pf else None)
-        or (circumstances.sick.get(vf.pf) if vf.pf else None)
+        or (_pf_defect(pf, snapshot, circumstances) if pf else None)
         or (None if vf.on_vfio else circumstances.unbound.get(vf.address) or _driver_defect(vf, snapshot, config))
         or _group_defect(snapshot.group(vf.iommu_group))
         or node_defect(vf, config.options(resource).node)
@@ -202,14 +202,16 @@ def defect_of(
     )
 
 
-def _pf_defect(pf: PhysicalFunction, snapshot: Snapshot) -> str | None:
+def _pf_defect(pf: PhysicalFunction, snapshot: Snapshot, circumstances: Circumstances) -> str | None:
     if pf.is_down:
         return f"its PF {pf.address} is {pf.state}"
-    if problem := snapshot.problem(pf.address):
-        return f"its PF {pf.address}: {problem}"
     if pf.driver is None:
         return f"its PF {pf.address} has no driver (modprobe {pf.family.module})"
-    return None
+    # What a scan leaves out, as a read beside it hangs, is a problem as well; the verdict says which read it is.
+    if sick := circumstances.sick.get(pf.address):
+        return sick
+    problem = snapshot.problem(pf.address)
+    return f"its PF {pf.address}: {problem}" if problem else None
 
 
 def _driver_defect(vf: VirtualFunction, snapshot: Snapshot, config: Config) -> str:
