@@ -261,3 +261,52 @@ async def test_a_pod_that_ends_over_the_reboot_leaves_nothing_stale(stage: Stage
     await rebooted(stage)
     await stage.kubelet.restart(kill=True)  # and nobody brings the pod again
     await stage.offers(CY, [*stage.host.vfs(PF), *stage.host.vfs(OTHER_PF)])
+
+
+async def one_of_each(stage: Stage) -> tuple[list[Pod], list[PciAddress], list[PciAddress]]:
+    """Let a pod have a VF of each of two PFs, to be swapped; return the pods, what they have, and the rest."""
+    pods, vfs = [Pod.of(cy=1), Pod.of(cy=1)], [vf for pf in (PF, OTHER_PF) for vf in stage.host.vfs(pf)]
+    held: list[PciAddress] = []
+    for pod, pf in zip(pods, (PF, OTHER_PF), strict=True):
+        # Which of them the kubelet takes is its own affair, so it has no other choice.
+        hidden = [vf for vf in vfs if vf not in stage.host.vfs(pf)]
+        for vf in hidden:
+            stage.host.unbind(vf)
+        await stage.offers(CY, [vf for vf in vfs if vf not in hidden])
+        held += map(PciAddress.parse, (await stage.kubelet.admit(pod)).ids)
+        for vf in hidden:
+            stage.host.bind(vf, "vfio-pci")
+        await stage.offers(CY, vfs)
+    return pods, held, [vf for vf in vfs if vf not in held]
+
+
+def make_anew(stage: Stage) -> None:
+    """Take all VFs away and bring them back in the other order, so that they have one another's group numbers."""
+    numbers = {vf: stage.host.group(vf) for pf in (PF, OTHER_PF) for vf in stage.host.vfs(pf)}
+    for pf in (PF, OTHER_PF):
+        stage.host.set_state(pf, "down")
+    for pf in (OTHER_PF, PF):
+        stage.host.set_state(pf, "up")
+        stage.host.add_vfs(pf, 2)
+    assert set(numbers.values()) == {stage.host.group(vf) for vf in numbers}
+    assert all(stage.host.group(vf) != number for vf, number in numbers.items())
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["checkpoint", "no checkpoint any more"])
+async def test_vfs_that_swapped_their_groups_are_offered_again_once_both_pods_are_gone(
+    stage: Stage, *, lost: bool
+) -> None:
+    stage.host.add_pf(PF, vfs=2)
+    stage.host.add_pf(OTHER_PF, vfs=2)
+    await stage.start_daemon()
+    pods, held, free = await one_of_each(stage)
+    await stage.restart_daemon()  # so that it knows what was answered from the checkpoint alone
+    await stage.offers(CY, [*held, *free])
+    if lost:
+        (stage.kubelet.plugins / "kubelet_internal_checkpoint").unlink()
+    make_anew(stage)
+    await stage.lists(CY, free, held)
+    assert not (await stage.kubelet.admit(Pod.of(cy=3))).admitted
+    for pod in pods:
+        await stage.kubelet.remove(pod)
+    await stage.offers(CY, [*held, *free])

@@ -3,8 +3,9 @@
 import asyncio
 import errno
 import threading
+from collections import Counter
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeAlias
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from qatdp.core.health import Condition
 from qatdp.core.pci import PciAddress
 from qatdp.daemon.settings import Settings
 from qatdp.host.patience import Patience
@@ -138,18 +140,33 @@ async def test_a_pf_that_was_sick_before_the_daemon_came_is_never_offered(stage:
 # Faults of any read at any moment
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Reads of what matches fail with an errno, 0 for never to return, all but the first `after` of them."""
+
+    pattern: str
+    number: int
+    after: int
+
+
 class Faulty(PassingCalls):
-    """Reads of what matches fail with an errno, or hang until released, once that is set."""
+    """Calls with faults, until released."""
 
     def __init__(self) -> None:
         super().__init__(PortableCalls())
-        self.pattern, self.number, self.released = "", 0, threading.Event()
+        self.faults: dict[str, Fault] = {}
+        self.released = threading.Event()
+        self._reads: Counter[str] = Counter()
 
     def before(self, call: str, path: Path) -> None:
-        if self.pattern and path.match(self.pattern):
-            if self.number:
-                raise kernel_error(self.number, path)
-            self.released.wait()
+        for fault in self.faults.values():
+            if path.match(fault.pattern):
+                self._reads[fault.pattern] += 1
+                if self._reads[fault.pattern] <= fault.after or self.released.is_set():
+                    continue
+                if fault.number:
+                    raise kernel_error(fault.number, path)
+                self.released.wait()
 
 
 ERRNOS = (errno.EIO, errno.ENODEV, errno.EINTR, errno.EAGAIN, errno.ENOMEM)
@@ -162,18 +179,21 @@ ATTRIBUTES = (
 READ_EACH_SECOND = {*(f"{CY_PF}/{name}" for name in OF_PF), *(one for one in ATTRIBUTES if "heartbeat" in one)}
 
 
-@given(st.sampled_from(ATTRIBUTES), st.sampled_from((0, *ERRNOS)), st.integers(0, 3))
+FAULTS = st.builds(Fault, st.sampled_from(ATTRIBUTES), st.sampled_from((0, *ERRNOS)), st.integers(0, 20))
+
+
+@given(st.lists(FAULTS, min_size=1, max_size=3, unique_by=lambda fault: fault.pattern), st.integers(0, 3))
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-def test_a_fault_of_any_read_costs_no_other_device(pattern: str, number: int, scans: int) -> None:
-    """0 stands for a read that never returns."""
-    run(lambda stage, calls: _under_a_fault(stage, calls, pattern, number, scans))
+def test_faults_of_any_reads_at_any_moment_cost_no_other_device(faults: list[Fault], scans: int) -> None:
+    run(lambda stage, calls: _under_faults(stage, calls, faults, scans))
 
 
-async def _under_a_fault(stage: Stage, calls: Faulty, pattern: str, number: int, scans: int) -> None:
+async def _under_faults(stage: Stage, calls: Faulty, faults: list[Fault], scans: int) -> None:
     cy, dc = await begun(stage)
     await stage.scanned(scans)
-    calls.number, calls.pattern = number, pattern
-    if not number and pattern in READ_EACH_SECOND:
+    calls.faults = {fault.pattern: fault for fault in faults}
+    (only, *more) = faults
+    if not only.number and not more and only.pattern in READ_EACH_SECOND:
         await stage.lists(CY, (), cy)
         await stage.until(lambda: "has not come back within" in reason(stage))
         stage.host.count_errors(CY_PF, "correctable", 1)
@@ -181,11 +201,11 @@ async def _under_a_fault(stage: Stage, calls: Faulty, pattern: str, number: int,
     await stage.lists(DC, dc[1:], dc[:1])
     assert (await stage.kubelet.admit(Pod.of(dc=2))).admitted
     assert stage.kubelet.offered(DC) == {str(vf) for vf in dc[1:]}
-    calls.pattern = ""
-    calls.released.set()
     stage.host.bind(dc[0], "vfio-pci")
-    await stage.lists(DC, dc)
+    await stage.lists(DC, dc)  # while the faults last
+    calls.released.set()
     await stage.lists(CY, cy)
+    assert stage.daemon.health.health[DC_PF].condition is Condition.HEALTHY
 
 
 def run(test: Callable[[Stage, Faulty], Coroutine[object, object, None]]) -> None:

@@ -6,8 +6,9 @@ import itertools
 
 import pytest
 
+from qatdp.core.qat import VFIO_DRIVERS
 from qatdp.host.choose import host_calls
-from qatdp.host.tick import Tick, Values
+from qatdp.host.tick import SELDOM_EACH, Tick, Values
 from qatdp.testing.calls import FaultyCalls, RecordingCalls
 from qatdp.testing.host import FakeHost
 
@@ -104,6 +105,27 @@ def test_counters_that_are_not_there_are_told(host: FakeHost) -> None:
         "ras": "qat_ras/errors_correctable: No such file or directory",
         "aer": "aer_dev_fatal: no number",
     }
+
+
+def test_counters_that_decide_nothing_are_looked_at_seldom_and_after_each_change(host: FakeHost) -> None:
+    pf = host.add_pf("0000:6b:00.0", vfs=0)
+    calls = RecordingCalls(host_calls())
+    tick, snapshot = Tick(host.sysfs, calls), host.scan()
+
+    def asked() -> set[str]:
+        calls.asked.clear()
+        tick.values(snapshot)
+        return {path.name for _, path in calls.asked}
+
+    often = {"state", "cfg_services", "errors_fatal", "aer_dev_fatal", *VFIO_DRIVERS}
+    seldom = {f"{name}_{severity}" for name in ("errors", "aer_dev") for severity in ("correctable", "nonfatal")}
+    looks = [asked() for _ in range(2 * SELDOM_EACH)]
+    assert looks == [often | seldom, *[often] * (SELDOM_EACH - 1)] * 2
+    asked()
+    host.set_state(pf, "down")
+    assert asked() == often | seldom
+    host.set_state(pf, "up")
+    assert tick.readings(tick.values(snapshot), snapshot)[pf].unseen == {}
 
 
 def test_a_pf_without_a_state_is_up_with_its_driver(host: FakeHost) -> None:

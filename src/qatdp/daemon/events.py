@@ -16,6 +16,11 @@ async def listen(hint: Callable[[], None], scan_period_s: float) -> None:
     except OSError as error:
         log.warning("no kernel events, changes are seen every %g s reason=%r", scan_period_s, str(error))
         return
+    await follow(monitor, hint)
+
+
+async def follow(monitor: uevents.Monitor, hint: Callable[[], None]) -> None:
+    """Give a hint for each portion of what comes that matters, and let everybody else go on between two of them."""
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
     loop.add_reader(monitor.fileno(), readable.set)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from qatdp.core.changes import changes
 from qatdp.core.config import Config, is_ours
-from qatdp.core.holders import LEAVING, Books, Fact, Observation, Step, found, observe
+from qatdp.core.holders import LEAVING, MAYBE_IN_USE, Books, Fact, Observation, Step, found, observe
 from qatdp.core.offer import Circumstances
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import Pools, ResourcePool, build_pools
@@ -30,6 +30,8 @@ class Node:
         self.snapshot = Snapshot()
         self.books: Books = {}
         self.holdings: tuple[Holding, ...] = ()
+        # What was answered here, while somebody may have it: nodes can change hands before a checkpoint names it.
+        self._answers: dict[PciAddress, Holding] = {}
         self.unread: str | None = None  # why the kubelet's checkpoint was never read
         self._in_doubt: Mapping[PciAddress, str] = {}  # who came into a list meanwhile, as Unhealthy
         self.unbound: Mapping[PciAddress, str] = {}
@@ -117,6 +119,9 @@ class Node:
         self.learn(Fact.CUT, self.of_resource(resource), self._moment)
 
     def allocated(self, resource: str, ids: Collection[str]) -> None:
+        for device in self.feeds[resource].value.devices if resource in self.feeds else ():
+            if str(device.address) in ids:
+                self._answers[device.address] = Holding(resource, (device.address,), frozenset(device.nodes))
         self.learn(Fact.ALLOCATED, self._addresses(resource, ids), self._moment)
 
     def asked(self, resource: str, ids: Collection[str]) -> None:
@@ -141,7 +146,9 @@ class Node:
         if not self._serves:
             return
         before = self.pools
-        self.stale = stale_hand_overs(self.holdings, self.snapshot)
+        held = {address for address, entry in self.books.items() if entry.step in MAYBE_IN_USE}
+        self._answers = {address: one for address, one in self._answers.items() if address in held}
+        self.stale = stale_hand_overs((*self.holdings, *self._answers.values()), self.snapshot)
         self._in_doubt = self._doubts()
         circumstances = Circumstances(self.stale, self.unbound, self._in_doubt, self.sick, self.changing)
         self.pools, self.books = build_pools(self.snapshot, self.config, self.books, self.moment(), circumstances)

@@ -238,7 +238,9 @@ class Daemon:
             return
         holdings = None
         try:  # nodes may have changed hands: see core/stale.py
-            holdings = checkpoint.read(self._settings.plugins).holdings
+            read = checkpoint.read(self._settings.plugins)
+            if read.identity is not None:  # else it was removed by somebody, or never written: that says nothing
+                holdings = read.holdings
         except BooksError as error:
             log.warning("stale hand-overs cannot be told reason=%r", str(error))
         self._checkpoint_is_due = holdings is None

@@ -2,7 +2,8 @@
 
 The QAT driver sends none of its own (no kobject_uevent in drivers/crypto/intel/qat, 6.1 to 7.3). Of qat/state,
 qat/cfg_services and VFIO's drivers a difference means that a rescan is due. The counters (qat_ras, aer_dev_*) are
-numbers in the kernel's memory: reading them asks no hardware, so all come with the same call.
+numbers in the kernel's memory: reading them asks no hardware, so they come with the same call. Those that decide
+nothing at once, all but the fatal ones, are looked at every fifth time, and whenever something else has changed.
 """
 
 import errno
@@ -23,6 +24,8 @@ COUNTERS = {f"{RAS}_{severity}": f"qat_ras/errors_{severity}" for severity in SE
 AER_COUNTERS = {f"{AER}_{severity}": f"aer_dev_{severity}" for severity in SEVERITIES}
 # The last line of aer_dev_* (drivers/pci/pcie/aer.c); an attribute of qat_ras is a number alone.
 TOTAL = re.compile(rb"(?:^|\nTOTAL_ERR_\w+ )([0-9]{1,18})\s*\Z")
+SELDOM = {f"{prefix}_{severity}" for prefix in ("errors", "aer_dev") for severity in SEVERITIES if severity != "fatal"}
+SELDOM_EACH = 5  # looks
 ABSENT = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR})
 
 Values: TypeAlias = Mapping[Path, bytes | int | bool]
@@ -37,12 +40,20 @@ class Tick:
         self._follow(())
 
     def values(self, snapshot: Snapshot) -> Values:
-        """Return each watched attribute's content, or its errno; of VFIO's drivers whether they are loaded."""
+        """Return each watched attribute's content, or its errno; of VFIO's drivers whether they are loaded.
+
+        What is looked at seldom is as it was when it was looked at.
+        """
         pfs = tuple((pf.address, pf.family.selectable) for pf in snapshot.pfs)
         if pfs != self._pfs:
             self.close()
             self._follow(pfs)
-        return dict(zip(self._paths, self._watch.look(), strict=True))
+        before, self._often = self._often, dict(zip(self._paths, self._watch.look(), strict=True))
+        # A PF that has come up has counters again.
+        if self._looks % SELDOM_EACH == 0 or self._often != before:
+            self._seldom = dict(zip(self._seldom_paths, self._seldom_watch.look(), strict=True))
+        self._looks += 1
+        return {**self._often, **self._seldom}
 
     def hints(self, values: Values) -> Values:
         """Return those of which a difference means that a rescan is due."""
@@ -58,18 +69,24 @@ class Tick:
         }
 
     def _follow(self, pfs: Sequence[tuple[PciAddress, bool]]) -> None:
-        attributes = [
+        every = [
             self._pci / "devices" / str(pf) / name
             for pf, selectable in pfs
             for name in (*((*WATCHED, *COUNTERS.values()) if selectable else ()), *AER_COUNTERS.values())
         ]
+        seldom = [path for path in every if path.name in SELDOM]
+        attributes = [path for path in every if path.name not in SELDOM]
         drivers = [self._pci / "drivers" / name for name in sorted(VFIO_DRIVERS)]
         self._pfs, self._paths = tuple(pfs), (*attributes, *drivers)
         self._hints = frozenset((*drivers, *(path for path in attributes if path.parent.name == "qat")))
-        self._watch = self._calls.watch(attributes, drivers)
+        self._seldom_paths, self._looks = tuple(seldom), 0
+        self._often: Values = {}
+        self._seldom: Values = {}
+        self._watch, self._seldom_watch = self._calls.watch(attributes, drivers), self._calls.watch(seldom, ())
 
     def close(self) -> None:
         self._watch.close()
+        self._seldom_watch.close()
 
 
 def _reading(pf: PhysicalFunction, folder: Path, values: Values) -> Reading:

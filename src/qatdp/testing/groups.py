@@ -4,6 +4,7 @@ As drivers/iommu/iommu.c and drivers/vfio/ do: sys/kernel/iommu_groups, sys/clas
 Nodes are plain files, as mknod needs root.
 """
 
+import heapq
 import itertools
 from enum import StrEnum
 from pathlib import Path
@@ -27,6 +28,7 @@ class Groups:
         self._iommu = iommu
         self._cdevs = cdevs and iommu is Iommu.ON  # a noiommu device has none
         self._numbers, self._cdev_numbers = itertools.count(), itertools.count()
+        self._free: list[int] = []  # numbers that groups had which are no more
         self._groups.mkdir(parents=True)
         put(sysfs / "class/misc/vfio/dev", "10:196")
         put(dev / "vfio/vfio")
@@ -40,8 +42,8 @@ class Groups:
             self.join(device, self.new())
 
     def new(self) -> int:
-        """Return a number that no group has had."""
-        return next(self._numbers)
+        """Return the lowest number that no group has, as the kernel does (ida_alloc in iommu_group_alloc)."""
+        return heapq.heappop(self._free) if self._free else next(self._numbers)
 
     def number(self, device: Path) -> int | None:
         name = link_name(device / "iommu_group")
@@ -71,6 +73,7 @@ class Groups:
         remove(group / "devices" / device.name)
         if not names(group / "devices"):
             remove(group)
+            heapq.heappush(self._free, number)
 
     def open_to_vfio(self, device: Path) -> bool:
         """Make the nodes of a device that a VFIO driver takes; False where it cannot, having no IOMMU group."""
