@@ -282,6 +282,7 @@ async def one_of_each(stage: Stage) -> tuple[list[Pod], list[PciAddress], list[P
 
 def make_anew(stage: Stage) -> None:
     """Take all VFs away and bring them back in the other order, so that they have one another's group numbers."""
+    stage.host.reuse_group_numbers()
     numbers = {vf: stage.host.group(vf) for pf in (PF, OTHER_PF) for vf in stage.host.vfs(pf)}
     for pf in (PF, OTHER_PF):
         stage.host.set_state(pf, "down")

@@ -34,6 +34,9 @@ Values: TypeAlias = Mapping[Path, bytes | int | bool]
 class Tick:
     """Looks by one call; what that keeps open is exchanged when other PFs are there."""
 
+    _often: Values
+    _seldom: Values
+
     def __init__(self, sysfs: Path, calls: BulkCalls) -> None:
         self._calls = calls
         self._pci = sysfs / "bus/pci"
@@ -48,7 +51,8 @@ class Tick:
         if pfs != self._pfs:
             self.close()
             self._follow(pfs)
-        before, self._often = self._often, dict(zip(self._paths, self._watch.look(), strict=True))
+        before = self._often
+        self._often = dict(zip(self._paths, self._watch.look(), strict=True))
         # A PF that has come up has counters again.
         if self._looks % SELDOM_EACH == 0 or self._often != before:
             self._seldom = dict(zip(self._seldom_paths, self._seldom_watch.look(), strict=True))
@@ -80,8 +84,7 @@ class Tick:
         self._pfs, self._paths = tuple(pfs), (*attributes, *drivers)
         self._hints = frozenset((*drivers, *(path for path in attributes if path.parent.name == "qat")))
         self._seldom_paths, self._looks = tuple(seldom), 0
-        self._often: Values = {}
-        self._seldom: Values = {}
+        self._often, self._seldom = {}, {}
         self._watch, self._seldom_watch = self._calls.watch(attributes, drivers), self._calls.watch(seldom, ())
 
     def close(self) -> None:

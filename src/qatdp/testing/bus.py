@@ -170,6 +170,10 @@ class FakeBus:
         """Return the number of a device's IOMMU group."""
         return self._groups.number(self.folder(address))
 
+    def reuse_group_numbers(self) -> None:
+        """Give new groups the numbers of those that are no more, the lowest first."""
+        self._groups.reuses = True
+
     def node(self, address: Address) -> Path:
         """Return where the node of a device's group is, or would be, below `dev`."""
         return self._groups.node(self.folder(address))

@@ -28,6 +28,9 @@ class Groups:
         self._iommu = iommu
         self._cdevs = cdevs and iommu is Iommu.ON  # a noiommu device has none
         self._numbers, self._cdev_numbers = itertools.count(), itertools.count()
+        # The kernel uses the lowest free number (ida_alloc in iommu_group_alloc), so VFs that are made anew have other
+        # numbers only where others come between. Without this that shows each time.
+        self.reuses = False
         self._free: list[int] = []  # numbers that groups had which are no more
         self._groups.mkdir(parents=True)
         put(sysfs / "class/misc/vfio/dev", "10:196")
@@ -42,8 +45,8 @@ class Groups:
             self.join(device, self.new())
 
     def new(self) -> int:
-        """Return the lowest number that no group has, as the kernel does (ida_alloc in iommu_group_alloc)."""
-        return heapq.heappop(self._free) if self._free else next(self._numbers)
+        """Return a number that no group has had, or the lowest that none has where they are used again."""
+        return heapq.heappop(self._free) if self.reuses and self._free else next(self._numbers)
 
     def number(self, device: Path) -> int | None:
         name = link_name(device / "iommu_group")
