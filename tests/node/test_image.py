@@ -15,7 +15,7 @@ from ground.faults import fault, faults
 from ground.kubelet import NODE_NAME, ListTaken
 from ground.node import CY, DC, Node
 from ground.pods import CGROUPS, Container, Pod
-from ground.provisioning import wish, writers
+from ground.provisioning import hanging_writer, wish, writers
 from ground.waiting import until, until_equal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,6 +88,7 @@ def test_the_image_serves_the_node_as_the_daemonset_runs_it(node: Node, plugin: 
 @pytest.fixture
 def as_before(node: Node) -> Iterator[None]:
     yield
+    node.pods.delete_all()
     for pf in node.services:
         pfs.bring_to_default(pf)
     pfs.configure(node.services)
@@ -109,7 +110,7 @@ def test_a_write_that_hangs_costs_its_pf_and_keeps_its_pod_until_it_ends(
         fault(stuck, "block_down", "Y")
         config.write(wish(0))
         until("all others are for compression", lambda: offered().get(DC) == ListTaken(48, 48))
-        (writer,) = writers()
+        writer = until("a write hangs", hanging_writer)
         pod = node.pods.put(Container(limits={DC: 1}), name="meanwhile")
         pod.wait("Running")
         assert not node.prove(pod).failures

@@ -119,7 +119,19 @@ def writers() -> Sequence[int]:
 
 def stopped_writer() -> int | None:
     """Return the writer that was stopped, if one is."""
-    return next((one for one in writers() if ") T " in Path(f"/proc/{one}/stat").read_text()), None)
+    return next((one for one in writers() if _state(one) == "T"), None)
+
+
+def hanging_writer() -> int | None:
+    """Return the writer that waits in the kernel and cannot be ended, if one does."""
+    return next((one for one in writers() if _state(one) == "D"), None)
+
+
+def _state(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:  # it has just gone
+        return ""
 
 
 def _writes(process: Path) -> bool:
