@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 SOURCES := meson.build meson.options $(shell find csrc src -name __pycache__ -prune -o -print)
 
 # These need a real thing each, and are programs of their own as well: they import from their own folder.
-GROUNDS := guest image kubelet node
+GROUNDS := guest image kubelet mutants node
 FAST_TESTS := $(filter-out $(GROUNDS:%=tests/%),$(wildcard tests/*))
 
 C_FILES := $(wildcard csrc/*.[ch] csrc/*/*.[ch])
@@ -32,6 +32,7 @@ help:
 	@echo 'make proto-check   tell whether src/qatdp/api is what proto/ generates'
 	@echo "make test-kubelet  tests on Kubernetes' own device manager"
 	@echo 'make test-node     tests on a whole node: a guest with QAT devices, VFIO, containerd and a kubelet'
+	@echo 'make test-mutants  put deliberate faults into a copy, and see that the tests find them'
 	@echo 'make bench         how long the C helper and its twin take: bench/README.md'
 	@echo 'make image         build the container image as an OCI archive, without an engine or a registry'
 	@echo "make test-image    tests of that image in Debian's containerd, with a DaemonSet's rights"
@@ -118,8 +119,8 @@ bench: setup
 	$(BIN)/python -m pytest bench --benchmark-only --benchmark-disable-gc --benchmark-columns=min,median,max,rounds \
 		--benchmark-name=short --benchmark-sort=name
 
-.PHONY: test-kubelet test-node test-image
-test-kubelet test-node test-image: test-%: setup
+.PHONY: test-kubelet test-node test-image test-mutants
+test-kubelet test-node test-image test-mutants: test-%: setup
 	tests/$*/run
 
 # --- image -----------------------------------------------------------------------------------------------------------

@@ -8,14 +8,25 @@
  *    enumerates 8086:4940 PFs and 8086:4941 VFs; sysfs, uevents and VFIO's config space all agree.
  *  - a pci_driver named "4xxx" binds to the PFs.
  *
- * Copied from the real driver (drivers/crypto/intel/qat, Linux 6.12): the qat/ sysfs group and its
- * errnos; that any non-zero sriov_numvfs enables all VFs; that state=down takes the VFs away,
- * waiting for whoever holds one, and state=up does not bring them back; heartbeat in debugfs while
- * up, whose files end in a NUL and which refuses whoever asks too soon; qat_ras while up, counting
- * from 0 at each start. Each is said to be so at its place here, with the file and the function.
+ * Copied from the real driver, as Linux 6.12 has it (drivers/crypto/intel/qat/qat_common). In front
+ * of each the first version that has it; the function stands at its place here.
+ *  6.0  adf_sysfs.c: qat/state and qat/cfg_services, and their errnos. 6.0 to 6.6 know fewer services.
+ *  6.5  adf_sysfs.c: qat/pm_idle_enabled; 6.7: rp2srv, num_rps; 6.9: auto_reset. Here all are there.
+ *  6.6  adf_heartbeat.c, adf_heartbeat_dbgfs.c: heartbeat in debugfs while up, whose files end in a
+ *       NUL and which refuses whoever asks too soon
+ *  6.7  adf_sysfs_ras_counters.c: qat_ras while up, counting from 0 at each start
+ *  all  adf_sriov.c, adf_init.c: any non-zero sriov_numvfs enables all VFs; state=down takes the VFs
+ *       away, waiting for whoever holds one, and state=up does not bring them back.
+ *       sriov_numvfs=0 as in 6.12; as in 6.1 with legacy_sriov
  *
- * Not copied: BARs and firmware, so no request is ever served; PF-VF messages, telemetry, rate
- * limiting, dev_cfg, fw_counters, heartbeat/inject_error; resets by the device itself (auto_reset).
+ * What it does not do:
+ *  - BARs, rings and firmware: no request is ever served, and no VF driver but VFIO's starts on a VF
+ *  - messages between PF and VF: no VF is told of a restart, and none is waited for (adf_pfvf_*.c)
+ *  - resets by the device itself: auto_reset is kept and does nothing (adf_aer.c)
+ *  - ask for an IOMMU before it enables VFs, as adf_do_enable_sriov() does
+ *  - be used by the kernel's own crypto: force_busy stands for it (adf_dev_in_use())
+ *  - services as from 6.16 on: in any order, and written back in the driver's own
+ *  - qat_rl, telemetry, cnv_errors, pm_status, dev_cfg, fw_counters, heartbeat/inject_error
  *
  * Faults are injected through debugfs qat_double/<bdf>/. block_down makes a write hang as one does
  * that takes away a VF which somebody has. The others named block_* make reads sleep, as
@@ -370,6 +381,7 @@ static int qd_start(struct qd *qd)
 	return 0;
 }
 
+/* adf_dev_up() (adf_init.c); one that is up already is no error (adf_sysfs.c, state_store()) */
 static int qd_up(struct qd *qd)
 {
 	int ret = 0;
@@ -385,7 +397,10 @@ static int qd_up(struct qd *qd)
 	return ret;
 }
 
-/* Waits in the VF drivers' remove for as long as somebody holds a VF open through VFIO. */
+/*
+ * adf_dev_down() (adf_init.c), then adf_disable_sriov() (adf_sriov.c): pci_disable_sriov() waits in
+ * the VF drivers' remove for as long as somebody holds a VF open through VFIO.
+ */
 static void qd_down(struct qd *qd)
 {
 	mutex_lock(&qd->lock);
@@ -426,6 +441,10 @@ static int qd_reset(void *data, u64 value)
 }
 DEFINE_DEBUGFS_ATTRIBUTE(qd_reset_fops, NULL, qd_reset, "%llu\n");
 
+/*
+ * adf_sriov_configure(), with what 6.12 has below it: adf_do_enable_sriov() and
+ * adf_do_disable_sriov(), either of which takes the PF down and up again
+ */
 static int qd_sriov_configure(struct pci_dev *pdev, int numvfs)
 {
 	struct qd *qd = pci_get_drvdata(pdev);
@@ -443,7 +462,7 @@ static int qd_sriov_configure(struct pci_dev *pdev, int numvfs)
 	return ret ? ret : total;
 }
 
-/* sysfs group qat/ */
+/* sysfs group qat/, from adf_sysfs.c: each function has the name that it has there */
 
 static const char * const qd_states[] = { "down", "up" };
 static const char * const qd_services[] = {
