@@ -1,7 +1,7 @@
-"""A hundred restarts of the kubelet, each followed by a change of the node: none is lost.
+"""Restarts of the kubelet, a hundred of them, each followed by a change of the node: none is lost.
 
 After each, what the kubelet offers must be what qatdp's pools say, and what the node has. No gates here: qatdp has the
-kubelet's own folder. SEED=<number> in the environment takes another seed than the usual one.
+kubelet's own folder. SEED=<number> in the environment takes another seed than the usual one, RESTARTS=<number> so many.
 """
 
 import os
@@ -13,7 +13,7 @@ from ground.stage import Stage
 from ground.two_resources import DEFAULT_NAMES
 from ground.waiting import now_s, until_equal
 
-RESTARTS = 100
+RESTARTS = int(os.environ.get("RESTARTS", "100"))
 VFS = 4
 SEED = int(os.environ.get("SEED", "1"))
 
