@@ -196,7 +196,7 @@ async def _under_faults(stage: Stage, calls: Faulty, faults: list[Fault], scans:
     if not only.number and not more and only.pattern in READ_EACH_SECOND:
         await stage.lists(CY, (), cy)
         # A scan that hung first says of what lies beside it that it cannot be read.
-        await stage.until(lambda: "has not come back within" in (stage.daemon.health.health[CY_PF].reason or ""))
+        assert "has not come back within" in reason(stage) or "cannot be read: Resource temp" in reason(stage)
         stage.host.count_errors(CY_PF, "correctable", 1)
     stage.host.unbind(dc[0])
     await stage.lists(DC, dc[1:], dc[:1])
