@@ -46,10 +46,5 @@ class Process:
         if self._running is not None and (status := self._running.poll()) is not None:
             raise RuntimeError(f"{self.name} ended with status {status}:\n{self.log()[-2000:]}")
 
-    @property
-    def pid(self) -> int:
-        assert self._running is not None, f"{self.name} does not run"
-        return self._running.pid
-
     def log(self) -> str:
         return self.log_file.read_text(errors="replace")
