@@ -61,12 +61,5 @@ class View:
         self._record.delays.setdefault(what, []).append(delay)
         return delay
 
-    def stays(self, what: str, wanted: frozenset[str], for_s: float = 3.0) -> None:
-        """Look for a while whether the kubelet would hand out just these."""
-        end_s = time.monotonic() + for_s
-        while time.monotonic() < end_s:
-            assert self.offered() == wanted, what
-            time.sleep(LOOK_S)
-
     def close(self) -> None:
         self._channel.close()
