@@ -16,6 +16,7 @@ from pathlib import Path
 from ground.answers import Admission
 from ground.gates import Call, Gates, Passage, Way
 from ground.invariants import Invariants
+from ground.lists import Lists
 from ground.pods import Pod
 from ground.proxy import Proxy
 from qatdp.api import deviceplugin_v1beta1_pb2 as api
@@ -23,17 +24,15 @@ from qatdp.kubelet import checkpoint
 
 
 class Passed:
-    """What has passed: `lists` as far as their streams are open. Of pods nothing is known but what they hold."""
+    """What has passed: Of pods nothing is known but what they hold."""
 
     def __init__(self) -> None:
-        self.lists: dict[str, dict[str, str]] = {}
+        self.lists = Lists()
         self.pods: Mapping[str, tuple[Pod, Admission]] = {}
 
     def note(self, passage: Passage) -> None:
-        if passage.way is Way.END:
-            self.lists.pop(passage.resource, None)
-        elif isinstance(passage.message, api.ListAndWatchResponse):
-            self.lists[passage.resource] = {device.ID: device.health for device in passage.message.devices}
+        self.lists.note(passage)
+        if isinstance(passage.message, api.ListAndWatchResponse):
             print(f"list {passage.resource} {len(passage.message.devices)}", flush=True)
         elif (passage.call, passage.way) == (Call.ALLOCATE, Way.ANSWER):
             print(f"allocation {passage.resource}", flush=True)

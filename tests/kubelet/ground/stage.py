@@ -8,11 +8,11 @@ from typing import Self
 
 from ground import record, waiting
 from ground.answers import Admission
-from ground.gates import Gates, Passage, Way
+from ground.gates import Gates
 from ground.kubelets import Kubelet
+from ground.lists import Lists
 from ground.pods import Container, Pod
 from ground.proxy import Proxy
-from qatdp.api import deviceplugin_v1beta1_pb2 as api
 from qatdp.core.holders import LEAVING, Step
 from qatdp.core.pci import PciAddress
 from qatdp.daemon.node import Node
@@ -41,15 +41,9 @@ class Stage:
         seen = folder / "kubelet" if gated else kubelet.folder
         self.settings = replace(hurried(folder / "host", seen, config=self.config), scan_period_s=0.1)
         self.pods: dict[str, tuple[Pod, Admission]] = {}  # those that are active, by UID
-        self.lists: dict[str, dict[str, str]] = {}
-        self.gates.watchers.append(self._note)
+        self.lists = Lists()
+        self.gates.watchers.append(self.lists.note)
         self._daemon: RunningDaemon | None = None
-
-    def _note(self, passage: Passage) -> None:
-        if passage.way is Way.END:
-            self.lists.pop(passage.resource, None)
-        elif isinstance(passage.message, api.ListAndWatchResponse):
-            self.lists[passage.resource] = {device.ID: device.health for device in passage.message.devices}
 
     async def __aenter__(self) -> Self:
         """Start the kubelet, then qatdp, and wait until the one offers what the other has."""
