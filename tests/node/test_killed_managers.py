@@ -72,7 +72,8 @@ class Moving:
         return not self.daemon.runs
 
     def _done(self) -> int:
-        return self.daemon.log().count("outcome=changed")
+        """Return how many PFs have got other services; what else was done to bare ones may be told late."""
+        return self.daemon.log().count("outcome=changed reason='down, services")
 
     def complete(self) -> None:
         """Let a daemon make the node as it is wished, in whose way nobody is."""
