@@ -27,6 +27,7 @@ def todo(
     changing: Iterable[int] = (),
     resting: Iterable[int] = (),
     given_back: Iterable[int] = (),
+    failed: Iterable[int] = (),
     *,
     dc: int = 2,
     **wish: object,
@@ -35,7 +36,7 @@ def todo(
     split = [{"services": ["dc"], "count": dc}, {"services": ["sym", "asym"]}]
     config = parse_config({"version": 1, "provision": [{"split": split, **wish}]})
     (of_this_node,) = config.provision
-    of = ({PFS[index].address for index in some} for some in (changing, resting, given_back))
+    of = ({PFS[index].address for index in some} for some in (changing, resting, given_back, failed))
     return repartition(Situation(NODE, config, of_this_node, books, {}, *of))
 
 
@@ -104,6 +105,14 @@ def test_one_that_is_on_its_way_is_not_given_up_for_another() -> None:
 
 def test_one_that_has_failed_rests_and_another_is_taken() -> None:
     assert numbers(todo(at(Step.OFFERED, *EVERYTHING), resting=[0]).changing) == [1]
+
+
+@pytest.mark.parametrize("resting", [(), (0,)])
+def test_one_that_has_failed_and_has_no_vfs_any_more_is_away(resting: tuple[int, ...]) -> None:
+    rest = at(Step.OFFERED, 1, 2, 3)
+    assert 1 not in numbers(todo(rest, resting=resting, failed=[0], dc=4).changing)
+    assert 1 in numbers(todo(rest, resting=resting, failed=[0], dc=4, at_once=2).changing)
+    assert 1 in numbers(todo({**rest, **at(Step.OFFERED, 0)}, resting=[0], failed=[0], dc=4).changing)
 
 
 def test_a_wish_that_is_met_or_taken_back_leaves_nothing_to_do() -> None:

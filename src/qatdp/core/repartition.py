@@ -23,7 +23,8 @@ from qatdp.core.wish import When, Wish
 class Situation:
     """A node at one moment. `claims` are VFs that somebody may have beyond the books, with the reason; `changing` are
     PFs whose VFs are on their way out already, `resting` those with which it has just failed, `given_back` those that
-    are not to be drained any more."""
+    are not to be drained any more. `failed` are those whose last change was none: without VFs they are away as well, so
+    that a wish which no PF can be costs no more PFs than may be away."""
 
     snapshot: Snapshot
     config: Config
@@ -33,6 +34,7 @@ class Situation:
     changing: Collection[PciAddress] = frozenset()
     resting: Collection[PciAddress] = frozenset()
     given_back: Collection[PciAddress] = frozenset()
+    failed: Collection[PciAddress] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,9 @@ def repartition(now: Situation) -> Todo:
     able = [one for one in found.pfs if one.steps and one.address not in now.resting]
     gentle = [one for one in able if not _disturbs(one)]
     left, listed = _available(now), _listed(now)
-    taken = sorted(_taken([one for one in able if _disturbs(one)], now, left), key=lambda one: one.address)
-    drained = _taken(list(_to_drain(found, now)), now, left)
+    gone = sum(1 for one in found.pfs if one.steps and one.address in now.failed and not listed[one.address])
+    taken = sorted(_taken([one for one in able if _disturbs(one)], now, left, gone), key=lambda one: one.address)
+    drained = _taken(list(_to_drain(found, now)), now, left, 0)
     return Todo(
         plan=found,
         changing={one.address: f"is to become {becomes(one)}" for one in (*taken, *drained)},
@@ -96,12 +99,11 @@ def _to_drain(found: Plan, now: Situation) -> Iterator[PfPlan]:
             yield one
 
 
-def _taken(able: list[PfPlan], now: Situation, left: Counter[str]) -> Iterator[PfPlan]:
+def _taken(able: list[PfPlan], now: Situation, left: Counter[str], away: int) -> Iterator[PfPlan]:
     """Yield the PFs that may be away at this time: those on their way first, and in any case. `left` is what remains,
     by resource."""
     losses = _losses(now)
     able.sort(key=lambda one: (one.address not in now.changing, one.address))
-    away = 0
     for one in able:
         loses, on_its_way = losses.get(one.address, Counter[str]()), one.address in now.changing
         may_go = away < now.wish.at_once and _enough(left - loses, loses, now.wish)

@@ -88,6 +88,7 @@ class Manager:
             changing=frozenset(node.changing),
             resting={pf for pf, (until_s, _) in self._rests.items() if now_s < until_s},
             given_back=self._drain.given_back(now_s),
+            failed=frozenset(self._rests),
         )
 
     def _watch_drains(self, todo: Todo) -> None:
