@@ -181,6 +181,21 @@ async def test_a_pf_that_fails_is_offered_as_it_was_and_the_others_change(node: 
     assert services(node.host) == ["asym;sym", "dc", "dc", "dc"]
 
 
+async def test_a_pf_that_failed_does_not_rest_from_another_wish(node: Stage) -> None:
+    assert node.settings.manage
+    await node.end_daemon()
+    node.settings = replace(node.settings, manage=replace(node.settings.manage, first_rest_s=1000, longest_rest_s=1000))
+    await node.start_daemon()
+    refusal = PciAddress.parse(PFS[0]), "qat/cfg_services dc"
+    node.host.refusals[refusal] = errno.EINVAL
+    node.configure(wish(4))
+    await node.until(lambda: len(node.kubelet.offered(DC)) == 6)
+    await node.until(lambda: node.node.progress[refusal[0]].phase is Phase.RESTING)
+    del node.host.refusals[refusal]
+    node.configure(wish(4, at_once=2))
+    await node.until(lambda: len(node.kubelet.offered(DC)) == 8)
+
+
 async def test_a_pf_that_shows_unchanged_what_was_written_rests_and_is_offered_again(
     node: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -59,6 +59,8 @@ class Manager:
 
     async def _step(self) -> None:
         """Do what is to be done now: let VFs leave, or configure PFs whose VFs have left."""
+        if self._wish() != self._drain.wish:  # what failed did so for the one before
+            self._rests = dict.fromkeys(self._rests, (0.0, 0.0))
         todo = self._todo()
         self._node.change(todo.changing, seeks=todo.waits)
         self._tell(todo)

@@ -113,8 +113,12 @@ class Provision:
     # The kubelet's books
 
     async def _evidence(self, enabled: frozenset[PciAddress]) -> Evidence:
-        if not self._plugins.exists():
+        try:
+            self._plugins.stat()
+        except FileNotFoundError:  # no kubelet ever ran
             return Evidence({}, enabled)
+        except OSError as error:
+            return Evidence({}, enabled, f"{self._plugins}: {error.strerror}")
         try:
             books = checkpoint.read(self._plugins)
             told, offered = await self._pod_resources.named(), await self._pod_resources.offered()
