@@ -178,6 +178,15 @@ def test_a_vf_that_is_gone_stays_as_it_was_last_seen_until_it_is_released() -> N
     assert (gone.sick, gone.held, gone.nodes[0], gone.pf) == ("is not there", True, "/dev/vfio/1", PF.address)
 
 
+def test_a_vf_that_is_gone_has_no_node_that_is_anothers_by_now() -> None:
+    """A pod that has it may ask once more, as the kubelet does for it after a restart."""
+    gone, other = VFS[0], replace(VFS[1], nodes=VFS[0].nodes)
+    pools, after = build_pools(a_snapshot([PF], [other]), DEFAULTS, known(Step.HELD, gone), NOW)
+    assert pools.pools[CY].devices[0].nodes == ()
+    pools, _ = build_pools(a_snapshot([PF]), DEFAULTS, after, NOW)
+    assert pools.pools[CY].devices[0].nodes == (), "and gets it back from nobody"
+
+
 def test_a_vf_is_withdrawn_from_its_list_before_it_is_in_another() -> None:
     to_dc = a_snapshot([a_pf("0000:6b:00.0", services="dc")], VFS)
     pools = build(to_dc, known={**known(Step.OFFERED, VFS[0]), **known(Step.HELD, VFS[1])})

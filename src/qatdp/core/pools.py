@@ -4,7 +4,7 @@
 the VFs: none is in two pools, none is left out without a reason.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -91,7 +91,7 @@ def build_pools(
     """Return the pools, and the books after every ID was told where it belongs (core/holders.py)."""
     read = {address for address, entry in _listed(books).items() if entry.step is not Step.NEW}
     found = offers(snapshot, config, circumstances, read)
-    books = _remember(settle(books, places(found, config, books), moment), snapshot)
+    books = _remember(settle(books, places(found, config, books), moment), snapshot, circumstances.stale.taken)
     devices: dict[str, list[PoolDevice]] = {}
     for address, entry in sorted(_listed(books).items()):
         sick = _sick(address, entry.resource, found.get(address), snapshot, config, circumstances)
@@ -158,10 +158,21 @@ def _not_yet(offer: Offer, entry: Entry | None) -> str:
     return f"on its way from {entry.resource} to {offer.resource}"  # its step is RELEASED
 
 
-def _remember(books: Books, snapshot: Snapshot) -> Books:
-    """Keep each VF as it was last seen."""
-    seen = {address: vf for address in books if (vf := snapshot.vf(address)) and vf != books[address].vf}
-    return {**books, **{address: replace(books[address], vf=vf) for address, vf in seen.items()}} if seen else books
+def _remember(books: Books, snapshot: Snapshot, taken: Collection[PciAddress]) -> Books:
+    """Keep each VF as it was last seen, for who is asked for again while it is not there.
+
+    But for nodes that are another's by now, or that a pod has by another name: two would have one VF.
+    """
+    seen = {vf.address: _without_nodes(vf) if vf.address in taken else vf for vf in snapshot.vfs if vf.address in books}
+    if absent := [vf for entry in books.values() if (vf := entry.vf) and vf.nodes and vf.address not in seen]:
+        owned = {node.path for vf in snapshot.vfs for node in vf.nodes}
+        seen |= {vf.address: _without_nodes(vf) for vf in absent if any(node.path in owned for node in vf.nodes)}
+    changed = {address: replace(books[address], vf=vf) for address, vf in seen.items() if vf != books[address].vf}
+    return {**books, **changed} if changed else books
+
+
+def _without_nodes(vf: VirtualFunction) -> VirtualFunction:
+    return replace(vf, nodes=())
 
 
 def _sick(
