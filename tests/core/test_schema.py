@@ -23,6 +23,7 @@ BEYOND_A_SCHEMA = (
     "shares add up to",
     "can get nothing",
     "no resource has this name",
+    "no node can take it",
 )
 
 Json: TypeAlias = bool | int | str | list["Json"] | dict[str, "Json"] | None

@@ -134,6 +134,13 @@ def test_the_first_entry_whose_pattern_matches_holds() -> None:
     assert wish_of((*wishes, Wish((Part(DC),))), "other").parts == (Part(DC),)
 
 
+def test_an_entry_that_no_node_can_take_is_refused() -> None:
+    split = {"split": [{"services": ["dc"]}]}
+    with pytest.raises(ConfigError, match=r"provision\[1\]: no node can take it: provision\[0\] is for any node"):
+        read(split, {"nodes": ["qat-1"], **split})
+    read({"nodes": ["qat-1"], **split}, split)
+
+
 def test_a_node_without_a_name_is_told_of_patterns_only() -> None:
     wish = Wish((Part(DC),))
     assert wish_of((wish,), None) is wish

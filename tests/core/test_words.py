@@ -8,7 +8,7 @@ from qatdp.core.config import parse_config
 from qatdp.core.wish import wish_of
 from qatdp.core.words import wishes_in_words
 from qatdp.testing.strategies import SLOTS
-from qatdp.testing.wishes import wishes
+from qatdp.testing.wishes import reachable, wishes
 
 PARTS = [
     {"services": ["asym", "sym"], "share": 50, "families": ["4xxx"]},
@@ -23,6 +23,8 @@ STAGED = {
     "rollout": {"percent": 30, "salt": "a"},
     "when": "drain",
     "give_back_after": 600,
+    "at_once": 2,
+    "min_available": {"cy": 8},
 }
 
 
@@ -42,7 +44,7 @@ def test_each_part_says_what_how_many_and_which() -> None:
 
 def test_a_rollout_says_from_what_to_what_and_for_whom() -> None:
     assert told(STAGED) == [
-        "provision[0], for nodes qat-*; PFs in use drain, for 600 s at most:",
+        "provision[0], for nodes qat-*; PFs in use drain, for 600 s at most; 2 PFs at once; at least 8 of cy stay:",
         "  current:",
         "    dc: all PFs",
         "  next, for 30 per cent of them, salt a:",
@@ -54,7 +56,7 @@ def test_a_rollout_says_from_what_to_what_and_for_whom() -> None:
 @pytest.mark.parametrize(
     ("node", "says"),
     [
-        ("qat-1", "node qat-1: takes current of provision[0] (its number is 59.62, and those below 30 take next)"),
+        ("qat-1", "node qat-1: takes current of provision[0] (its number is 59.6218, and those below 30 take next)"),
         ("gold", "node gold: takes provision[1]"),
     ],
 )
@@ -63,7 +65,10 @@ def test_a_node_of_a_known_name_is_told_what_it_takes(node: str, says: str) -> N
     assert told(STAGED, node="gold")[-1] == "node gold: no entry is about it, so none of its PFs is changed"
 
 
-@given(st.lists(wishes(map(str, SLOTS[:2])), min_size=1, max_size=3), st.sampled_from(["qat-1", "qat-2", "gold", "b"]))
+ENTRIES = st.lists(wishes(map(str, SLOTS[:2])), min_size=1, max_size=3).map(reachable)
+
+
+@given(ENTRIES, st.sampled_from(["qat-1", "qat-2", "gold", "b"]))
 def test_what_is_told_is_what_the_node_takes(entries: list[dict[str, object]], node: str) -> None:
     of = parse_config({"version": 1, "provision": entries}).provision
     *_, last = wishes_in_words(of, node)

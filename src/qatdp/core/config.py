@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from qatdp.core import plain
 from qatdp.core.pci import PciAddress
-from qatdp.core.provision import read_wish
+from qatdp.core.provision import check_reachable, read_wish
 from qatdp.core.qat import FAMILIES, GENERIC, VFIO_DRIVERS, Services, default_name, default_names
 from qatdp.core.wish import Wish
 from qatdp.errors import ConfigError
@@ -141,6 +141,7 @@ def parse_config(document: object) -> Config:
         vfio_driver=plain.a_choice(top.get("vfio_driver", "vfio-pci"), "vfio_driver", sorted(VFIO_DRIVERS)),
         provision=plain.each(top, "", "provision", read_wish),
     )
+    check_reachable(config.provision)
     _check_least(config.provision, {*(rule.name for rule in rules), *(default_names() if defaults else ())})
     return config
 

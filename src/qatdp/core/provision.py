@@ -28,6 +28,14 @@ def read_wish(value: object, path: str) -> Wish:
     return replace(current, next=next_, rollout=read_rollout(entry["rollout"], f"{path}.rollout", canonical(next_)))
 
 
+def check_reachable(wishes: Sequence[Wish]) -> None:
+    """Refuse an entry that no node can take; raises ConfigError."""
+    for index, wish in enumerate(wishes[:-1]):
+        if wish.nodes is None:
+            problem = f"no node can take it: provision[{index}] is for any node"
+            raise ConfigError(f"provision[{index + 1}]", problem, hint="put the entry without nodes last")
+
+
 def _check_staged(entry: Mapping[str, object], path: str) -> None:
     for key in TARGET_KEYS:
         if key in entry:

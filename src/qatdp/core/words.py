@@ -33,8 +33,10 @@ def _policy(wish: Wish) -> str:
     """Tell what is not as it is where nothing is said."""
     drains = "; PFs in use drain" if wish.when is When.DRAIN else ""
     back = f", for {wish.give_back_after} s at most" if wish.give_back_after else ""
+    away = f"; {wish.at_once} PFs at once" if wish.at_once > 1 else ""
+    least = "".join(f"; at least {count} of {name} stay" for name, count in sorted(wish.min_available.items()))
     alone = f"; left alone: {_addresses(wish.leave_alone)}" if wish.leave_alone else ""
-    return f"{drains}{back}{alone}"
+    return f"{drains}{back}{away}{least}{alone}"
 
 
 def _target(wish: Wish) -> Iterator[str]:
@@ -76,5 +78,5 @@ def _taken(wishes: Sequence[Wish], node: str) -> str:
     if wish.next is None or wish.rollout is None:
         return f"node {node}: takes provision[{index}]"
     chosen = "next" if wish_of(wishes, node) is wish.next else "current"
-    why = f"its number is {drawn(node, wish.rollout):.2f}, and those below {wish.rollout.percent:g} take next"
+    why = f"its number is {drawn(node, wish.rollout):.4f}, and those below {wish.rollout.percent:g} take next"
     return f"node {node}: takes {chosen} of provision[{index}] ({why})"

@@ -7,6 +7,7 @@ There is no state to be lost: what is to be done follows from the node, the book
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 
 from qatdp.core.drain import Drain
 from qatdp.core.outcome import Outcome, Status, verified
@@ -23,15 +24,29 @@ from qatdp.host.writer import configure
 log = logging.getLogger(__name__)
 
 
-class Manager:
-    """`look` returns after the node has been looked at anew."""
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Why a PF is left alone for a while after its change has failed, until when, and for how long (seconds)."""
+
+    why: str
+    until_s: float
+    length_s: float
+
+    @property
+    def ended(self) -> "Rest":
+        """Return it as over: the next one is as short as a first one."""
+        return Rest(self.why, 0.0, 0.0)
+
+
+class PfKeeper:
+    """Keeps PFs as they are wished. `look` returns after the node has been looked at anew."""
 
     def __init__(self, node: Node, managing: Managing, look: Callable[[], Awaitable[None]]) -> None:
         self._node, self._managing, self._look = node, managing, look
-        self._rests: dict[PciAddress, tuple[float, float]] = {}  # until when, and for how long
-        self._failed: dict[PciAddress, str] = {}  # why
+        self._rests: dict[PciAddress, Rest] = {}  # of PFs whose last change has failed
         self._drain = Drain(NO_WISH)
-        self._said: object = None
+        self._said: str | None = None  # why nothing is managed
+        self._told: object = None  # what of the plan
         self._planned: tuple[Situation, Todo] | None = None  # a plan takes milliseconds, and seldom is another
 
     async def run(self) -> None:
@@ -60,7 +75,7 @@ class Manager:
     async def _step(self) -> None:
         """Do what is to be done now: let VFs leave, or configure PFs whose VFs have left."""
         if self._wish() != self._drain.wish:  # what failed did so for the one before
-            self._rests = dict.fromkeys(self._rests, (0.0, 0.0))
+            self._rests = {pf: rest.ended for pf, rest in self._rests.items()}
         todo = self._todo()
         self._node.change(todo.changing, seeks=todo.waits)
         self._tell(todo)
@@ -76,7 +91,7 @@ class Manager:
         now = self._situation()
         if self._planned is None or self._planned[0] != now:
             self._planned = now, repartition(now)
-            self._node.progress = progress(self._planned[1], now, self._failed)
+            self._node.progress = progress(self._planned[1], now, {pf: rest.why for pf, rest in self._rests.items()})
         return self._planned[1]
 
     def _situation(self) -> Situation:
@@ -88,7 +103,7 @@ class Manager:
             node.books,
             node.claims(),
             changing=frozenset(node.changing),
-            resting={pf for pf, (until_s, _) in self._rests.items() if now_s < until_s},
+            resting={pf for pf, rest in self._rests.items() if now_s < rest.until_s},
             given_back=self._drain.given_back(now_s),
             failed=frozenset(self._rests),
         )
@@ -105,6 +120,8 @@ class Manager:
             return NO_WISH
         if wish is NO_WISH:
             self._say("no PF is changed", "the configuration's provision says nothing of this node")
+        else:
+            self._said = None
         return wish
 
     def _learn(self, outcomes: Iterable[Outcome]) -> None:
@@ -112,20 +129,21 @@ class Manager:
         for outcome in outcomes:
             level = logging.INFO if outcome.status is Status.CHANGED else logging.WARNING
             log.log(level, "configured pf=%s outcome=%s reason=%r", outcome.pf, outcome.status, outcome.reason)
-            _, rested_s = self._rests.pop(outcome.pf, (0.0, 0.0))
+            before = self._rests.pop(outcome.pf, None)
             if outcome.status is not Status.CHANGED:
-                rest_s = min(rested_s * 2 or self._managing.first_rest_s, self._managing.longest_rest_s)
-                self._rests[outcome.pf] = (now_s + rest_s, rest_s)
-                self._failed[outcome.pf] = outcome.reason or str(outcome.status)
+                twice_s = before.length_s * 2 if before else 0.0
+                length_s = min(twice_s or self._managing.first_rest_s, self._managing.longest_rest_s)
+                why = outcome.reason or str(outcome.status)
+                self._rests[outcome.pf] = Rest(why, now_s + length_s, length_s)
 
-    # What people are told, once
+    # What people are told, once per change
 
     def _tell(self, todo: Todo) -> None:
         waited = {one.address: one.why for one in todo.plan.pfs if one.later}
         said = (todo.changing, waited, todo.plan.unmet, todo.given_back)
-        if said == self._said or not any(said):
+        if said == self._told:
             return
-        self._said = said
+        self._told = said
         for pf, what in todo.changing.items():
             log.info("a PF is to change pf=%s what=%r", pf, what)
         for pf, why in waited.items():

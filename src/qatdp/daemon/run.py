@@ -19,7 +19,7 @@ from qatdp.daemon.configuration import Configuration
 from qatdp.daemon.events import listen
 from qatdp.daemon.health import PfHealth
 from qatdp.daemon.look import Look, Seen
-from qatdp.daemon.manage import Manager
+from qatdp.daemon.manage import PfKeeper
 from qatdp.daemon.node import Node
 from qatdp.daemon.release import Release
 from qatdp.daemon.settings import Settings
@@ -127,7 +127,7 @@ class Daemon:
             self._start("books", self._read_unread_books)
             self._start("holders", self.status.ask_for_holders)
             if self._settings.manage:
-                self._start("manage", Manager(self.node, self._settings.manage, self.look).run)
+                self._start("manage", PfKeeper(self.node, self._settings.manage, self.look).run)
             await stopped
             for task in self._running:
                 task.cancel()

@@ -23,7 +23,7 @@ from qatdp.core.snapshot import (
     VfioNode,
     VirtualFunction,
 )
-from qatdp.testing.wishes import wishes
+from qatdp.testing.wishes import reachable, wishes
 
 FAMILY = {family.name: family for family in FAMILIES}
 SLOTS = tuple(map(PciAddress.parse, ("0000:6b:00.0", "0000:70:00.0", "0000:f3:00.0", "10000:01:00.0")))
@@ -195,7 +195,7 @@ def documents() -> st.SearchStrategy[dict[str, Any]]:
             st.fixed_dictionaries({"vfs": st.integers(1, 3)}, optional={"pfs": _some(_slots())}), max_size=2
         ),
         "vfio_driver": st.sampled_from(sorted(VFIO_DRIVERS)),
-        "provision": st.lists(wishes(map(str, SLOTS)), max_size=2),
+        "provision": st.lists(wishes(map(str, SLOTS)), max_size=2).map(reachable),
     }
     return st.fixed_dictionaries({"version": st.just(1)}, optional=optional).map(_with_known_names)
 

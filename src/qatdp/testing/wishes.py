@@ -27,6 +27,12 @@ def wishes(pfs: Iterable[str]) -> st.SearchStrategy[dict[str, Any]]:
     return st.builds(lambda a, b: {**a, **b}, aim, st.fixed_dictionaries({}, optional=policy)).flatmap(_drained)
 
 
+def reachable(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out all but one of the entries that are for any node, which comes last."""
+    for_any = [wish for wish in entries if "nodes" not in wish]
+    return [*(wish for wish in entries if "nodes" in wish), *for_any[:1]]
+
+
 def _drained(wish: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     if wish.get("when") != When.DRAIN:
         return st.just(wish)
