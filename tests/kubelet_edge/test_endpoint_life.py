@@ -66,7 +66,7 @@ class Plugin:
     async def _watch(self) -> None:
         async for event in watch(self.folder, period_s=0.005):
             for endpoint in self.endpoints:
-                endpoint.handle(event)
+                endpoint.saw(event)
 
     def listening(self) -> list[str]:
         """Return the names of the sockets in the folder that somebody listens at."""
@@ -301,6 +301,23 @@ async def test_no_register_overtakes_the_one_before(folder: Path, version: str) 
                 await kubelet.until(lambda: len(endpoints_used(kubelet)) == 2, timeout_s=0.05)
         # Settled it is for a moment with the first one too, before the second try listens.
         await kubelet.until(lambda: len(endpoints_used(kubelet)) >= 2 and settled(kubelet, plugin)())
+
+
+@EACH_KIND
+async def test_a_kubelet_that_a_try_has_found_before_it_is_seen_is_registered_with_once(
+    folder: Path, version: str
+) -> None:
+    async with FakeKubelet(folder, version) as kubelet, a_plugin(folder, CY) as plugin:
+        await kubelet.until(settled(kubelet, plugin))
+        (endpoint,) = plugin.endpoints
+        used = endpoints_used(kubelet)
+        for state in (State.REGISTERING, State.REGISTERED, State.LIVE):
+            endpoint.state = state
+            endpoint.saw(Event.KUBELET_UP)
+            assert endpoint.state is state
+        assert endpoints_used(kubelet) == used
+        await kubelet.restart(kill=True)
+        await kubelet.until(lambda: endpoints_used(kubelet) != used and settled(kubelet, plugin)())
 
 
 async def test_its_end_closes_everything_and_takes_the_sockets_away(folder: Path) -> None:

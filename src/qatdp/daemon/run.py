@@ -206,7 +206,7 @@ class Daemon:
             self._kubelet_is_up = event is Event.KUBELET_UP
             log.info("kubelet is=%s", "up" if self._kubelet_is_up else "gone")
             for endpoint in self.endpoints.values():
-                endpoint.handle(event)
+                endpoint.saw(event)
 
     async def _scan(self) -> None:
         """Scan when events say so, and now and then in any case."""

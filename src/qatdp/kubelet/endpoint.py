@@ -19,11 +19,14 @@ from qatdp.kubelet.meter import Meter, NoMeter
 from qatdp.kubelet.observer import Observer
 from qatdp.kubelet.registration import describe, new_socket_name, register
 from qatdp.kubelet.server import OPTIONS, ResourceServer
+from qatdp.kubelet.watch import Identity, identity
 
 log = logging.getLogger(__name__)
 
 # How often to look whether a socket that is being registered is still there.
 LOOK_S = 0.1
+
+WITH_KUBELET = frozenset({State.REGISTERING, State.REGISTERED, State.LIVE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Endpoint:
         self._under_way: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] | None = None
+        self._kubelet: Identity = None  # with which the newest server is registered, or is to be
 
     @property
     def live(self) -> bool:
@@ -89,6 +93,15 @@ class Endpoint:
                 task.cancel()
             self.handle(Event.STOP)
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def saw(self, event: Event) -> None:
+        """Take what the watch has seen of the kubelet. It can be late: a try may have found that kubelet before.
+
+        To register with it once more would cost a moment without devices, up to 1.36 (core/endpoint.py).
+        """
+        known = self._kubelet is not None and self._kubelet == identity(self._folder)
+        if not (event is Event.KUBELET_UP and self.state in WITH_KUBELET and known):
+            self.handle(event)
 
     def handle(self, event: Event) -> None:
         """Take an event, and do what the table says."""
@@ -161,6 +174,7 @@ class Endpoint:
         name = new_socket_name(self.resource)
         try:
             listener = await self._listen(number, name)
+            self._kubelet = identity(self._folder)
             await self._register_socket(name)
         except (grpc.aio.AioRpcError, RuntimeError, OSError) as error:
             self._meter.register_answered(self.resource, taken=False)
