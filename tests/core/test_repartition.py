@@ -108,11 +108,12 @@ def test_one_that_has_failed_rests_and_another_is_taken() -> None:
 
 
 @pytest.mark.parametrize("resting", [(), (0,)])
-def test_one_that_has_failed_and_has_no_vfs_any_more_is_away(resting: tuple[int, ...]) -> None:
-    rest = at(Step.OFFERED, 1, 2, 3)
-    assert 1 not in numbers(todo(rest, resting=resting, failed=[0], dc=4).changing)
-    assert 1 in numbers(todo(rest, resting=resting, failed=[0], dc=4, at_once=2).changing)
-    assert 1 in numbers(todo({**rest, **at(Step.OFFERED, 0)}, resting=[0], failed=[0], dc=4).changing)
+def test_where_more_have_failed_and_lost_their_vfs_than_may_be_away_no_more_is_taken(resting: tuple[int, ...]) -> None:
+    one, two = at(Step.OFFERED, 1, 2, 3), at(Step.OFFERED, 2, 3)
+    assert 1 in numbers(todo(one, resting=resting, failed=[0], dc=4).changing)
+    assert 2 not in numbers(todo(two, resting=resting, failed=[0, 1], dc=4).changing)
+    assert 2 in numbers(todo(two, resting=resting, failed=[0, 1], dc=4, at_once=2).changing)
+    assert 2 in numbers(todo({**two, **at(Step.OFFERED, 1)}, resting=[0, 1], failed=[0, 1], dc=4).changing)
 
 
 def test_a_wish_that_is_met_or_taken_back_leaves_nothing_to_do() -> None:

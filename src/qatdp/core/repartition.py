@@ -23,8 +23,7 @@ from qatdp.core.wish import When, Wish
 class Situation:
     """A node at one moment. `claims` are VFs that somebody may have beyond the books, with the reason; `changing` are
     PFs whose VFs are on their way out already, `resting` those with which it has just failed, `given_back` those that
-    are not to be drained any more. `failed` are those whose last change was none: without VFs they are away as well, so
-    that a wish which no PF can be costs no more PFs than may be away."""
+    are not to be drained any more. `failed` are those whose last change has failed."""
 
     snapshot: Snapshot
     config: Config
@@ -55,8 +54,10 @@ def repartition(now: Situation) -> Todo:
     able = [one for one in found.pfs if one.steps and one.address not in now.resting]
     gentle = [one for one in able if not _disturbs(one)]
     left, listed = _available(now), _listed(now)
-    gone = sum(1 for one in found.pfs if one.steps and one.address in now.failed and not listed[one.address])
-    taken = sorted(_taken([one for one in able if _disturbs(one)], now, left, gone), key=lambda one: one.address)
+    # One that fails, or hangs, holds up no other. Where more have failed than may be away it is not them, but the wish.
+    lost = sum(1 for one in found.pfs if one.steps and one.address in now.failed and not listed[one.address])
+    away = lost if lost > now.wish.at_once else 0
+    taken = sorted(_taken([one for one in able if _disturbs(one)], now, left, away), key=lambda one: one.address)
     drained = _taken(list(_to_drain(found, now)), now, left, 0)
     return Todo(
         plan=found,
