@@ -11,7 +11,7 @@ from qatdp.core.wish import Part, When, Wish
 from qatdp.testing.strategies import SLOTS
 
 PF, OTHER = SLOTS[:2]
-WISH = Wish((Part(None),), when=When.DRAIN, give_back_after=60)
+WISH = Wish((Part(None),), when=When.DRAIN, give_back_after_s=60)
 SOME = st.sets(st.sampled_from((PF, OTHER)))
 
 
@@ -39,7 +39,7 @@ def test_one_that_was_given_back_stays_so_for_as_long_as_pods_keep_it() -> None:
 
 
 def test_another_wish_begins_anew() -> None:
-    drain = after([({PF}, {PF}, 0.0)]).after(Wish((), when=When.DRAIN, give_back_after=60), {PF}, {PF}, 50.0)
+    drain = after([({PF}, {PF}, 0.0)]).after(Wish((), when=When.DRAIN, give_back_after_s=60), {PF}, {PF}, 50.0)
     assert drain.given_back(100.0) == frozenset()
 
 

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from hypothesis import given
 
-from qatdp.core.in_use import Evidence, in_use, named
-from qatdp.core.snapshot import Snapshot
+from qatdp.core.holders import Books, Entry, Step
+from qatdp.core.in_use import Evidence, in_use, looked_for, may_be_over, named
+from qatdp.core.snapshot import Snapshot, VirtualFunction
 from qatdp.testing.strategies import SLOTS, VANISHED, a_pf, a_snapshot, its_vfs, snapshots
 
 PF = a_pf(SLOTS[0])
@@ -40,3 +41,36 @@ def test_a_vf_that_the_hosts_driver_has_enabled_is_free_and_one_of_any_other_dri
 @given(snapshots())
 def test_a_book_that_cannot_be_read_may_name_any(snapshot: Snapshot) -> None:
     assert in_use(snapshot, Evidence({}, unread="no format")).keys() == {vf.address for vf in snapshot.vfs}
+
+
+def book(step: Step, *vfs: VirtualFunction) -> Books:
+    return {vf.address: Entry("cy", step, 1, vf) for vf in vfs}
+
+
+ONE_LEAVES = {**book(Step.AWAITED, VFS[0]), **book(Step.HELD, VFS[1]), **book(Step.OFFERED, VFS[2])}
+
+
+def test_looked_for_are_vfs_that_are_to_leave_and_those_of_a_pf_that_is_waited_for() -> None:
+    assert looked_for(ONE_LEAVES, ()) == (ONE,)
+    assert looked_for(ONE_LEAVES, {PF.address}) == (ONE, TWO)
+    assert looked_for(book(Step.WITHDRAWN, *VFS), ()) == (), "nobody is known to have them: the books alone decide"
+
+
+def test_a_vf_that_is_to_leave_and_is_open_is_still_somebodys() -> None:
+    assert may_be_over(ONE_LEAVES, (), ())
+    assert not may_be_over(ONE_LEAVES, (), {ONE, TWO})
+    assert may_be_over({**ONE_LEAVES, **book(Step.SENT, VFS[2])}, (), {ONE, TWO})
+
+
+def test_a_pf_is_waited_for_as_a_whole() -> None:
+    held = book(Step.HELD, *VFS)
+    assert may_be_over(held, {PF.address}, ())
+    assert not may_be_over(held, {PF.address}, {TWO})
+
+
+def test_a_vf_that_another_driver_has_enabled_tells_nothing() -> None:
+    assert may_be_over(book(Step.AWAITED, replace(VFS[0], driver="4xxxvf")), (), {ONE})
+
+
+def test_where_nothing_is_waited_for_nothing_can_be_over() -> None:
+    assert not may_be_over(book(Step.HELD, *VFS), (), ())

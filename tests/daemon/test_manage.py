@@ -22,7 +22,7 @@ from qatdp.host.site import Pace, Site
 from qatdp.status.client import ask
 from qatdp.testing.host import FakeHost
 from qatdp.testing.kernel import FakeKernel
-from qatdp.testing.kubelet import Pod
+from qatdp.testing.kubelet import Call, Pod
 from qatdp.testing.stage import CY, DC, Stage
 
 PFS = ("0000:6b:00.0", "0000:70:00.0", "0000:75:00.0", "0000:7a:00.0")
@@ -94,6 +94,21 @@ async def test_a_pf_that_a_pod_uses_is_waited_for_and_stays_healthy(node: Stage)
     await node.kubelet.remove(pod)
     await node.until(lambda: len(node.kubelet.offered(DC)) == 8)
     assert (await node.kubelet.admit(Pod.of(dc=8))).admitted
+
+
+async def test_while_a_pod_has_its_vf_open_the_kubelet_is_not_asked_whether_it_has_ended(node: Stage) -> None:
+    pod, (held,) = await node.give(CY)
+    node.host.open_vf(held)
+    node.configure(wish(4))
+    await node.until(lambda: len(node.kubelet.offered(DC)) == 6)
+    await node.scanned(2)
+    asked = len(node.kubelet.passed(Call.LIST))
+    await node.scanned(20)
+    assert len(node.kubelet.passed(Call.LIST)) == asked
+    await node.kubelet.remove(pod)
+    await node.scanned(2)
+    node.host.close_vf(held)
+    await node.until(lambda: len(node.kubelet.offered(DC)) == 8)
 
 
 async def test_drained_pfs_give_nothing_more_to_pods(node: Stage) -> None:

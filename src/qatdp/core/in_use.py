@@ -4,9 +4,10 @@ Without a stream of its own nobody can make the kubelet forget: what its checkpo
 still offers. Where no kubelet ever ran, the VF itself decides.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from qatdp.core.holders import LEAVING, MAYBE_IN_USE, Books
 from qatdp.core.pci import PciAddress
 from qatdp.core.snapshot import Snapshot
 from qatdp.core.steps import may_take
@@ -49,3 +50,25 @@ def named(
     found.update({address: f"is held by a pod as {resource}" for address, resource in written_down})
     found.update({address: f"is held by a pod as {resource}" for address, resource in told})
     return found
+
+
+def looked_for(books: Books, sought: Collection[PciAddress]) -> tuple[PciAddress, ...]:
+    """Return the VFs that somebody may have and that are waited for: they are to leave, or their PF is `sought`."""
+    return tuple(
+        sorted(
+            address
+            for address, entry in books.items()
+            if entry.step in MAYBE_IN_USE and (entry.step in LEAVING or (entry.vf and entry.vf.pf in sought))
+        )
+    )
+
+
+def may_be_over(books: Books, sought: Collection[PciAddress], opened: Collection[PciAddress]) -> bool:
+    """Tell whether a wait may be over, so that it is worth asking who has what: whoever has a VF open still has it.
+
+    A VF is waited for by itself, a PF as a whole.
+    """
+    have = {address for address in opened if (entry := books.get(address)) and entry.vf and entry.vf.on_vfio}
+    kept = {entry.vf.pf for address in have if (entry := books[address]).vf}
+    leaving = (address for address, entry in books.items() if entry.step in LEAVING)
+    return not kept.issuperset(sought) or any(address not in have for address in leaving)

@@ -63,7 +63,7 @@ def _policy(entry: Mapping[str, object], path: str) -> Wish:
         when=when,
         at_once=plain.a_count(entry.get("at_once", 1), f"{path}.at_once", least=1),
         min_available=_least(entry.get("min_available", {}), f"{path}.min_available"),
-        give_back_after=plain.a_count(entry["give_back_after"], f"{path}.give_back_after", least=1)
+        give_back_after_s=plain.a_count(entry["give_back_after"], f"{path}.give_back_after", least=1)
         if "give_back_after" in entry
         else None,
     )

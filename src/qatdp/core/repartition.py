@@ -39,12 +39,12 @@ class Situation:
 @dataclass(frozen=True, slots=True)
 class Todo:
     """`changing` are PFs whose VFs have to leave their lists, with what becomes of them; `ready` can be changed now;
-    `waits` tells whether PFs are waited for that pods use; `given_back` are those of them that were drained in vain."""
+    `waits` are PFs that are waited for, as pods use them; `given_back` those of them that were drained in vain."""
 
     plan: Plan
     changing: Mapping[PciAddress, str]
     ready: tuple[PfPlan, ...]
-    waits: bool
+    waits: frozenset[PciAddress]
     given_back: tuple[PciAddress, ...] = ()
 
 
@@ -63,7 +63,7 @@ def repartition(now: Situation) -> Todo:
         plan=found,
         changing={one.address: f"is to become {becomes(one)}" for one in (*taken, *drained)},
         ready=tuple(one for one in (*gentle, *taken) if one in gentle or not listed[one.address]),
-        waits=any(one.later for one in found.pfs),
+        waits=frozenset(one.address for one in found.pfs if one.later),
         given_back=tuple(one.address for one in found.pfs if one.later and one.address in now.given_back),
     )
 

@@ -60,7 +60,7 @@ class Wish:
     """One entry of `provision`.
 
     `at_once`: of so many PFs that pods could use the VFs may be away at a time. `min_available`: by resource, how many
-    VFs must stay, or no PF of it is taken away. `give_back_after`: for so many seconds a PF drains that pods keep.
+    VFs must stay, or no PF of it is taken away. `give_back_after_s`: how long a PF drains that pods keep.
     `next` is what `rollout` chooses some nodes for; it has all but `nodes` and these two in common with this one.
     """
 
@@ -72,7 +72,7 @@ class Wish:
     when: When = When.IDLE
     at_once: int = 1
     min_available: Mapping[str, int] = field(default_factory=dict)
-    give_back_after: int | None = None  # None: for ever
+    give_back_after_s: int | None = None  # None: for ever
     next: "Wish | None" = None
     rollout: Rollout | None = None
 

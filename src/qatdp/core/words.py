@@ -32,7 +32,7 @@ def _entry(wish: Wish, path: str) -> Iterator[str]:
 def _policy(wish: Wish) -> str:
     """Tell what is not as it is where nothing is said."""
     drains = "; PFs in use drain" if wish.when is When.DRAIN else ""
-    back = f", for {wish.give_back_after} s at most" if wish.give_back_after else ""
+    back = f", for {wish.give_back_after_s} s at most" if wish.give_back_after_s else ""
     away = f"; {wish.at_once} PFs at once" if wish.at_once > 1 else ""
     least = "".join(f"; at least {count} of {name} stay" for name, count in sorted(wish.min_available.items()))
     alone = f"; left alone: {_addresses(wish.leave_alone)}" if wish.leave_alone else ""

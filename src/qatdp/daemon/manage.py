@@ -57,7 +57,7 @@ class PfKeeper:
                 await self._step()
                 await asyncio.sleep(self._managing.look_s)
         finally:
-            self._node.change({}, seeks=False)
+            self._node.change({}, sought=frozenset())
             self._node.progress = {}
             lock.close()
 
@@ -77,7 +77,7 @@ class PfKeeper:
         if self._wish() != self._drain.wish:  # what failed did so for the one before
             self._rests = {pf: rest.ended for pf, rest in self._rests.items()}
         todo = self._todo()
-        self._node.change(todo.changing, seeks=todo.waits)
+        self._node.change(todo.changing, sought=todo.waits)
         self._tell(todo)
         self._watch_drains(todo)
         if todo.ready:

@@ -39,7 +39,7 @@ class Node:
         self.sick: Mapping[PciAddress, str] = {}  # PFs, and why
         self.changing: Mapping[PciAddress, str] = {}  # PFs, and what they are to become
         self.progress: Mapping[PciAddress, Progress] = {}  # of PFs to what they should be
-        self.seeks = False  # whether somebody wants to know who has let go of what
+        self.sought: frozenset[PciAddress] = frozenset()  # PFs that are waited for until nobody has any of their VFs
         self.pools = Pools({}, {})
         self.feeds: dict[str, Feed[ResourcePool]] = {}
         self.history = History()
@@ -99,10 +99,10 @@ class Node:
             self.sick = sick
             self.rebuild()
 
-    def change(self, changing: Mapping[PciAddress, str], *, seeks: bool) -> None:
-        """Take which PFs are to be changed, and whether others are waited for until nobody has any of their VFs."""
-        if (changing, seeks) != (self.changing, self.seeks):
-            self.changing, self.seeks = changing, seeks
+    def change(self, changing: Mapping[PciAddress, str], *, sought: frozenset[PciAddress]) -> None:
+        """Take which PFs are to be changed, and which are waited for until nobody has any of their VFs."""
+        if (changing, sought) != (self.changing, self.sought):
+            self.changing, self.sought = changing, sought
             self.rebuild()
 
     def claims(self) -> Mapping[PciAddress, str]:
@@ -155,7 +155,7 @@ class Node:
         for resource in sorted(self.feeds.keys() | self.pools.pools.keys()):
             self._publish(self.pools.pools.get(resource, ResourcePool(resource)))
         self._tell_left_out(before.left_out, self.pools.left_out)
-        if self.seeks or self.stale or any(entry.step in LEAVING for entry in self.books.values()):
+        if self.sought or self.stale or any(entry.step in LEAVING for entry in self.books.values()):
             self.leaving.set()
         else:
             self.leaving.clear()

@@ -1,6 +1,8 @@
 """Release: establishes, one after the other, the facts by which an ID may leave its list (core/holders.py).
 
-It asks only while some ID is to leave, or an old answer is in the way, and less often the longer nothing comes of it.
+It asks only while some ID is to leave, a PF is waited for, or an old answer is in the way; less often the longer
+nothing comes of it, and not at all while whatever is waited for is open: a kubelet that is asked while it admits a pod
+can give a device twice (1.37, devicemanager/manager.go: UpdateAllocatedDevices forgets what is just being allocated).
 A book that cannot be read establishes nothing: whatever it may name stays where it is.
 """
 
@@ -8,13 +10,17 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from qatdp.core.config import is_ours
-from qatdp.core.holders import Fact, Step
+from qatdp.core.holders import LEAVING, Fact, Step
+from qatdp.core.in_use import looked_for, may_be_over
 from qatdp.core.pci import PciAddress
 from qatdp.daemon.node import Node
+from qatdp.daemon.worker import Worker
 from qatdp.errors import BooksError
+from qatdp.host.opened import Opened
 from qatdp.kubelet import checkpoint
 from qatdp.kubelet.podresources import PodResources
 
@@ -29,13 +35,14 @@ REREADING = (Step.REWRITTEN, Step.RELISTED, Step.UNCLAIMED)
 class Pace:
     """Seconds. `grace_s`: how long a call may be on its way from the kubelet's choice to us.
 
-    `first_s` and `longest_s`: between rounds. `write_s`: what the kubelet may take to write its checkpoint (measured
-    on 1.37: 1.4 ms at worst).
+    `first_s` and `longest_s`: between rounds; `open_s`: between looks at who has VFs open meanwhile. `write_s`: what
+    the kubelet may take to write its checkpoint (measured on 1.37: 1.4 ms at worst).
     """
 
     grace_s: float = 1.0
     first_s: float = 0.25
-    longest_s: float = 10.0
+    longest_s: float = 30.0
+    open_s: float = 1.0
     write_s: float = 3.0
     look_s: float = 0.01
 
@@ -43,8 +50,11 @@ class Pace:
 class Release:
     """`plugins` is the device-plugins folder, which holds the checkpoint."""
 
-    def __init__(self, node: Node, pod_resources: PodResources, plugins: Path, pace: Pace = Pace()) -> None:
+    def __init__(
+        self, node: Node, pod_resources: PodResources, plugins: Path, opened: Opened, pace: Pace = Pace()
+    ) -> None:
         self._node, self._pod_resources, self._plugins, self._pace = node, pod_resources, plugins, pace
+        self._opened, self._worker = opened, Worker("opened")
         self._said: str | None = None
 
     async def run(self) -> None:
@@ -52,13 +62,32 @@ class Release:
         pause_s = self._pace.first_s
         while True:
             await self._node.leaving.wait()
-            before = self._progress()
-            await self._round()
+            before, opened = self._progress(), await self._open_vfs()
+            if self._node.stale or may_be_over(self._node.books, self._node.sought, opened):
+                await self._round()
             pause_s = self._pace.first_s if self._progress() != before else min(pause_s * 2, self._pace.longest_s)
-            await asyncio.sleep(pause_s)
+            if await self._interrupted(pause_s, opened):
+                pause_s = self._pace.first_s
 
     def _progress(self) -> object:
         return {address: (entry.resource, entry.step) for address, entry in self._node.books.items()}
+
+    async def _interrupted(self, pause_s: float, opened: Collection[PciAddress]) -> bool:
+        """Pause; tell whether it was cut short, as something else is waited for or somebody has closed a VF."""
+        loop, waited_for = asyncio.get_running_loop(), self._waited_for()
+        end_s = loop.time() + pause_s
+        while (left_s := end_s - loop.time()) > 0:
+            await asyncio.sleep(min(left_s, self._pace.open_s))
+            if self._waited_for() != waited_for or set(opened) - await self._open_vfs():
+                return True
+        return False
+
+    def _waited_for(self) -> object:
+        leaving = {address for address, entry in self._node.books.items() if entry.step in LEAVING}
+        return leaving, self._node.sought, bool(self._node.stale)
+
+    async def _open_vfs(self) -> frozenset[PciAddress]:
+        return await self._worker.do(partial(self._opened, looked_for(self._node.books, self._node.sought)))
 
     async def _round(self) -> None:
         """Take each step of the protocol once, for all IDs that have come to it."""

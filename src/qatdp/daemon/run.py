@@ -28,6 +28,7 @@ from qatdp.daemon.worker import Worker
 from qatdp.errors import BooksError
 from qatdp.feed import Feed
 from qatdp.host.abc import HostCalls
+from qatdp.host.opened import Opened
 from qatdp.host.patience import PatientCalls
 from qatdp.host.tick import Tick, Values
 from qatdp.kubelet import checkpoint, watch
@@ -53,7 +54,7 @@ class Daemon:
     """
 
     def __init__(self, settings: Settings, calls: HostCalls) -> None:
-        self._settings = settings
+        self._settings, self._calls = settings, calls
         bulk = PatientCalls(calls, calls, settings.patience)
         self._look = Look(settings.sysfs, settings.dev, calls, settings.bind, bulk)
         self._at_tick = Tick(settings.sysfs, bulk)
@@ -114,7 +115,8 @@ class Daemon:
             return
         begun.result()
         async with asyncio.TaskGroup() as self._tasks:
-            release = Release(self.node, self._pod_resources, self._settings.plugins, self._settings.pace)
+            opened = Opened(self._settings.sysfs, PatientCalls(self._calls, self._calls, self._settings.patience))
+            release = Release(self.node, self._pod_resources, self._settings.plugins, opened, self._settings.pace)
             self.node.serve()
             self._start("scan", self._scan)
             self._start("tick", self._tick)

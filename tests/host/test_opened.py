@@ -1,0 +1,39 @@
+"""Who has a VF open is told by its `enable`, and what cannot be read is not known to be open."""
+
+import pytest
+
+from qatdp.core.pci import PciAddress
+from qatdp.host.abc import HostCalls
+from qatdp.host.opened import Opened
+from qatdp.testing.host import FakeHost
+
+PF = "0000:6b:00.0"
+
+
+@pytest.fixture
+def vfs(host: FakeHost) -> tuple[PciAddress, ...]:
+    host.add_pf(PF, vfs=3)
+    return host.vfs(PF)
+
+
+def test_a_vf_is_open_for_as_long_as_somebody_has_it(
+    host: FakeHost, vfs: tuple[PciAddress, ...], calls: HostCalls
+) -> None:
+    opened = Opened(host.sysfs, calls)
+    assert opened(vfs) == frozenset()
+    host.open_vf(vfs[1])
+    assert opened(vfs) == {vfs[1]}
+    assert opened(vfs[:1]) == frozenset()
+    host.close_vf(vfs[1])
+    assert opened(vfs) == frozenset()
+    opened.close()
+
+
+def test_a_vf_that_has_gone_is_not_open(host: FakeHost, vfs: tuple[PciAddress, ...], calls: HostCalls) -> None:
+    opened = Opened(host.sysfs, calls)
+    for vf in vfs:
+        host.open_vf(vf)
+    assert opened(vfs) == set(vfs)
+    host.close_vf(vfs[0])
+    host.remove(vfs[0])
+    assert opened(vfs) == set(vfs[1:])
