@@ -160,4 +160,4 @@ class HandOvers(RuleBasedStateMachine):
 
 
 TestHandOvers = HandOvers.TestCase
-TestHandOvers.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+TestHandOvers.settings = settings(max_examples=150, stateful_step_count=25)

@@ -10,7 +10,7 @@ from qatdp.host.abc import HostCalls
 from qatdp.host.choose import IMPLEMENTATIONS, VARIABLE, compiled_calls, host_calls
 from qatdp.testing.host import FakeHost, fake_host
 
-LONGEST_S = 20
+LONGEST_S = 60
 
 
 @pytest.fixture

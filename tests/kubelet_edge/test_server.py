@@ -215,7 +215,7 @@ async def test_a_preference_has_the_size_and_what_must_be_included_and_is_told(s
     assert (resource, set(asked)) == (CY, set(IDS))
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     available=st.lists(st.sampled_from([*IDS, "0000:99:00.1", "nonsense", ""])),
     must=st.lists(st.sampled_from([*IDS, "nonsense"]), max_size=3),
