@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qatdp.core.allocation import PERMISSIONS, Allocation, allocate, environment
+from qatdp.core.allocation import PERMISSIONS, Allocation, allocate, check_start, environment
 from qatdp.core.config import Config, NodePath, ResourceOptions, variable_of
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import PoolDevice, ResourcePool, build_pools
@@ -149,3 +149,16 @@ def test_a_pool_of_cdev_nodes_is_answered_with_iommufd() -> None:
     cdev = PoolDevice(address, nodes=("/dev/vfio/devices/vfio3", "/dev/iommu"))
     answer = allocate(a_pool(cdev, options=ResourceOptions(node=NodePath.CDEV)), [str(address)])
     assert answer.nodes == ("/dev/iommu", "/dev/vfio/devices/vfio3")
+
+
+def test_a_container_is_not_started_with_what_is_anothers_by_now() -> None:
+    pool = a_pool(device(1, held=True), replace(device(2, held=True), outdated=True))
+    with pytest.raises(AllocationError, match=r"0000:6b:00.2 of .* has another node than this pod was given"):
+        check_start(pool, ["0000:6b:00.1", "0000:6b:00.2"])
+    check_start(pool, ["0000:6b:00.1"])
+    check_start(pool, ["0000:6b:00.3", "no address"])  # what is not known is let start
+
+
+def test_starts_are_asked_for_only_while_an_answer_is_outdated() -> None:
+    assert not a_pool(device(1, held=True), device(2, sick="its PF is down")).guards_starts
+    assert a_pool(device(1), replace(device(2), outdated=True)).guards_starts

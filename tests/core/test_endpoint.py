@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from qatdp.core.endpoint import TABLE, Command, Event, State, react
 
 EVENTS = st.lists(st.sampled_from(Event), max_size=30)
+UNDER_WAY = (State.REGISTERING, State.OUTRUN)
 # Between the kubelet's answer to Register and its stream there is no order.
 WELCOMES = ((Event.REGISTERED, Event.STREAM_OPENED), (Event.STREAM_OPENED, Event.REGISTERED))
 
@@ -63,17 +64,22 @@ def test_there_is_one_listener_once_it_settles_and_none_while_nobody_is_to_conne
     match servers.state:
         case State.LIVE:
             assert servers.listeners == [servers.begun]
-        case State.REGISTERING | State.REGISTERED:
+        case State.REGISTERING | State.OUTRUN | State.REGISTERED:
             assert servers.listeners[-1] == servers.begun
         case State.ABSENT | State.WAITING | State.CLOSED:
             assert servers.listeners == []
 
 
 @given(EVENTS)
-def test_a_kubelet_socket_that_is_made_anew_always_leads_to_a_new_registration(events: list[Event]) -> None:
+def test_a_kubelet_socket_that_is_made_anew_leads_to_a_new_registration_or_the_one_under_way_is_with_it(
+    events: list[Event],
+) -> None:
     servers = after(events)
-    begun = servers.begun
+    under_way, begun = servers.state in UNDER_WAY, servers.begun
     commands = servers.happens(Event.KUBELET_UP)
+    if under_way:
+        assert commands == ()
+        commands = servers.happens(Event.REFUSED)  # else it was with the new one
     if servers.state is not State.CLOSED:
         assert commands == (Command.REGISTER,)
         assert servers.listeners[-1] == servers.begun == begun + 1
@@ -111,12 +117,18 @@ def test_closed_is_final(events: list[Event]) -> None:
         assert (servers.state, servers.listeners) == (State.CLOSED, [])
 
 
+@pytest.mark.parametrize("state", [*UNDER_WAY, State.REGISTERED, State.LIVE])
+def test_other_options_are_registered_anew_and_who_is_not_registered_takes_them_next_time(state: State) -> None:
+    assert react(state, Event.OPTIONS_CHANGED) == (State.REGISTERING, (Command.REGISTER,))
+
+
 # What matters to each state. All else is an echo of an older try, or something that its own end will tell.
 HEEDED: Mapping[State, set[Event]] = {
     State.ABSENT: {Event.KUBELET_UP, Event.STOP},
     State.REGISTERING: set(Event) - {Event.KUBELET_GONE, Event.TIMER},
+    State.OUTRUN: set(Event) - {Event.KUBELET_UP, Event.TIMER},
     State.REGISTERED: set(Event) - {Event.REGISTERED, Event.REFUSED},
-    State.LIVE: {Event.STREAM_ENDED, Event.KUBELET_UP, Event.TIMER, Event.STOP},
+    State.LIVE: {Event.STREAM_ENDED, Event.KUBELET_UP, Event.OPTIONS_CHANGED, Event.TIMER, Event.STOP},
     State.WAITING: {Event.KUBELET_UP, Event.KUBELET_GONE, Event.TIMER, Event.STOP},
     State.CLOSED: set(),
 }

@@ -123,3 +123,10 @@ def test_taken_is_whose_node_somebody_has_and_not_who_only_has_an_old_answer() -
     both = [holding(A.address, groups=(11,)), holding(B.address, groups=(10,))]
     assert stale_hand_overs(both, NOW).taken == {A.address, B.address}
     assert stale_hand_overs([holding(A.address, groups=(99,))], NOW).taken == frozenset()
+
+
+def test_outdated_is_who_has_an_old_answer_and_not_whose_node_it_names() -> None:
+    assert stale_hand_overs([holding(A.address, groups=(11,))], NOW).outdated == {A.address}
+    assert stale_hand_overs([holding(A.address, groups=(99,))], NOW).outdated == {A.address}
+    elsewhere = Holding("example.com/a", (A.address,), frozenset({"/dev/vfio/10"}))
+    assert stale_hand_overs([elsewhere], NOW).outdated == frozenset()

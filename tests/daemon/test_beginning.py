@@ -8,7 +8,7 @@ import pytest
 from qatdp.core.holders import Step
 from qatdp.core.pci import PciAddress
 from qatdp.errors import ConfigError
-from qatdp.testing.kubelet import KINDS, Call, Container, Pod
+from qatdp.testing.kubelet import KINDS, Call, Container, Pod, RefusedError
 from qatdp.testing.stage import CY, Stage
 
 PF, OTHER_PF = "0000:6b:00.0", "0000:70:00.0"
@@ -242,6 +242,12 @@ async def test_neither_a_vf_with_a_stale_answer_nor_the_one_that_owns_its_node_n
     await stage.offers(CY, [*others, held, owner])
 
 
+def is_asked_before_starts(stage: Stage) -> bool:
+    """Tell whether the kubelet has its one stream with a server that it asks before it starts a container."""
+    last = stage.kubelet.registrations(CY)[-1]
+    return stage.kubelet.streams(CY) == [last.endpoint] and last.options.pre_start_required
+
+
 async def test_a_hand_over_becomes_stale_while_the_daemon_runs(stage: Stage) -> None:
     stage.host.add_pf(PF, vfs=2)
     await stage.start_daemon()
@@ -251,10 +257,13 @@ async def test_a_hand_over_becomes_stale_while_the_daemon_runs(stage: Stage) -> 
     (held,) = map(PciAddress.parse, (await stage.kubelet.admit(pod)).ids)
     stage.host.share_group(held)  # in a new group, by itself
     await stage.lists(CY, [vf for vf in vfs if vf != held], [held])
-    # A start of the pod's container would be given the old node: it is not asked for again.
     assert (await stage.kubelet.admit(Pod.of(cy=2))).admitted is False
+    await stage.until(lambda: is_asked_before_starts(stage))
+    with pytest.raises(RefusedError, match="another node than this pod was given"):
+        await stage.kubelet.options(pod)
     await stage.kubelet.remove(pod)
     await stage.lists(CY, vfs)
+    await stage.until(lambda: not is_asked_before_starts(stage))
 
 
 async def test_a_pod_that_ends_over_the_reboot_leaves_nothing_stale(stage: Stage) -> None:

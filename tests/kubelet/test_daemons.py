@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ground.answers import Counts
 from ground.command import Command
 from ground.kubelets import minor
 from ground.stage import CY, DC, Stage
@@ -18,6 +17,7 @@ from ground.waiting import now_s, pause, until
 
 from qatdp.testing.daemon import RunningDaemon
 from qatdp.testing.kubelet import VERSIONS
+from qatdp.testing.kubelet.answers import Counts
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from types import MappingProxyType
 import pytest
 from ground import record
 from ground.gates import Call, Way
-from ground.kubelets import KINDS, Kubelet, forget
+from ground.kubelets import Kubelet, forget
 from ground.manager import Policy
 from ground.schedule import Outcome, Schedule
 from ground.stage import CY, Stage, only
@@ -55,7 +55,7 @@ async def run(kubelet: Kubelet, folder: Path, seed: int, *, to_the_end: bool = F
 @pytest.mark.parametrize(
     ("kubelet", "policy", "seed"),
     [("real", POLICIES[seed % len(POLICIES)], seed) for seed in SEEDS]
-    + [("fake", None, seed) for seed in SEEDS[:ON_THE_FAKE] if "fake" in KINDS],
+    + [("fake", None, seed) for seed in SEEDS[:ON_THE_FAKE]],
     indirect=["kubelet"],
 )
 async def test_whatever_happens_nothing_is_given_twice_or_lost_or_crashes(

@@ -21,7 +21,7 @@ from qatdp.feed import Feed
 from qatdp.kubelet.channel import channel
 from qatdp.kubelet.endpoint import Endpoint, Timing
 from qatdp.kubelet.watch import watch
-from qatdp.testing.kubelet import KINDS, VERSIONS, Call, FakeKubelet, Pod
+from qatdp.testing.kubelet import KINDS, VERSIONS, Call, FakeKubelet, Pod, RefusedError
 from qatdp.testing.observer import RecordingObserver
 
 CY, DC = "qat.intel.com/cy", "qat.intel.com/dc"
@@ -127,6 +127,23 @@ async def test_it_registers_whoever_comes_first(folder: Path, version: str, *, k
         assert len(endpoints_used(kubelet, CY)) == len(endpoints_used(kubelet, DC)) == 1
         assert all(endpoint.live for endpoint in plugin.endpoints)
     await kubelet.kill()
+
+
+@EACH_KIND
+async def test_it_registers_again_with_other_options(folder: Path, version: str) -> None:
+    async with FakeKubelet(folder, version, dial_s=0.1) as kubelet, a_plugin(folder, CY, DC) as plugin:
+        await kubelet.until(settled(kubelet, plugin))
+        pool, pod = plugin.feeds[CY].value, Pod.of(cy=2)
+        assert (await kubelet.admit(pod)).admitted
+        plugin.feeds[CY].set(replace(pool, devices=tuple(replace(one, outdated=True) for one in pool.devices)))
+        await kubelet.until(lambda: len(endpoints_used(kubelet)) > 1 and settled(kubelet, plugin)())
+        with pytest.raises(RefusedError, match=r"PreStartContainer rpc failed .* another node than this pod was given"):
+            await kubelet.options(pod)
+        used = len(endpoints_used(kubelet))
+        assert len(endpoints_used(kubelet, DC)) == 1
+        plugin.feeds[CY].set(pool)
+        await kubelet.until(lambda: len(endpoints_used(kubelet)) > used and settled(kubelet, plugin)())
+        assert (await kubelet.options(pod)).devices
 
 
 @EACH_KIND
@@ -296,7 +313,7 @@ async def test_no_register_overtakes_the_one_before(folder: Path, version: str) 
     async with FakeKubelet(folder, version, dial_s=0.1) as kubelet, a_plugin(folder, CY) as plugin:
         with kubelet.held(Call.LIST_AND_WATCH), kubelet.held(Call.REGISTER, most=1) as hold:
             await hold.reached()
-            plugin.endpoints[0].handle(Event.KUBELET_UP)
+            plugin.endpoints[0].handle(Event.OPTIONS_CHANGED)
             with pytest.raises(TimeoutError):
                 await kubelet.until(lambda: len(endpoints_used(kubelet)) == 2, timeout_s=0.05)
         # Settled it is for a moment with the first one too, before the second try listens.
@@ -311,13 +328,35 @@ async def test_a_kubelet_that_a_try_has_found_before_it_is_seen_is_registered_wi
         await kubelet.until(settled(kubelet, plugin))
         (endpoint,) = plugin.endpoints
         used = endpoints_used(kubelet)
-        for state in (State.REGISTERING, State.REGISTERED, State.LIVE):
+        for state in (State.REGISTERING, State.OUTRUN, State.REGISTERED, State.LIVE):
             endpoint.state = state
             endpoint.saw(Event.KUBELET_UP)
             assert endpoint.state is state
         assert endpoints_used(kubelet) == used
         await kubelet.restart(kill=True)
         await kubelet.until(lambda: endpoints_used(kubelet) != used and settled(kubelet, plugin)())
+
+
+@EACH_KIND
+async def test_a_kubelet_that_is_seen_while_a_register_is_under_way_is_registered_with_once(
+    folder: Path, version: str
+) -> None:
+    async with FakeKubelet(folder, version) as kubelet, a_plugin(folder, CY) as plugin:
+        (endpoint,) = plugin.endpoints
+        with kubelet.held(Call.REGISTER) as hold:
+            await hold.reached()
+            endpoint.handle(Event.KUBELET_UP)
+            assert endpoint.state is State.OUTRUN
+        await kubelet.until(settled(kubelet, plugin))
+        assert len(endpoints_used(kubelet)) == 1
+        kubelet.refused[CY] = "for a while"
+        with kubelet.held(Call.REGISTER) as hold:
+            await kubelet.close_stream(CY)
+            await hold.reached()
+            endpoint.handle(Event.KUBELET_UP)
+        await kubelet.until(lambda: len(endpoints_used(kubelet)) > 2)
+        kubelet.refused.clear()
+        await kubelet.until(settled(kubelet, plugin))
 
 
 async def test_its_end_closes_everything_and_takes_the_sockets_away(folder: Path) -> None:
@@ -358,7 +397,8 @@ async def test_it_comes_to_rest_whatever_has_happened(folder: Path, version: str
                     (kubelet.plugins / "kubelet.sock").chmod(0o700)
                 case 4:
                     with kubelet.held(chance.choice((Call.REGISTER, Call.OPTIONS, Call.LIST_AND_WATCH)), DC) as hold:
-                        plugin.endpoints[1].handle(Event.KUBELET_UP)
+                        for event in (Event.KUBELET_UP, Event.OPTIONS_CHANGED):
+                            plugin.endpoints[1].handle(event)
                         await hold.reached()
                 case _:
                     plugin.feeds[DC].again()

@@ -33,6 +33,7 @@ DEVICES = tuple(
 )
 POOL = ResourcePool(CY, DEVICES)
 IDS = tuple(map(str, VFS))
+OPTIONS = api.DevicePluginOptions(pre_start_required=True)
 
 
 @dataclass
@@ -66,6 +67,7 @@ async def served(folder: Path) -> AsyncIterator[Served]:
             on_opened=served.on_opened,
             on_ended=served.ended.set,
             is_current=lambda: served.is_current,
+            options=OPTIONS,
         )
         server = grpc.aio.server()
         add_DevicePluginServicer_to_server(service, server)
@@ -80,10 +82,19 @@ def health(answer: api.ListAndWatchResponse) -> dict[str, str]:
     return {device.ID: device.health for device in answer.devices}
 
 
-async def test_it_wants_to_be_asked_for_a_preference_and_not_before_each_start(served: Served) -> None:
-    options = await served.kubelet.GetDevicePluginOptions(api.Empty())
-    assert options == api.DevicePluginOptions(get_preferred_allocation_available=True)
-    assert await served.kubelet.PreStartContainer(api.PreStartContainerRequest()) == api.PreStartContainerResponse()
+async def test_its_options_are_those_that_it_is_registered_with(served: Served) -> None:
+    assert await served.kubelet.GetDevicePluginOptions(api.Empty()) == OPTIONS
+
+
+async def test_a_start_is_refused_in_words_where_what_was_given_is_outdated(served: Served) -> None:
+    request = api.PreStartContainerRequest(devices_ids=IDS[:2])
+    assert await served.kubelet.PreStartContainer(request) == api.PreStartContainerResponse()
+    served.feed.set(replace(POOL, devices=(DEVICES[0], replace(DEVICES[1], outdated=True), *DEVICES[2:])))
+    with pytest.raises(grpc.aio.AioRpcError, match="another node than this pod was given") as refused:
+        await served.kubelet.PreStartContainer(request)
+    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert "delete the pod" in (refused.value.details() or "")
+    await served.kubelet.PreStartContainer(api.PreStartContainerRequest(devices_ids=IDS[2:]))
 
 
 async def test_the_list_is_sent_at_once_and_with_each_change(served: Served) -> None:

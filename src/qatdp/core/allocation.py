@@ -52,6 +52,15 @@ def _granted(pool: ResourcePool, known: Mapping[str, PoolDevice], text: str) -> 
     return device
 
 
+def check_start(pool: ResourcePool, ids: Collection[str]) -> None:
+    """Raise AllocationError where a container is about to be started with what it was given for devices that are
+    elsewhere by now. What is not known does not keep it from starting."""
+    for text in sorted(str(device.address) for device in pool.devices if device.outdated):
+        if text in ids:
+            why = f"{text} of {pool.resource} has another node than this pod was given, which may be another VF's"
+            raise AllocationError(why, hint="delete the pod: one in its place is given what is right")
+
+
 def environment(pool: ResourcePool, addresses: Collection[PciAddress]) -> Mapping[str, str]:
     """Return the environment that names a container's devices.
 

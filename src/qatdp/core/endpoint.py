@@ -7,6 +7,8 @@ Read in the device manager's source and run against it (1.33 to 1.37):
    a try that failed takes its socket along, so that a late connection finds nobody (a Register that its caller gave up
    goes on in the kubelet up to 1.34).
  - Up to 1.36 the end of an old stream makes the kubelet close the new one as well: that is one more lost stream.
+ - So while a Register is under way, another kubelet is no reason for a second one. Which of them answers cannot be
+   told; were it the older one, its stream ends with it.
  - A resource has one list, whatever number of streams it has: after the old server is down, the list is sent again.
 """
 
@@ -19,6 +21,7 @@ from typing import TypeAlias
 class State(StrEnum):
     ABSENT = "absent"  # no kubelet to register with
     REGISTERING = "registering"  # a new server listens, Register is under way
+    OUTRUN = "outrun"  # the same, and another kubelet has come since: it may be that which answers
     REGISTERED = "registered"  # the kubelet has answered; its stream is to come
     LIVE = "live"  # the stream is open
     WAITING = "waiting"  # for the next try
@@ -32,6 +35,7 @@ class Event(StrEnum):
     REFUSED = "refused"  # Register failed, or was not answered in time
     STREAM_OPENED = "stream-opened"  # of the newest server
     STREAM_ENDED = "stream-ended"  # of the newest server
+    OPTIONS_CHANGED = "options-changed"  # the kubelet takes them with a Register alone
     TIMER = "timer"
     STOP = "stop"
 
@@ -68,23 +72,35 @@ TABLE: Mapping[tuple[State, Event], Reaction] = MappingProxyType(
         (State.ABSENT, Event.REFUSED): _stay(State.ABSENT),
         (State.ABSENT, Event.STREAM_OPENED): _stay(State.ABSENT),
         (State.ABSENT, Event.STREAM_ENDED): _stay(State.ABSENT),
+        (State.ABSENT, Event.OPTIONS_CHANGED): _stay(State.ABSENT),
         (State.ABSENT, Event.TIMER): _stay(State.ABSENT),
         (State.ABSENT, Event.STOP): _STOP,
-        (State.REGISTERING, Event.KUBELET_UP): _TRY,
+        (State.REGISTERING, Event.KUBELET_UP): _stay(State.OUTRUN),
         (State.REGISTERING, Event.KUBELET_GONE): _stay(State.REGISTERING),
         (State.REGISTERING, Event.REGISTERED): (State.REGISTERED, (Command.WAIT_FOR_STREAM,)),
         (State.REGISTERING, Event.REFUSED): _LATER,
         # The kubelet opens the stream from another goroutine than the one that answers Register: it can come first.
         (State.REGISTERING, Event.STREAM_OPENED): _LIVE,
         (State.REGISTERING, Event.STREAM_ENDED): _LATER,
+        (State.REGISTERING, Event.OPTIONS_CHANGED): _TRY,
         (State.REGISTERING, Event.TIMER): _stay(State.REGISTERING),
         (State.REGISTERING, Event.STOP): _STOP,
+        (State.OUTRUN, Event.KUBELET_UP): _stay(State.OUTRUN),
+        (State.OUTRUN, Event.KUBELET_GONE): _stay(State.REGISTERING),
+        (State.OUTRUN, Event.REGISTERED): (State.REGISTERED, (Command.WAIT_FOR_STREAM,)),
+        (State.OUTRUN, Event.REFUSED): _TRY,
+        (State.OUTRUN, Event.STREAM_OPENED): _LIVE,
+        (State.OUTRUN, Event.STREAM_ENDED): _TRY,
+        (State.OUTRUN, Event.OPTIONS_CHANGED): _TRY,
+        (State.OUTRUN, Event.TIMER): _stay(State.OUTRUN),
+        (State.OUTRUN, Event.STOP): _STOP,
         (State.REGISTERED, Event.KUBELET_UP): _TRY,
         (State.REGISTERED, Event.KUBELET_GONE): _NO_KUBELET,
         (State.REGISTERED, Event.REGISTERED): _stay(State.REGISTERED),
         (State.REGISTERED, Event.REFUSED): _stay(State.REGISTERED),
         (State.REGISTERED, Event.STREAM_OPENED): _LIVE,
         (State.REGISTERED, Event.STREAM_ENDED): _LATER,
+        (State.REGISTERED, Event.OPTIONS_CHANGED): _TRY,
         (State.REGISTERED, Event.TIMER): _LATER,
         (State.REGISTERED, Event.STOP): _STOP,
         (State.LIVE, Event.KUBELET_UP): _TRY,
@@ -93,6 +109,7 @@ TABLE: Mapping[tuple[State, Event], Reaction] = MappingProxyType(
         (State.LIVE, Event.REFUSED): _stay(State.LIVE),
         (State.LIVE, Event.STREAM_OPENED): _stay(State.LIVE),
         (State.LIVE, Event.STREAM_ENDED): _LATER,
+        (State.LIVE, Event.OPTIONS_CHANGED): _TRY,
         (State.LIVE, Event.TIMER): (State.LIVE, (Command.SETTLED,)),
         (State.LIVE, Event.STOP): _STOP,
         (State.WAITING, Event.KUBELET_UP): _TRY,
@@ -101,6 +118,7 @@ TABLE: Mapping[tuple[State, Event], Reaction] = MappingProxyType(
         (State.WAITING, Event.REFUSED): _stay(State.WAITING),
         (State.WAITING, Event.STREAM_OPENED): _stay(State.WAITING),
         (State.WAITING, Event.STREAM_ENDED): _stay(State.WAITING),
+        (State.WAITING, Event.OPTIONS_CHANGED): _stay(State.WAITING),
         (State.WAITING, Event.TIMER): _TRY,
         (State.WAITING, Event.STOP): _STOP,
         **{(State.CLOSED, event): _stay(State.CLOSED) for event in Event},

@@ -13,6 +13,7 @@ from qatdp.core.holders import LEAVING, MAYBE_IN_USE, OUT_OF_LIST, WITHDRAWN, Bo
 from qatdp.core.offer import NOTHING_ELSE, Circumstances, Offer, defect_of, node_of, offers
 from qatdp.core.pci import PciAddress
 from qatdp.core.snapshot import NodeKind, Snapshot, VirtualFunction
+from qatdp.core.stale import Stale
 
 CONTAINER_NODE = "/dev/vfio/vfio"
 IOMMUFD_NODE = "/dev/iommu"
@@ -31,7 +32,8 @@ class PoolDevice:
 
     `sick` says what is wrong with the VF itself, `withdrawn` tells that it is on its way out of the list: either makes
     it Unhealthy. `held` tells that somebody may have it, `awaited` that it is to leave once nobody has, `taken` that
-    somebody has its node by another name (core/stale.py). `nodes` are paths on the host, the same in the container.
+    somebody has its node by another name, `outdated` that a pod has an old answer for it (core/stale.py). `nodes` are
+    paths on the host, the same in the container.
     """
 
     address: PciAddress
@@ -43,6 +45,7 @@ class PoolDevice:
     held: bool = False
     awaited: bool = False
     taken: bool = False
+    outdated: bool = False
 
     @property
     def health(self) -> Health:
@@ -66,6 +69,14 @@ class ResourcePool:
     def listed(self) -> tuple[tuple[PciAddress, Health, int | None], ...]:
         """What the kubelet is told of it."""
         return tuple((device.address, device.health, device.numa_node) for device in self.devices)
+
+    @property
+    def guards_starts(self) -> bool:
+        """Whether the kubelet is to ask before it starts a container: else it goes by an answer that is outdated.
+
+        Only then, as no container with a device of the resource is started while the plugin that it asks is away.
+        """
+        return any(device.outdated for device in self.devices)
 
     @property
     def healthy(self) -> frozenset[str]:
@@ -95,8 +106,8 @@ def build_pools(
     devices: dict[str, list[PoolDevice]] = {}
     for address, entry in sorted(_listed(books).items()):
         sick = _sick(address, entry.resource, found.get(address), snapshot, config, circumstances)
-        taken = address in circumstances.stale.taken
-        devices.setdefault(entry.resource, []).append(_device(address, entry, config, sick=sick, taken=taken))
+        device = _device(address, entry, config, circumstances.stale, sick)
+        devices.setdefault(entry.resource, []).append(device)
     pools = {name: ResourcePool(name, tuple(of), config.options(name)) for name, of in sorted(devices.items())}
     return Pools(pools, _left_out(found, books)), books
 
@@ -190,7 +201,7 @@ def _sick(
     return defect_of(vf, snapshot, config, resource, circumstances) if vf else "is not there"
 
 
-def _device(address: PciAddress, entry: Entry, config: Config, *, sick: str | None, taken: bool) -> PoolDevice:
+def _device(address: PciAddress, entry: Entry, config: Config, stale: Stale, sick: str | None) -> PoolDevice:
     vf = entry.vf
     return PoolDevice(
         address=address,
@@ -201,7 +212,8 @@ def _device(address: PciAddress, entry: Entry, config: Config, *, sick: str | No
         withdrawn=entry.step in WITHDRAWN,
         held=entry.step in MAYBE_IN_USE,
         awaited=entry.step in MAYBE_IN_USE and entry.step in LEAVING,
-        taken=taken,
+        taken=address in stale.taken,
+        outdated=address in stale.outdated,
     )
 
 

@@ -1,7 +1,9 @@
 """Stale hand-overs: the kubelet keeps each pod's Allocate answer and uses it at every container start, unasked.
 
 Group numbers can change (a PF that was reset, another order at boot), so an old answer can name a node that belongs to
-another VF by now. Until that pod is gone its ID is not healthy, and the VF that owns those nodes is offered to nobody.
+another VF by now. Until that pod is gone its ID is not healthy, so that the kubelet admits the pod no more after a boot
+(devicemanager/manager.go, devicesToAllocate); its containers are not started again; and the VF that owns those nodes is
+offered to nobody.
 Nor is one that a pod has from another plugin: some SR-IOV plugins serve any VF on VFIO, by its address as well.
 """
 
@@ -20,11 +22,13 @@ SHARED_NODES = frozenset({"/dev/vfio/vfio", "/dev/iommu"})
 class Stale:
     """Why VFs may not be used because of old answers.
 
-    `taken` are those that somebody was given by another name: whoever may have such a VF, nobody may get it.
+    `taken` are those that somebody was given by another name: whoever may have such a VF, nobody may get it. `outdated`
+    are those of which a pod has an old answer: no container may be started by it.
     """
 
     reasons: Mapping[PciAddress, str] = field(default_factory=dict)
     taken: frozenset[PciAddress] = frozenset()
+    outdated: frozenset[PciAddress] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.reasons)
@@ -58,7 +62,7 @@ def stale_hand_overs(holdings: Collection[Holding], snapshot: Snapshot) -> Stale
         by_node = (owners[node] for node in holding.nodes & owners.keys())
         for address in (*filter(snapshot.vf, holding.devices), *by_node):
             taken.setdefault(address, f"a pod has it as {holding.resource}, from another plugin")
-    return Stale({**taken, **reasons}, frozenset(taken))
+    return Stale({**taken, **reasons}, frozenset(taken), frozenset(reasons))
 
 
 def _outdated(holding: Holding, snapshot: Snapshot, owners: Mapping[str, PciAddress]) -> list[str]:

@@ -174,7 +174,7 @@ class Node:
         if feed is None:
             self.feeds[pool.resource] = feed = Feed(pool)
             self._on_resource(feed)
-        elif feed.value.listed == pool.listed:
+        elif (feed.value.listed, feed.value.guards_starts) == (pool.listed, pool.guards_starts):
             feed.replace(pool)  # a list that says nothing new makes the kubelet write its checkpoint for nothing
         else:
             feed.set(pool)

@@ -26,6 +26,10 @@ def _to_device(device: PoolDevice, numa_node: int | None) -> api.Device:
     return api.Device(ID=str(device.address), health=device.health, topology=topology)
 
 
+def to_options(pool: ResourcePool) -> api.DevicePluginOptions:
+    return api.DevicePluginOptions(pre_start_required=pool.guards_starts, get_preferred_allocation_available=True)
+
+
 def to_allocation(allocation: Allocation) -> api.ContainerAllocateResponse:
     nodes = [api.DeviceSpec(container_path=path, host_path=path, permissions=PERMISSIONS) for path in allocation.nodes]
     return api.ContainerAllocateResponse(envs=allocation.env, devices=nodes)

@@ -15,18 +15,16 @@ from qatdp.api.deviceplugin_v1beta1_pb2_grpc import add_DevicePluginServicer_to_
 from qatdp.core.endpoint import Command, Event, State, react
 from qatdp.core.pools import ResourcePool
 from qatdp.feed import Feed
+from qatdp.kubelet.convert import to_options
 from qatdp.kubelet.meter import Meter, NoMeter
 from qatdp.kubelet.observer import Observer
 from qatdp.kubelet.registration import describe, new_socket_name, register
-from qatdp.kubelet.server import OPTIONS, ResourceServer
+from qatdp.kubelet.server import ResourceServer
 from qatdp.kubelet.watch import Identity, identity
 
 log = logging.getLogger(__name__)
 
-# How often to look whether a socket that is being registered is still there.
-LOOK_S = 0.1
-
-WITH_KUBELET = frozenset({State.REGISTERING, State.REGISTERED, State.LIVE})
+WITH_KUBELET = frozenset({State.REGISTERING, State.OUTRUN, State.REGISTERED, State.LIVE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,8 @@ class Endpoint:
         self._under_way: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] | None = None
-        self._kubelet: Identity = None  # with which the newest server is registered, or is to be
+        self._kubelet: Identity = None  # with which the newest server is registered, as of its last sign of life
+        self._options = to_options(feed.value)  # and by which options
 
     @property
     def live(self) -> bool:
@@ -85,14 +84,23 @@ class Endpoint:
         self.state = State.ABSENT
         if kubelet_is_up():
             self.handle(Event.KUBELET_UP)
+        following = self._spawn(self._follow_options())
         try:
             await self._failure
         finally:
+            following.cancel()
             # Not the tasks that shut servers: one that is cancelled leaves a server that cannot be stopped any more.
             for task in self._under_way:
                 task.cancel()
             self.handle(Event.STOP)
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _follow_options(self) -> None:
+        while True:
+            version = self._feed.version
+            if to_options(self._feed.value) != self._options:
+                self.handle(Event.OPTIONS_CHANGED)
+            await self._feed.after(version)
 
     def saw(self, event: Event) -> None:
         """Take what the watch has seen of the kubelet. It can be late: a try may have found that kubelet before.
@@ -136,6 +144,7 @@ class Endpoint:
         listener.has_stream = True
         if listener.number == self._number:
             log.info("registered resource=%s socket=%s", self.resource, listener.name)
+            self._kubelet = identity(self._folder)
             self.handle(Event.STREAM_OPENED)
         return True
 
@@ -157,6 +166,7 @@ class Endpoint:
         self._number += 1
         self._disarm()
         self._observer.cut(self.resource)
+        self._options = to_options(self._feed.value)
         task = self._spawn(self._try(self._number, tuple(self._under_way)))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
@@ -175,10 +185,10 @@ class Endpoint:
         try:
             listener = await self._listen(number, name)
             self._kubelet = identity(self._folder)
-            await self._register_socket(name)
+            await register(self._folder, name, self.resource, self._options)
         except (grpc.aio.AioRpcError, RuntimeError, OSError) as error:
             self._meter.register_answered(self.resource, taken=False)
-            if number == self._number and self.state is State.REGISTERING:
+            if number == self._number and self.state in (State.REGISTERING, State.OUTRUN):
                 text = describe(error) if isinstance(error, grpc.aio.AioRpcError) else str(error)
                 log.warning("not registered resource=%s reason=%r", self.resource, text)
                 self.handle(Event.REFUSED)
@@ -186,24 +196,8 @@ class Endpoint:
         self._meter.register_answered(self.resource, taken=True)
         listener.due_s = asyncio.get_running_loop().time() + self._timing.stream_s
         if number == self._number:
+            self._kubelet = identity(self._folder)
             self.handle(Event.REGISTERED)
-
-    async def _register_socket(self, name: str) -> None:
-        """Register a socket. FileNotFoundError where that goes meanwhile: a kubelet removes it as it starts.
-
-        It can have been bound before, and be registered after; then the kubelet dials in vain, and answers after 10 s.
-        Not waiting has a price up to 1.34: the kubelet then forgets the client registered next. It serves that, but
-        does not see its end, unless another Register follows (plugin/v1beta1/server.go, connectClient).
-        """
-        registering = asyncio.ensure_future(register(self._folder, name, self.resource, OPTIONS))
-        try:
-            while not registering.done():
-                await asyncio.wait((registering,), timeout=LOOK_S)
-                if not registering.done() and not (self._folder / name).exists():
-                    raise FileNotFoundError(f"{name} was removed: a kubelet has started")
-            registering.result()
-        finally:
-            registering.cancel()
 
     async def _listen(self, number: int, name: str) -> _Listener:
         server = grpc.aio.server()
@@ -214,6 +208,7 @@ class Endpoint:
             on_opened=lambda: self._stream_opened(listener),
             on_ended=lambda: self._stream_ended(listener),
             is_current=lambda: number == self._number,
+            options=self._options,
             meter=self._meter,
         )
         add_DevicePluginServicer_to_server(service, server)

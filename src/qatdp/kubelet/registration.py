@@ -1,5 +1,6 @@
 """Registration: one Register call, and the names of the sockets that are registered."""
 
+import asyncio
 import contextlib
 import re
 import secrets
@@ -21,6 +22,9 @@ PREFIX = "qatdp-"
 # has given up: so nobody may give up earlier.
 REGISTER_TIMEOUT_S = 25.0
 
+# How often to look whether a socket that is being registered is still there.
+LOOK_S = 0.1
+
 # sun_path holds 107 bytes; below /var/lib/kubelet/device-plugins/ that leaves 75.
 NAME_CHARACTERS = 40
 
@@ -32,7 +36,25 @@ def new_socket_name(resource: str) -> str:
 
 
 async def register(folder: Path, endpoint: str, resource: str, options: api.DevicePluginOptions) -> None:
-    """Register a socket of the folder as a resource's; raises grpc.aio.AioRpcError with the kubelet's words."""
+    """Register a socket of the folder as a resource's.
+
+    Raises grpc.aio.AioRpcError with the kubelet's words; FileNotFoundError where the socket goes meanwhile: a kubelet
+    removes it as it starts. It can have been bound before, and be registered after; then the kubelet dials in vain, and
+    answers after 10 s. Not waiting has a price up to 1.34: the kubelet then forgets the client registered next. It
+    serves that, but does not see its end, unless another Register follows (plugin/v1beta1/server.go, connectClient).
+    """
+    registering = asyncio.ensure_future(_register(folder, endpoint, resource, options))
+    try:
+        while not registering.done():
+            await asyncio.wait((registering,), timeout=LOOK_S)
+            if not registering.done() and not (folder / endpoint).exists():
+                raise FileNotFoundError(f"{endpoint} was removed: a kubelet has started")
+        registering.result()
+    finally:
+        registering.cancel()
+
+
+async def _register(folder: Path, endpoint: str, resource: str, options: api.DevicePluginOptions) -> None:
     request = api.RegisterRequest(version=VERSION, endpoint=endpoint, resource_name=resource, options=options)
     async with channel(folder / KUBELET_SOCKET) as kubelet:
         await RegistrationStub(kubelet).Register(request, timeout=REGISTER_TIMEOUT_S)

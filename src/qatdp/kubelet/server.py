@@ -13,7 +13,7 @@ import grpc
 
 from qatdp.api import deviceplugin_v1beta1_pb2 as api
 from qatdp.api.deviceplugin_v1beta1_pb2_grpc import DevicePluginServicer
-from qatdp.core.allocation import allocate, prefer
+from qatdp.core.allocation import allocate, check_start, prefer
 from qatdp.core.pools import ResourcePool
 from qatdp.errors import AllocationError
 from qatdp.feed import Feed
@@ -23,11 +23,13 @@ from qatdp.kubelet.observer import Observer
 
 log = logging.getLogger(__name__)
 
-OPTIONS = api.DevicePluginOptions(pre_start_required=False, get_preferred_allocation_available=True)
 ONE_READER = "a socket of qatdp has one reader, the kubelet; what is in its lists is told by: qatdp devices"
 
 ListContext: TypeAlias = "grpc.aio.ServicerContext[api.Empty, AsyncIterator[api.ListAndWatchResponse]]"
 AllocateContext: TypeAlias = "grpc.aio.ServicerContext[api.AllocateRequest, Awaitable[api.AllocateResponse]]"
+StartContext: TypeAlias = (
+    "grpc.aio.ServicerContext[api.PreStartContainerRequest, Awaitable[api.PreStartContainerResponse]]"
+)
 
 
 class ResourceServer(DevicePluginServicer):
@@ -45,16 +47,17 @@ class ResourceServer(DevicePluginServicer):
         on_opened: Callable[[], bool],
         on_ended: Callable[[], None],
         is_current: Callable[[], bool],
+        options: api.DevicePluginOptions,
         meter: Meter | None = None,
     ) -> None:
         self._feed = feed
         self._observer = observer
         self._meter = meter or NoMeter()
         self._on_opened, self._on_ended = on_opened, on_ended
-        self._is_current = is_current
+        self._is_current, self._options = is_current, options
 
     async def GetDevicePluginOptions(self, request: api.Empty, context: object) -> api.DevicePluginOptions:
-        return OPTIONS
+        return self._options
 
     async def ListAndWatch(self, request: api.Empty, context: ListContext) -> AsyncIterator[api.ListAndWatchResponse]:
         """Send the list, and again with each change, until the kubelet leaves. Each message replaces the list."""
@@ -101,7 +104,13 @@ class ResourceServer(DevicePluginServicer):
         return answer
 
     async def PreStartContainer(
-        self, request: api.PreStartContainerRequest, context: object
+        self, request: api.PreStartContainerRequest, context: StartContext
     ) -> api.PreStartContainerResponse:
-        """Answer nothing; it is not asked for: a start would fail while the plugin is away."""
+        """Let a container start, unless what its pod was given is another's by now; asked for while there is such."""
+        pool = self._feed.value
+        try:
+            check_start(pool, request.devices_ids)
+        except AllocationError as error:
+            log.warning("start refused resource=%s reason=%r", pool.resource, str(error))
+            await context.abort(grpc.StatusCode[error.grpc_code], str(error))
         return api.PreStartContainerResponse()

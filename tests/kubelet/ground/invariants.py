@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from ground.answers import Admission
 from ground.gates import Call, Passage, Way
 from ground.pods import Pod
 from ground.stage import HEALTHY
 from qatdp.api import deviceplugin_v1beta1_pb2 as api
+from qatdp.testing.kubelet.answers import Admission
 
 Held = frozenset[tuple[str, str]]  # of a resource and an ID
 

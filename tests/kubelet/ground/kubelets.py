@@ -1,19 +1,17 @@
 """What a scenario needs of a kubelet: the real device manager and the fake one are both this."""
 
-import importlib.util
 import os
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
-from ground.answers import Admission, Capacity, Change, Ready, RunOptions
 from ground.manager import FOLDER, DeviceManager
 from ground.pods import Pod
+from qatdp.testing.kubelet import FakeKubelet
+from qatdp.testing.kubelet.answers import Admission, Capacity, Change, Ready, RunOptions
 
-# The fake is imported where it is used only: the real one needs none.
-FAKE = "qatdp.testing.kubelet"
-KINDS = ("real", "fake") if importlib.util.find_spec(FAKE) else ("real",)
+KINDS = ("real", "fake")
 
 
 class Kubelet(Protocol):
@@ -56,8 +54,8 @@ class RealKubelet(DeviceManager):
 
 
 def fake_kubelet(folder: Path) -> Kubelet:
-    """Return qatdp's fake, in a folder of its own. Its answers look as those here do, but have classes of their own."""
-    return cast(Kubelet, importlib.import_module(FAKE).FakeKubelet(folder, minor()))
+    """Return qatdp's fake, in a folder of its own."""
+    return FakeKubelet(folder, minor())
 
 
 def minor() -> str:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from ground import record
-from ground.answers import Admission, Capacity, Change, Ready, RunOptions, read_counts, read_health
+from ground.answers import read_admission, read_counts, read_health, read_options
 from ground.pods import Pod
+from qatdp.testing.kubelet.answers import Admission, Capacity, Change, Ready, RefusedError, RunOptions
 
 FOLDER = Path("/var/lib/kubelet")
 PLUGINS = FOLDER / "device-plugins"
@@ -38,10 +39,6 @@ class Policy(StrEnum):
 
 class ManagerEndedError(RuntimeError):
     """The process ended while it was asked; the text is what it left on stderr, of a panic its trace."""
-
-
-class RefusedError(RuntimeError):
-    """The manager answered with an error. Admissions do not raise it: a pod refused is their answer."""
 
 
 class DeviceManager:
@@ -131,7 +128,7 @@ class DeviceManager:
 
         Admissions wait for one another. Raises ManagerEndedError, where the manager panics over it.
         """
-        admission = Admission.read(await self._answer("admit", pod=pod.manifest()))
+        admission = read_admission(await self._answer("admit", pod=pod.manifest()))
         record.note_admission(admission)
         return admission
 
@@ -142,7 +139,7 @@ class DeviceManager:
     async def options(self, pod: Pod, container: str = "main") -> RunOptions:
         """Return what a start of the container would be told. Calls PreStartContainer; raises RefusedError."""
         answer = await self._ask("options", uid=pod.uid, container=container)
-        return RunOptions.read(answer["options"])
+        return read_options(answer["options"])
 
     async def health(self, pod: Pod) -> Mapping[str, Mapping[str, Mapping[str, str]]]:
         """Return the health that the pod's status would show, by container, resource and ID."""

@@ -7,8 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import qatdp
-from ground.answers import Admission, Ready
 from qatdp.host.choose import host_calls
+from qatdp.testing.kubelet.answers import Admission, Ready
 
 
 def note_start(ready: Ready) -> None:

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ground.answers import Admission
 from ground.gates import Call, Gates, Passage, Way
 from ground.invariants import Invariants
 from ground.lists import Lists
@@ -21,6 +20,7 @@ from ground.pods import Pod
 from ground.proxy import Proxy
 from qatdp.api import deviceplugin_v1beta1_pb2 as api
 from qatdp.kubelet import checkpoint
+from qatdp.testing.kubelet.answers import Admission
 
 
 class Passed:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Self
 
 from ground import record, waiting
-from ground.answers import Admission
 from ground.gates import Gates
 from ground.kubelets import Kubelet
 from ground.lists import Lists
@@ -19,6 +18,7 @@ from qatdp.daemon.node import Node
 from qatdp.host import configfile
 from qatdp.testing.daemon import RunningDaemon, hurried
 from qatdp.testing.host import FakeHost
+from qatdp.testing.kubelet.answers import Admission
 
 CY, DC, RENAMED = (f"qat.intel.com/{name}" for name in ("cy", "dc", "renamed"))
 HEALTHY = "Healthy"
