@@ -79,7 +79,7 @@ class PluginFront(DevicePluginServicer):
     async def PreStartContainer(
         self, request: api.PreStartContainerRequest, context: Context
     ) -> api.PreStartContainerResponse:
-        raise NotImplementedError("no plugin here wants it")
+        return await self._forward(Call.PRE_START, self._plugin.PreStartContainer, request, context)
 
     async def ListAndWatch(self, request: api.Empty, context: Context) -> AsyncIterator[api.ListAndWatchResponse]:
         """Pass lists on, one by one. They are read at once and queue here, as they do before a kubelet that is slow."""

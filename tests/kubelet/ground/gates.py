@@ -24,6 +24,7 @@ class Call(StrEnum):
     LIST_AND_WATCH = "ListAndWatch"
     PREFERRED = "GetPreferredAllocation"
     ALLOCATE = "Allocate"
+    PRE_START = "PreStartContainer"
     LIST = "List"
     ALLOCATABLE = "GetAllocatableResources"
 
