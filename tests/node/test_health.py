@@ -5,6 +5,7 @@ one another, in the order they stand here. Whatever was sick is quiet for ten se
 its figures contain.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +22,8 @@ from ground.waiting import until_equal
 
 ALL = {CY: ListTaken(32, 32), DC: ListTaken(32, 32)}
 SEEN_S = 3.0  # within which a read that blocks is to be seen
-ROUNDS, FEW = 5, 2
+# How often each is done. For figures ROUNDS=100, a few tests at a time: the guest lives for 20 minutes.
+ROUNDS, FEW = 2 * (int(os.environ["ROUNDS"]),) if "ROUNDS" in os.environ else (5, 2)
 
 BLOCKS = {
     "block_heartbeat": "heartbeat/status",  # which a probe reads alone
@@ -125,6 +127,20 @@ def test_heartbeats_that_fail_and_a_fatal_error(view: View, daemon: Daemon, of: 
         fault(silent, "force_heartbeat_fail", "N")
         back = view.follows("both are over, and ten seconds have passed", lambda: None, of.but())
     assert back.done_s > 9.0, "none is trusted before it was quiet"
+
+
+def test_heartbeats_fail_and_come_back_one_pf_after_the_other(view: View, of: Pfs) -> None:
+    with faults(*((pf, "force_heartbeat_fail") for pf in of.all)):
+        for _ in range(max(ROUNDS // len(of.all), 1)):
+            for number, pf in enumerate(of.all, start=1):
+                silenced = partial(fault, pf, "force_heartbeat_fail", "Y")
+                view.follows("firmware stopped answering", silenced, of.but(*of.all[:number]))
+            view.returns("firmware answers again, and ten seconds have passed", partial(_answer, of), of.vfs.values())
+
+
+def _answer(of: Pfs) -> None:
+    for pf in of.all:
+        fault(pf, "force_heartbeat_fail", "N")
 
 
 def test_reads_that_block_cost_their_own_pfs_and_nobody_else(node: Node, view: View, daemon: Daemon, of: Pfs) -> None:

@@ -120,9 +120,23 @@ class Pod:
         lines = [line for file in sorted(folders) for line in file.read_text().splitlines()]
         return "\n".join(line.split(" ", 3)[3] for line in lines)  # TIME STREAM FLAGS TEXT
 
+    def cgroup(self) -> Path:
+        """Return the cgroup of all that runs of it, which `kill` takes."""
+        return next(CGROUPS.rglob(f"pod{self.uid}"))
+
+    def kill_container(self, container: str = "main") -> None:
+        """End a container as if it had crashed: the kubelet starts another one."""
+        identity, _ = self.containers()[container]
+        kill(next(self.cgroup().rglob(identity.rpartition("/")[2])))
+
     def delete(self) -> None:
         """Remove the pod and wait until nothing of it runs and the kubelet has forgotten it."""
         uid = self.uid
         self._file.unlink()
         # The kubelet stops telling of a pod when its manifest goes, and removes its cgroup when all of it has ended.
         until(f"{self.name} is gone", lambda: not self.seen() and not any(CGROUPS.rglob(f"pod{uid}")))
+
+
+def kill(cgroup: Path) -> None:
+    """End all that runs in a cgroup."""
+    (cgroup / "cgroup.kill").write_text("1")

@@ -4,7 +4,7 @@ The tests' own reader, by a channel that is kept: what is measured is the produc
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import grpc
@@ -60,6 +60,19 @@ class View:
         delay = Delay(now_s - asked_s, now_s - done_s)
         self._record.delays.setdefault(what, []).append(delay)
         return delay
+
+    def returns(self, what: str, act: Callable[[], object], parts: Iterable[frozenset[str]]) -> None:
+        """Do something, and put on record when each of these is offered as a whole."""
+        missing, asked_s = list(parts), time.monotonic()
+        act()
+        done_s = time.monotonic()
+        while missing:
+            seen, now_s = self.offered(), time.monotonic()
+            back = [part for part in missing if part <= seen]
+            self._record.delays.setdefault(what, []).extend([Delay(now_s - asked_s, now_s - done_s)] * len(back))
+            missing = [part for part in missing if part not in back]
+            assert not missing or now_s - done_s < LONGEST_S, f"{what}: not within {LONGEST_S} s, missing {missing}"
+            time.sleep(LOOK_S)
 
     def close(self) -> None:
         self._channel.close()

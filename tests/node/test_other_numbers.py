@@ -1,0 +1,152 @@
+"""VFs have other IOMMU groups than before while pods have them: whose node a pod was given, that VF's nobody else gets,
+and no container is started with it.
+
+The pods open nothing, as VFs that are open are not taken away. The kernel uses the lowest free number for a group
+(ida_alloc in iommu_group_alloc), so VFs that go together and come in another order have one another's numbers.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from ground import pfs, vfio
+from ground.books import read_books
+from ground.daemon import Daemon
+from ground.kubelet import ListTaken
+from ground.node import CY, DC, Node
+from ground.pods import NAMES, Container, Pod, kill
+from ground.probe import names
+from ground.view import View
+from ground.waiting import throughout, until, until_equal
+
+ALL = {CY: ListTaken(32, 32), DC: ListTaken(32, 32)}
+STAYS_S = 5
+REFUSED = "another node than this pod was given"
+
+
+@pytest.fixture(scope="module")
+def daemon(node: Node) -> Iterator[Daemon]:
+    vfio.load()
+    daemon = Daemon(node.kubelet, node.logs, "other-numbers")
+    daemon.start()
+    daemon.wait_for_lists(ALL)
+    yield daemon
+    node.pods.delete_all()
+    daemon.close()
+    assert "Traceback" not in daemon.log()
+
+
+@pytest.fixture(scope="module")
+def view(node: Node, daemon: Daemon) -> Iterator[View]:
+    view = View(node.record)
+    yield view
+    view.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A pod that runs and opens nothing, the VF that it has, and the node that it was given for it."""
+
+    pod: Pod
+    vf: str
+    node: Path
+
+    @property
+    def owner(self) -> str:
+        """Return the VF that has its node now."""
+        return next(vf for vf in all_vfs() if pfs.group_node(vf) == self.node)
+
+
+def all_vfs() -> Sequence[str]:
+    return [vf for pf in pfs.pf_addresses() for vf in pfs.vf_addresses(pf)]
+
+
+def give(node: Node, resource: str) -> Given:
+    pod = node.pods.put(Container(limits={resource: 1}, command=NAMES), name="keeps")
+    (vf,) = names(pod)
+    return Given(pod, vf, pfs.group_node(vf))
+
+
+def one_of_each(node: Node) -> tuple[Given, Given]:
+    """Return a pod with a VF for crypto and one with a VF for compression, which are of different PFs."""
+    return give(node, CY), give(node, DC)
+
+
+def make_anew(*given: Given) -> None:
+    """Take the VFs of their PFs away, and bring those with the highest numbers back first."""
+    theirs = [pfs.pf_of(one.vf) for one in sorted(given, key=lambda one: int(one.node.name), reverse=True)]
+    for pf in theirs:
+        pfs.bring_down(pf)
+    for pf in theirs:
+        pfs.bring_up(pf)
+    for one in given:
+        assert one.owner != one.vf, f"{one.vf} has the group that it had before"
+
+
+def free_of(given: Sequence[Given]) -> frozenset[str]:
+    """Return the VFs that none of these has, and whose node none of these was given."""
+    return frozenset(all_vfs()) - {one.vf for one in given} - {one.owner for one in given}
+
+
+def test_pods_whose_vfs_have_changed_groups_are_started_no_more_and_nobody_gets_what_they_were_given(
+    node: Node, daemon: Daemon, view: View
+) -> None:
+    given = one_of_each(node)
+    make_anew(*given)
+    until_equal("what is nobody's is offered", view.offered, free_of(given))
+    until("the kubelet is to ask before a start", lambda: are_guarded(daemon))
+    for one in given:
+        one.pod.kill_container()
+    until("starts are refused, with the reason", lambda: all(REFUSED in why_it_waits(one.pod) for one in given))
+    rest = {resource: len(ids & free_of(given)) for resource, ids in read_books().offered.items()}
+    all_others = node.pods.put(Container(limits=rest, command=NAMES), name="others")
+    assert names(all_others) == free_of(given)
+    throughout("nothing of theirs runs", lambda: any(one.pod.containers() for one in given), False, duration_s=STAYS_S)
+    all_others.delete()
+    for one in given:
+        one.pod.delete()
+    until_equal("all VFs are offered", view.offered, frozenset(all_vfs()))
+    check_new_pods(node)
+
+
+def test_after_a_boot_with_other_numbers_no_pod_is_started_by_what_it_was_given_before(
+    node: Node, daemon: Daemon, view: View
+) -> None:
+    """The checkpoint is what it was, nothing runs any more, and VFs are found in another order."""
+    given = one_of_each(node)
+    ran, cgroups = [one.pod.log() for one in given], [one.pod.cgroup() for one in given]
+    node.kubelet.kill()
+    daemon.kill()
+    for cgroup in cgroups:
+        kill(cgroup)
+    make_anew(*given)
+    assert read_books().holdings, "the checkpoint has them"
+    daemon.start()
+    node.kubelet.start()
+    until("the kubelet has looked at its pods", lambda: all(one.pod.seen() for one in given))
+    until("VFs are offered", view.offered)
+    throughout("nothing of theirs runs", lambda: any(one.pod.containers() for one in given), False, duration_s=STAYS_S)
+    assert [one.pod.log() for one in given] == ran
+    for one in given:
+        one.pod.delete()
+    until_equal("all VFs are offered", view.offered, frozenset(all_vfs()))
+    check_new_pods(node)
+
+
+def check_new_pods(node: Node) -> None:
+    """See that whoever comes is given what is right."""
+    pod = node.pods.put(Container(limits={CY: 3, DC: 3}), name="anew")
+    report = node.prove(pod)
+    assert len(report.addresses) == 6 and not report.failures
+    pod.delete()
+
+
+def are_guarded(daemon: Daemon) -> bool:
+    """Tell whether both resources were registered once more than at the start."""
+    return all(daemon.log().count(f"registered resource={resource} ") > 1 for resource in (CY, DC))
+
+
+def why_it_waits(pod: Pod) -> str:
+    waiting: Mapping[str, str] = pod.status["containerStatuses"][0]["state"].get("waiting", {})
+    return waiting.get("message", "")
