@@ -2,10 +2,10 @@
 
 On real uevents and attributes, and on those of the driver double that it copies from the QAT driver. The tests build on
 one another, in the order they stand here. Whatever was sick is quiet for ten seconds before it is offered again, which
-its figures contain.
+its figures contain. Each is done a few times, or ROUNDS times, and what takes long a tenth as often: by portions (-k),
+as a guest's time is limited.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,17 +13,16 @@ from functools import partial
 import pytest
 from ground import pfs, vfio
 from ground.daemon import Daemon
-from ground.faults import fault, faults
+from ground.faults import fault, faults, reset
 from ground.kubelet import ListTaken
 from ground.node import CY, DC, Node
 from ground.pods import Container
-from ground.view import View
+from ground.view import View, rounds
 from ground.waiting import until_equal
 
 ALL = {CY: ListTaken(32, 32), DC: ListTaken(32, 32)}
 SEEN_S = 3.0  # within which a read that blocks is to be seen
-# How often each is done. For figures ROUNDS=100, a few tests at a time: the guest lives for 20 minutes.
-ROUNDS, FEW = 2 * (int(os.environ["ROUNDS"]),) if "ROUNDS" in os.environ else (5, 2)
+ROUNDS, FEW, LONG = rounds(5), rounds(2), rounds(1, of=10)
 
 BLOCKS = {
     "block_heartbeat": "heartbeat/status",  # which a probe reads alone
@@ -34,11 +33,15 @@ BLOCKS = {
 
 @pytest.fixture(scope="module")
 def daemon(node: Node) -> Iterator[Daemon]:
-    """The daemon, with all VFs in the kubelet's lists."""
+    """The daemon, with all VFs in the kubelet's lists; a pod has used one, so that no portion is without."""
     vfio.load()
     daemon = Daemon(node.kubelet, node.logs, "health")
     daemon.start()
     daemon.wait_for_lists(ALL)
+    pod = node.pods.put(Container(limits={CY: 1}), name="at-first")
+    pod.wait("Running")
+    assert not node.prove(pod).failures
+    pod.delete()
     yield daemon
     node.pods.delete_all()
     daemon.close()
@@ -114,57 +117,69 @@ def test_all_64_vfs_that_are_made_anew(view: View, of: Pfs) -> None:
         view.follows("64 VFs were made", lambda: make(enabled=True), of.but())
 
 
+def test_a_pf_that_is_reset(view: View, of: Pfs) -> None:
+    """As old kernels do it, which take the VFs away and make them anew."""
+    pf = of.all[2]
+    for _ in range(FEW):
+        what = "a PF was reset, and its VFs were bound again by the daemon"
+        view.follows(what, lambda: reset(pf).wait(), of.but(), too=partial(_are_on_vfio, pf), spared=of.vfs[pf])
+
+
 def test_heartbeats_that_fail_and_a_fatal_error(view: View, daemon: Daemon, of: Pfs) -> None:
     silent, fatal, *_ = of.all
     with faults((silent, "force_heartbeat_fail")):
-        failing = "firmware stopped answering"
-        assert view.follows(failing, lambda: fault(silent, "force_heartbeat_fail", "Y"), of.but(silent)).done_s > 1.0
-        view.follows("a fatal error was counted", lambda: fault(fatal, "ras_fatal", "1"), of.but(silent, fatal))
-        assert f"pf={fatal} is=fatal was=healthy evidence='errors_fatal is 1'" in daemon.log()
-        assert f"pf={silent} is=unresponsive was=suspect evidence='heartbeat failed twice" in daemon.log()
-        pfs.bring_down(fatal)
-        pfs.bring_up(fatal)  # over by a restart alone
-        fault(silent, "force_heartbeat_fail", "N")
-        back = view.follows("both are over, and ten seconds have passed", lambda: None, of.but())
-    assert back.done_s > 9.0, "none is trusted before it was quiet"
+        for _ in range(LONG):
+            told = len(daemon.log())
+            failing = "firmware stopped answering"
+            assert view.follows(failing, lambda: fault(silent, "force_heartbeat_fail", "Y"), of.but(silent)).done_s > 1
+            view.follows("a fatal error was counted", lambda: fault(fatal, "ras_fatal", "1"), of.but(silent, fatal))
+            log = daemon.log()[told:]
+            assert f"pf={fatal} is=fatal was=healthy evidence='errors_fatal is 1'" in log
+            assert f"pf={silent} is=unresponsive was=suspect evidence='heartbeat failed twice" in log
+            pfs.bring_down(fatal)
+            pfs.bring_up(fatal)  # over by a restart alone
+            fault(silent, "force_heartbeat_fail", "N")
+            back = view.follows("both are over, and ten seconds have passed", lambda: None, of.but())
+            assert back.done_s > 9.0, "none is trusted before it was quiet"
 
 
-def test_heartbeats_fail_and_come_back_one_pf_after_the_other(view: View, of: Pfs) -> None:
-    with faults(*((pf, "force_heartbeat_fail") for pf in of.all)):
-        for _ in range(max(ROUNDS // len(of.all), 1)):
-            for number, pf in enumerate(of.all, start=1):
-                silenced = partial(fault, pf, "force_heartbeat_fail", "Y")
-                view.follows("firmware stopped answering", silenced, of.but(*of.all[:number]))
-            view.returns("firmware answers again, and ten seconds have passed", partial(_answer, of), of.vfs.values())
-
-
-def _answer(of: Pfs) -> None:
-    for pf in of.all:
-        fault(pf, "force_heartbeat_fail", "N")
-
-
-def test_reads_that_block_cost_their_own_pfs_and_nobody_else(node: Node, view: View, daemon: Daemon, of: Pfs) -> None:
-    blocked, free = dict(zip(BLOCKS, of.all, strict=False)), of.all[-1]
+@pytest.fixture
+def blocked(view: View, of: Pfs) -> Iterator[dict[str, str]]:
+    """The PFs whose reads are to block, by what blocks them; afterwards they do no more, and are trusted again."""
+    blocked = dict(zip(BLOCKS, of.all, strict=False))
     with faults(*((pf, name) for name, pf in blocked.items())):
-        for name, pf in blocked.items():
-            wanted = view.offered() - of.vfs[pf]
-            view.follows(f"{BLOCKS[name]} blocks", partial(fault, pf, name, "Y"), wanted, within_s=SEEN_S)
-            assert f"{BLOCKS[name]}" in last_verdict(daemon, pf)
-            assert "is=fenced was=healthy" in last_verdict(daemon, pf)
-        for _ in range(FEW):
-            view.follows("a PF went down while three block", lambda: pfs.bring_down(free), frozenset())
-            view.follows("a PF came up while three block", lambda: pfs.bring_up(free), of.vfs[free])
-        pod = node.pods.put(Container(limits={DC: 4}), name="besides")
-        pod.wait("Running")
-        report = node.prove(pod)
-        assert len(report.addresses) == 4 and set(report.addresses) <= of.vfs[free]
-        assert not report.failures
-        pod.delete()
+        yield blocked
     view.follows("three reads came back, and ten seconds have passed", lambda: None, of.but())
+
+
+@pytest.mark.parametrize("_", range(LONG))
+def test_reads_that_block_cost_their_own_pfs_and_nobody_else(
+    node: Node, view: View, daemon: Daemon, of: Pfs, blocked: dict[str, str], _: int
+) -> None:
+    free = of.all[-1]
+    for name, pf in blocked.items():
+        wanted = view.offered() - of.vfs[pf]
+        view.follows(f"{BLOCKS[name]} blocks", partial(fault, pf, name, "Y"), wanted, within_s=SEEN_S)
+        assert f"{BLOCKS[name]}" in last_verdict(daemon, pf)
+        assert "is=fenced was=healthy" in last_verdict(daemon, pf)
+    for _ in range(min(FEW, 10)):
+        view.follows("a PF went down while three block", lambda: pfs.bring_down(free), frozenset())
+        view.follows("a PF came up while three block", lambda: pfs.bring_up(free), of.vfs[free])
+    pod = node.pods.put(Container(limits={DC: 4}), name="besides")
+    pod.wait("Running")
+    report = node.prove(pod)
+    assert len(report.addresses) == 4 and set(report.addresses) <= of.vfs[free]
+    assert not report.failures
+    pod.delete()
 
 
 def _is_on_vfio(vf: str) -> bool:
     return pfs.driver_of(vf) == "vfio-pci"
+
+
+def _are_on_vfio(pf: str) -> bool:
+    vfs = pfs.vf_addresses(pf)
+    return len(vfs) == 16 and all(map(_is_on_vfio, vfs))
 
 
 def last_verdict(daemon: Daemon, pf: str) -> str:

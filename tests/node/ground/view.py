@@ -3,8 +3,9 @@
 The tests' own reader, by a channel that is kept: what is measured is the product, not the making of connections.
 """
 
+import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -19,6 +20,12 @@ LOOK_S = 0.03  # the kubelet lets a hundred through each second
 LONGEST_S = 40
 
 
+def rounds(few: int, *, of: int = 1) -> int:
+    """Return how often to do what is measured: a few times, or ROUNDS times where that is said; or one in so many."""
+    wanted = os.environ.get("ROUNDS")
+    return max(few, int(wanted) // of) if wanted else few
+
+
 class View:
     def __init__(self, record: Record) -> None:
         self._record = record
@@ -27,7 +34,7 @@ class View:
 
     def offered(self) -> frozenset[str]:
         """Return the IDs of all resources of ours."""
-        answer = self._kubelet.GetAllocatableResources(AllocatableResourcesRequest(), timeout=10)
+        answer = self._kubelet.GetAllocatableResources(AllocatableResourcesRequest(), timeout=10, wait_for_ready=True)
         ours = (one for one in answer.devices if one.resource_name.startswith("qat.intel.com/"))
         return frozenset(device for one in ours for device in one.device_ids)
 
@@ -60,19 +67,6 @@ class View:
         delay = Delay(now_s - asked_s, now_s - done_s)
         self._record.delays.setdefault(what, []).append(delay)
         return delay
-
-    def returns(self, what: str, act: Callable[[], object], parts: Iterable[frozenset[str]]) -> None:
-        """Do something, and put on record when each of these is offered as a whole."""
-        missing, asked_s = list(parts), time.monotonic()
-        act()
-        done_s = time.monotonic()
-        while missing:
-            seen, now_s = self.offered(), time.monotonic()
-            back = [part for part in missing if part <= seen]
-            self._record.delays.setdefault(what, []).extend([Delay(now_s - asked_s, now_s - done_s)] * len(back))
-            missing = [part for part in missing if part not in back]
-            assert not missing or now_s - done_s < LONGEST_S, f"{what}: not within {LONGEST_S} s, missing {missing}"
-            time.sleep(LOOK_S)
 
     def close(self) -> None:
         self._channel.close()
