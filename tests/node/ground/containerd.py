@@ -11,7 +11,8 @@ from ground.waiting import until
 
 IMAGE = "localhost/qatdp/probe:1"
 
-# overlayfs on the guest's overlay root would need care, "native" copies. The one image is its own pause image.
+# overlayfs on the guest's overlay root would need care, "native" copies. The one image is its own pause image. Nodes
+# belong to the user that a container runs as, which deploy/README.md asks for where that is not root.
 CONFIG = """\
 version = 2
 root = "{folder}/root"
@@ -20,12 +21,17 @@ state = "{folder}/state"
   address = "{socket}"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{image}"
+  device_ownership_from_security_context = true
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "native"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{network.bin}"
     conf_dir = "{network.conf}"
 """
+
+# What each process in a pod may lock, as LimitMEMLOCK= of containerd's unit would have it. Maps for DMA count: qatlib's
+# are 16 MiB for a cy VF and 8 MiB for a dc one, of which a pod here has two at most. The kernel's own limit is 8 MiB.
+MEMLOCK_BYTES = 64 << 20
 
 
 class Containerd(Process):
@@ -34,7 +40,8 @@ class Containerd(Process):
         self.socket = folder / "containerd.sock"
         config = folder / "config.toml"
         config.write_text(CONFIG.format(folder=folder, socket=self.socket, image=IMAGE, network=network))
-        super().__init__("containerd", ["containerd", "-c", config], logs)
+        limits = ["prlimit", f"--memlock={MEMLOCK_BYTES}"]
+        super().__init__("containerd", [*limits, "containerd", "-c", config], logs)
 
     def start(self) -> None:
         """Start and wait until it answers."""

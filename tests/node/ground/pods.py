@@ -11,14 +11,28 @@ from ground.containerd import IMAGE
 from ground.kubelet import NODE_NAME, Kubelet
 from ground.waiting import until
 
+UNPRIVILEGED = {
+    "runAsNonRoot": True,
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container that runs the VFIO probe; `limits` is resource to count."""
+    """A container that runs the VFIO probe, unless told otherwise; `limits` is resource to count.
+
+    `mounts` are folders of the node, read-only, by where the container has them; None is an empty one that it may fill.
+    With a `user` it has no privilege at all; None is root, with what the runtime grants.
+    """
 
     name: str = "main"
     limits: Mapping[str, int] = field(default_factory=dict)
     command: Sequence[str] = ("/probe", "hold")
+    mounts: Mapping[str, Path | None] = field(default_factory=dict)
+    user: int | None = None
 
     def manifest(self, word: str) -> dict[str, Any]:
         return {
@@ -28,7 +42,22 @@ class Container:
             "command": list(self.command),
             "env": [{"name": "WORD", "value": word}],
             "resources": {"limits": {resource: str(count) for resource, count in self.limits.items()}},
+            "securityContext": {} if self.user is None else {"runAsUser": self.user, **UNPRIVILEGED},
+            "volumeMounts": [
+                {"name": _volume(where), "mountPath": where, "readOnly": folder is not None}
+                for where, folder in self.mounts.items()
+            ],
         }
+
+    def volumes(self) -> list[dict[str, Any]]:
+        return [
+            {"name": _volume(where), **({"hostPath": {"path": str(folder)}} if folder else {"emptyDir": {}})}
+            for where, folder in self.mounts.items()
+        ]
+
+
+def _volume(where: str) -> str:
+    return where.strip("/").replace("/", "-")
 
 
 ONCE = ("/probe",)  # prove and end
@@ -61,6 +90,7 @@ class Pods:
                 "terminationGracePeriodSeconds": 5,
                 "initContainers": [container.manifest(self._word) for container in init],
                 "containers": [container.manifest(self._word) for container in containers],
+                "volumes": [volume for container in containers for volume in container.volumes()],
             },
         }
         file = self._kubelet.manifests / f"{name}.json"

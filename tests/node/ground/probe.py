@@ -36,8 +36,8 @@ class Report:
 
 
 def report(pod: Pod, container: str = "main") -> Report:
-    """Return all that the container's probe has said until now."""
-    return Report(tuple(json.loads(line) for line in pod.log(container).splitlines()))
+    """Return all that the container's probe has said until now, among what others may have."""
+    return Report(tuple(json.loads(line) for line in pod.log(container).splitlines() if line.startswith("{")))
 
 
 def first_report(pod: Pod, container: str = "main") -> Report:

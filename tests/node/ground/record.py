@@ -3,10 +3,11 @@
 import json
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ground.clients import Run
 from ground.probe import Report
 from qatdp.host.choose import host_calls
 
@@ -27,12 +28,18 @@ class Record:
     words: set[str] = field(default_factory=set)  # as containers gave them back
     kernels: set[str] = field(default_factory=set)  # uname -r, in containers
     vfio_opens: int = 0
+    clients: set[str] = field(default_factory=set)  # that are not ours, with their versions
     delays: dict[str, list[Delay]] = field(default_factory=dict)  # from an event to the kubelet's view, by event
 
     def add(self, report: Report) -> None:
         self.words |= {report.start["word"]} - {""}
         self.kernels.add(report.start["kernel"])
         self.vfio_opens += len(report.of("device")) - len(report.failures)
+
+    def add_runs(self, runs: Iterable[Run]) -> None:
+        for run in runs:
+            self.clients |= run.versions
+            self.vfio_opens += len(run.opened)
 
     def write(self, file: Path, kubelet: str) -> None:
         content = {
@@ -42,6 +49,7 @@ class Record:
             "kubelet": kubelet,
             "vfio_opens": self.vfio_opens,
             "host_calls": host_calls().name,
+            **({"clients": ", ".join(sorted(self.clients))} if self.clients else {}),
             **{f"the kubelet has seen: {what}": _figures(delays) for what, delays in self.delays.items()},
         }
         file.write_text(json.dumps(content))
