@@ -1,7 +1,7 @@
 """Clients that are not ours: DPDK and qatlib as Debian has built them, unpacked for containers to mount.
 
-A root holds a release's packages with all that they need, and none of it is changed, or configured. Beside them lies
-what is built here: the double of a VF's registers (vf_double.c), and a program that starts qatlib (qatlib_instances.c).
+A root holds a release's packages with the libraries that they need, and none of it is changed, or configured. What is
+built here lies beside: the double of a VF's registers (vf_double.c), and what starts qatlib (qatlib_instances.c).
 """
 
 import shutil
@@ -36,11 +36,16 @@ class Root:
             (folder / "usr" / name).mkdir(parents=True)
             (folder / name).symlink_to(f"usr/{name}")
         apt = Apt(folder / "apt", self.suite)
-        packages = apt.with_dependencies(self.packages)
+        packages = [package for package in apt.with_dependencies(self.packages) if self._loads(package)]
         for deb in apt.download(packages):
             _unpack(deb, folder)
         (folder / "packages").write_text("\n".join(packages))
         shutil.rmtree(folder / "apt")
+
+    def _loads(self, package: str) -> bool:
+        """Tell whether a package is asked for, or holds libraries; the rest is there to develop and install."""
+        name = package.partition("=")[0]
+        return name in self.packages or (name.startswith(("lib", "zlib")) and not name.endswith("-dev"))
 
 
 # dpdk-dev holds DPDK's test programs. By bash, as Intel's image starts them; strace tells what is opened.
