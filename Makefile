@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 SOURCES := meson.build meson.options $(shell find csrc src -name __pycache__ -prune -o -print)
 
 # These need a real thing each, and are programs of their own as well: they import from their own folder.
-GROUNDS := guest image kubelet mutants node
+GROUNDS := guest image kernel kubelet mutants node
 FAST_TESTS := $(filter-out $(GROUNDS:%=tests/%),$(wildcard tests/*))
 
 C_FILES := $(wildcard csrc/*.[ch] csrc/*/*.[ch])
@@ -30,6 +30,7 @@ help:
 	@echo 'make format        let ruff mend and format what it can'
 	@echo 'make proto         generate src/qatdp/api from proto/'
 	@echo 'make proto-check   tell whether src/qatdp/api is what proto/ generates'
+	@echo "make test-kernel   qatdp's host edge on two of Debian's kernels: a guest with QAT devices and VFIO"
 	@echo "make test-kubelet  tests on Kubernetes' own device manager"
 	@echo 'make test-node     tests on a whole node: a guest with QAT devices, VFIO, containerd and a kubelet'
 	@echo 'make test-mutants  put deliberate faults into a copy, and see that the tests find them'
@@ -119,8 +120,8 @@ bench: setup
 	$(BIN)/python -m pytest bench --benchmark-only --benchmark-disable-gc --benchmark-columns=min,median,max,rounds \
 		--benchmark-name=short --benchmark-sort=name
 
-.PHONY: test-kubelet test-node test-image test-mutants
-test-kubelet test-node test-image test-mutants: test-%: setup
+.PHONY: test-kernel test-kubelet test-node test-image test-mutants
+test-kernel test-kubelet test-node test-image test-mutants: test-%: setup
 	tests/$*/run
 
 # --- image -----------------------------------------------------------------------------------------------------------
@@ -141,7 +142,7 @@ lint: setup
 	$(BIN)/lint-imports --no-cache --no-logo
 
 # Each by a call of its own, as two of them have a package `ground`.
-mypy_ground = echo 'mypy $(1)' && MYPYPATH=$(1):tests/guest:$(if $(filter %/image,$(1)),tests/node:)tools $(BIN)/mypy --no-error-summary \
+mypy_ground = echo 'mypy $(1)' && MYPYPATH=$(1):tests/guest:$(if $(filter %/image %/kernel,$(1)),tests/node:)tools $(BIN)/mypy --no-error-summary \
 	--cache-dir .mypy_cache/$(1) $(sort $(wildcard $(1)/*.py $(1)/*/*.py) $(shell grep -sl '^\#!.*python' $(1)/*))
 
 .PHONY: format

@@ -16,6 +16,9 @@ from apt import Apt, codename
 
 HERE = Path(__file__).parent
 
+# Where a series is a release's own kernel, whatever Debian this is.
+SUITES = {"6.1": "bookworm"}
+
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
@@ -39,22 +42,27 @@ class Kernel:
 
 def kernel(series: str) -> Kernel:
     """Return the kernel of a series such as 6.12, fetched if the cache has none."""
-    name = f"kernel-{series}-{cache.key(Path(__file__), HERE / 'apt.py', suite())}"
+    name = f"kernel-{series}-{cache.key(Path(__file__), HERE / 'apt.py', suite(series))}"
     folder = cache.entry(name, lambda temporary: _fetch(series, temporary, final=cache.root() / name))
     return Kernel(folder, (folder / "version").read_text())
 
 
-def suite() -> str:
-    """Return the Debian suite whose 6.12 this system can build modules for.
+def suite(series: str) -> str:
+    """Return the Debian suite that has the series, built by a compiler that this system has.
 
-    Debian 13's own is built by Debian 13's gcc-14. Everywhere else bookworm-backports serves: its kernels are built by
-    bookworm's gcc-12, which Ubuntu 24.04 has as well.
+    Debian 13's own 6.12 is built by Debian 13's gcc-14. Everywhere else bookworm-backports serves: its kernels are
+    built by bookworm's gcc-12, which Ubuntu 24.04 and Debian 13 have as well.
     """
-    return "trixie" if codename() == "trixie" else "bookworm-backports"
+    return SUITES.get(series) or ("trixie" if codename() == "trixie" else "bookworm-backports")
+
+
+def compiler(series: str) -> str:
+    """Return the compiler that the kernel's headers want: the one that built it."""
+    return "gcc-14" if suite(series) == "trixie" else "gcc-12"
 
 
 def _fetch(series: str, temporary: Path, final: Path) -> None:
-    apt = _Kernels(temporary / "apt", suite())
+    apt = _Kernels(temporary / "apt", suite(series))
     version = apt.newest(series)
     for deb in apt.download([f"linux-image-{version}", *apt.headers(version)]):
         subprocess.run(["dpkg", "-x", deb, temporary], check=True)
@@ -77,7 +85,7 @@ class _Kernels(Apt):
             match[1] for name in names if (match := shape.match(name)) and "-rt-" not in name and "cloud" not in name
         ]
         if not found:
-            raise SystemExit(f"{suite()} on the Debian mirror has no kernel {series} with headers")
+            raise SystemExit(f"{suite(series)} on the Debian mirror has no kernel {series} with headers")
         return max(found, key=lambda version: [int(digits) for digits in re.findall(r"\d+", version)])
 
     def headers(self, version: str) -> Sequence[str]:

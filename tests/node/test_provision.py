@@ -3,9 +3,7 @@
 Each test begins by making the node as it needs it, for which the one before has done most.
 """
 
-import os
 import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -20,12 +18,10 @@ from ground.probe import wait_for_another_round
 from ground.provisioning import (
     Provisioning,
     Seen,
-    Stumble,
     compression_pf,
     crypto_pf,
     look,
     said,
-    stopped_writer,
     writers,
 )
 from ground.waiting import until
@@ -62,20 +58,6 @@ def crypto_pfs() -> list[str]:
     return [pf for pf, seen in look().items() if seen == crypto_pf()]
 
 
-def test_bare_pfs_become_a_split_and_another_and_back_and_each_second_run_writes_nothing(
-    provisioning: Provisioning,
-) -> None:
-    command, run = provisioning.command, provisioning.run
-    for provision, crypto, wanted in ((command, 50, HALF), (run, 25, QUARTER), (run, 50, HALF), (run, 25, QUARTER)):
-        with written() as first:
-            assert set(provision(crypto).outcomes.values()) <= WELL
-        assert {"sriov_numvfs", "state", "cfg_services", "drivers_probe"} <= first
-        assert shape() == wanted
-        with written() as second:
-            assert set(provision(crypto).outcomes.values()) == {"done"}
-        assert second == set()
-
-
 def test_beside_a_kubelet_what_a_pod_has_stays_and_the_rest_changes(node: Node, provisioning: Provisioning) -> None:
     provisioning.run(50)
     daemon = Daemon(node.kubelet, node.logs, "provision")
@@ -101,19 +83,6 @@ def test_beside_a_kubelet_what_a_pod_has_stays_and_the_rest_changes(node: Node, 
     pod.delete()
 
 
-def test_a_group_that_is_open_keeps_no_vf(provisioning: Provisioning) -> None:
-    """What host/hand.py relies on, which has the groups open over the write that takes their VFs away."""
-    provisioning.run(50)
-    pf = crypto_pfs()[0]
-    groups = [os.open(pfs.group_node(vf), os.O_RDWR) for vf in pfs.vf_addresses(pf)]
-    try:
-        assert _remove_vfs(pf).wait(timeout=20) == 0
-        assert pfs.vf_addresses(pf) == []
-    finally:
-        for descriptor in groups:
-            os.close(descriptor)
-
-
 def test_a_pf_with_an_open_vf_is_busy_until_it_is_let_go_and_the_others_are_done(provisioning: Provisioning) -> None:
     provisioning.run(50)
     first, second = crypto_pfs()
@@ -126,28 +95,6 @@ def test_a_pf_with_an_open_vf_is_busy_until_it_is_let_go_and_the_others_are_done
         assert shape() == QUARTER
     assert provisioning.run(0).outcomes[first] == "changed"
     assert shape() == ALL_COMPRESSION
-
-
-def test_a_vf_opened_between_check_and_write_fails_its_pf_in_time_and_once_let_go_a_run_mends_it(
-    provisioning: Provisioning,
-) -> None:
-    """As in a container without device nodes: where there are some, the writer has the groups open itself."""
-    provisioning.run(0)
-    pf, other, *_ = pfs.pf_addresses()
-    since = time.monotonic()
-    run = provisioning.start(50, "--deadline", "15", child=provisioning.stumbling(Stumble.HELD_UP, {pf: 1}))
-    writer = until("the writer of one PF is held up", stopped_writer)
-    with vfio.held(pfs.vf_addresses(pf)[0]):
-        os.kill(writer, signal.SIGCONT)
-        during = said(run, since)
-        assert (during.outcomes[pf], during.reasons[pf]) == ("failed", "no answer within 15 s: see the kernel's log")
-        assert during.outcomes[other] == "changed", "its VFs are made although another PF's cannot go"
-        assert during.took_s < DEADLINE_S
-        assert writer in writers(), "it waits in the kernel"
-        assert provisioning.run(50).outcomes[pf] == "busy"
-    until("the writers have ended with their writes", lambda: not writers())
-    assert provisioning.run(50).outcomes[pf] == "changed"
-    assert shape() == HALF
 
 
 def test_of_two_at_once_one_writes_and_the_other_says_who_does(provisioning: Provisioning) -> None:
@@ -194,7 +141,3 @@ def test_a_writer_killed_at_a_write_leaves_a_pf_that_the_next_run_completes(prov
     assert (bound.vfs, bound.nodes) == (16, 1)
     assert set(provisioning.run(100).outcomes.values()) == {"changed"}
     assert shape() == ALL_CRYPTO
-
-
-def _remove_vfs(pf: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(["sh", "-c", f"echo 0 >{pfs.DEVICES / pf / 'sriov_numvfs'}"])

@@ -101,7 +101,7 @@ class Hand:
         """Open the groups of VFs that VFIO has, so that nobody else can, for as long as the context is.
 
         An open group alone keeps no VF from being removed: that takes the IOMMU group away from it (vfio/group.c,
-        vfio_device_remove_group; tried on 6.12.95). A write waits for open devices only.
+        vfio_device_remove_group; tried on 6.1 and 6.12). A write waits for open devices only.
         """
         with contextlib.ExitStack() as open_now:
             seen: set[Path] = set()

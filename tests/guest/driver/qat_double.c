@@ -8,16 +8,20 @@
  *    enumerates 8086:4940 PFs and 8086:4941 VFs; sysfs, uevents and VFIO's config space all agree.
  *  - a pci_driver named "4xxx" binds to the PFs.
  *
- * Copied from the real driver, as Linux 6.12 has it (drivers/crypto/intel/qat/qat_common). In front
- * of each the first version that has it; the function stands at its place here.
- *  6.0  adf_sysfs.c: qat/state and qat/cfg_services, and their errnos. 6.0 to 6.6 know fewer services.
- *  6.5  adf_sysfs.c: qat/pm_idle_enabled; 6.7: rp2srv, num_rps; 6.9: auto_reset. Here all are there.
+ * Copied from the real driver, as Linux 6.1 and 6.12 have it (drivers/crypto/intel/qat/qat_common,
+ * before 6.4 without intel/). In front of each the first version that has it; the function stands at
+ * its place here. It does as the driver of the kernel that it runs on, or of the release= that is
+ * asked for: what came later is not there.
+ *  6.0  adf_sysfs.c: qat/state and qat/cfg_services, and their errnos; of services sym;asym and dc.
+ *       Others since 6.5 or so (read in 6.1.176 and 6.12.95), dcc since 6.7
+ *  6.5  adf_sysfs.c: qat/pm_idle_enabled; 6.7: rp2srv, num_rps; 6.9: auto_reset
  *  6.6  adf_heartbeat.c, adf_heartbeat_dbgfs.c: heartbeat in debugfs while up, whose files end in a
  *       NUL and which refuses whoever asks too soon
  *  6.7  adf_sysfs_ras_counters.c: qat_ras while up, counting from 0 at each start
  *  all  adf_sriov.c, adf_init.c: any non-zero sriov_numvfs enables all VFs; state=down takes the VFs
  *       away, waiting for whoever holds one, and state=up does not bring them back.
- *       sriov_numvfs=0 as in 6.12; as in 6.1 with legacy_sriov
+ *  6.12 adf_sriov.c: sriov_numvfs=0 takes the VFs away, which is refused before ("crypto: qat - allow
+ *       disabling SR-IOV VFs", July 2024)
  *
  * What it does not do:
  *  - BARs, rings and firmware: no request is ever served, and no VF driver but VFIO's starts on a VF
@@ -45,6 +49,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
+#include <linux/version.h>
 
 #define QD_MAX_BUSES		32
 #define QD_VENDOR		0x8086
@@ -64,9 +69,9 @@ module_param(default_services, charp, 0444);
 static char *driver_name = "4xxx";
 module_param(driver_name, charp, 0444);
 MODULE_PARM_DESC(driver_name, "c6xx, 420xx, 6xxx ... for other generations");
-static bool legacy_sriov;
-module_param(legacy_sriov, bool, 0644);
-MODULE_PARM_DESC(legacy_sriov, "as in 6.1: sriov_numvfs=0 answers EINVAL while VFs exist");
+static ushort release = LINUX_VERSION_MAJOR * 100 + LINUX_VERSION_PATCHLEVEL;
+module_param(release, ushort, 0444);
+MODULE_PARM_DESC(release, "which release's driver it does as, e.g. 601 for 6.1; this kernel's");
 
 /* the disguise */
 
@@ -372,11 +377,12 @@ static void qd_stop_ras(struct qd *qd)
 
 static int qd_start(struct qd *qd)
 {
-	int ret = qd_start_ras(qd);
+	int ret = release < 607 ? 0 : qd_start_ras(qd);
 
 	if (ret)
 		return ret;
-	qd_start_heartbeat(qd);
+	if (release >= 606)
+		qd_start_heartbeat(qd);
 	qd->up = true;
 	return 0;
 }
@@ -406,7 +412,8 @@ static void qd_down(struct qd *qd)
 	mutex_lock(&qd->lock);
 	if (qd->up) {
 		debugfs_remove(qd->hb_dir);
-		qd_stop_ras(qd);
+		if (release >= 607)
+			qd_stop_ras(qd);
 		qd->up = false;
 		msleep(qd->delay_ms);
 		qd_block(&qd->block_down);
@@ -443,17 +450,17 @@ DEFINE_DEBUGFS_ATTRIBUTE(qd_reset_fops, NULL, qd_reset, "%llu\n");
 
 /*
  * adf_sriov_configure(), with what 6.12 has below it: adf_do_enable_sriov() and
- * adf_do_disable_sriov(), either of which takes the PF down and up again
+ * adf_do_disable_sriov(), either of which takes the PF down and up again. Before, it enabled only.
  */
 static int qd_sriov_configure(struct pci_dev *pdev, int numvfs)
 {
 	struct qd *qd = pci_get_drvdata(pdev);
 	int ret, total = pci_sriov_get_totalvfs(pdev);
 
+	if (release < 612 && pci_num_vf(pdev))
+		return -EINVAL;
 	if (qd_busy(qd))
 		return -EBUSY;
-	if (legacy_sriov && pci_num_vf(pdev))
-		return -EINVAL;
 	qd_down(qd);
 	ret = qd_up(qd);
 	if (ret || !numvfs)
@@ -465,10 +472,17 @@ static int qd_sriov_configure(struct pci_dev *pdev, int numvfs)
 /* sysfs group qat/, from adf_sysfs.c: each function has the name that it has there */
 
 static const char * const qd_states[] = { "down", "up" };
+/* services_operations, by when they came */
 static const char * const qd_services[] = {
-	"sym;asym", "asym;sym", "dc", "dcc", "sym", "asym",
-	"dc;asym", "asym;dc", "dc;sym", "sym;dc",
+	"sym;asym", "dc",
+	"asym;sym", "sym", "asym", "dc;asym", "asym;dc", "dc;sym", "sym;dc",
+	"dcc",
 };
+
+static size_t qd_services_known(void)
+{
+	return release < 605 ? 2 : release < 607 ? 9 : ARRAY_SIZE(qd_services);
+}
 
 static ssize_t state_show(struct device *d, struct device_attribute *a, char *buf)
 {
@@ -510,7 +524,7 @@ static ssize_t cfg_services_store(struct device *d, struct device_attribute *a,
 				  const char *buf, size_t count)
 {
 	struct qd *qd = dev_get_drvdata(d);
-	int i = sysfs_match_string(qd_services, buf);
+	int i = __sysfs_match_string(qd_services, qd_services_known(), buf);
 
 	if (i < 0)
 		return i;
@@ -605,12 +619,21 @@ static struct attribute *qd_attrs[] = {
 	&dev_attr_state.attr,
 	&dev_attr_cfg_services.attr,
 	&dev_attr_pm_idle_enabled.attr,
-	&dev_attr_auto_reset.attr,
 	&dev_attr_rp2srv.attr,
 	&dev_attr_num_rps.attr,
+	&dev_attr_auto_reset.attr,
 	NULL
 };
-static const struct attribute_group qd_group = { .name = "qat", .attrs = qd_attrs };
+static const ushort qd_attrs_since[] = { 600, 600, 605, 607, 607, 609 };
+
+static umode_t qd_attr_mode(struct kobject *kobj, struct attribute *attr, int n)
+{
+	return release < qd_attrs_since[n] ? 0 : attr->mode;
+}
+
+static const struct attribute_group qd_group = {
+	.name = "qat", .attrs = qd_attrs, .is_visible = qd_attr_mode,
+};
 static const struct attribute_group *qd_groups[] = { &qd_group, NULL };
 
 /* the driver */

@@ -54,7 +54,8 @@ def bring_to_default(address: str) -> None:
     bring_down(address)
     (pf / "qat/cfg_services").write_text("sym;asym")
     (pf / "qat/state").write_text("up")
-    (pf / "qat/auto_reset").write_text("off")
+    if (pf / "qat/auto_reset").exists():  # since 6.9
+        (pf / "qat/auto_reset").write_text("off")
     (pf / "sriov_drivers_autoprobe").write_text("1")
 
 

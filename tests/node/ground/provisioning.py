@@ -147,7 +147,10 @@ def _writes(process: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A PF. `drivers` are those of its VFs; `nodes` how many character devices these have in /dev/vfio."""
+    """A PF. `drivers` are those of its VFs; `nodes` how many character devices these have in /dev/vfio.
+
+    `auto_reset` is as it should be where the kernel has none to set, as before 6.9.
+    """
 
     services: frozenset[str]
     state: str
@@ -173,7 +176,8 @@ def _look(pf: str) -> Seen:
     vfs = pfs.vf_addresses(pf)
     nodes = {node for vf in vfs if _is_device(node := pfs.group_node(vf))}
     folder = pfs.DEVICES / pf / "qat"
-    state, auto_reset = ((folder / name).read_text().strip() for name in ("state", "auto_reset"))
+    state = (folder / "state").read_text().strip()
+    auto_reset = (folder / "auto_reset").read_text().strip() if (folder / "auto_reset").exists() else "on"
     drivers = frozenset(pfs.driver_of(vf) for vf in vfs)
     return Seen(frozenset(pfs.services_of(pf).split(";")), state, auto_reset, len(vfs), drivers, len(nodes))
 

@@ -3,39 +3,20 @@
 import errno
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ground import pfs, vfio
-from ground.node import Node
+from ground import pfs
 
 from qatdp.core.snapshot import Snapshot
 from qatdp.host.abc import GroupStatus, HostCalls
-from qatdp.host.choose import compiled_calls
 from qatdp.host.portable import PortableCalls
 from qatdp.host.sysfs import snapshot
 
 SYS, DEV = Path("/sys"), Path("/dev")
-ROUNDS = 20
+ROUNDS = 6
 CONTAINER = Path("/dev/vfio/vfio")
 TYPE1V2, NO_SUCH = 3, 999  # VFIO's extensions
-
-
-@pytest.fixture
-def c() -> HostCalls:
-    calls = compiled_calls()
-    if calls is None:
-        pytest.skip("the C helper was not compiled")
-    return calls
-
-
-@pytest.fixture
-def pf(node: Node) -> Iterator[str]:
-    """A PF, which afterwards has its services and VFs again."""
-    address = min(node.services)
-    yield address
-    pfs.configure({address: node.services[address]})
 
 
 def same(c: HostCalls) -> Snapshot:
@@ -47,7 +28,6 @@ def same(c: HostCalls) -> Snapshot:
 
 def test_both_see_the_same_whatever_became_of_a_pf_and_its_vfs(c: HostCalls, pf: str) -> None:
     assert len(same(c).vfs) > 0
-    vfio.load()
     first = pfs.vf_addresses(pf)[0]
     pfs.bind(first, "vfio-pci")
     bound = next(vf for vf in same(c).vfs if str(vf.address) == first)
@@ -81,8 +61,8 @@ def test_while_vfs_come_and_go_each_scan_is_whole_and_then_the_same(c: HostCalls
 
     def come_and_go() -> None:
         while not done.is_set():
-            (pfs.DEVICES / pf / "sriov_numvfs").write_text("0")
-            (pfs.DEVICES / pf / "sriov_numvfs").write_text("16")
+            pfs.bring_down(pf)
+            pfs.bring_up(pf)
 
     thread = threading.Thread(target=come_and_go)
     thread.start()
@@ -96,7 +76,6 @@ def test_while_vfs_come_and_go_each_scan_is_whole_and_then_the_same(c: HostCalls
 
 
 def test_vfio_says_what_a_group_is_and_who_has_it_is_told_by_the_open(c: HostCalls, pf: str) -> None:
-    vfio.load()
     first = pfs.vf_addresses(pf)[0]
     pfs.bind(first, "vfio-pci")
     group = next(Path(vf.nodes[0].path) for vf in same(c).vfs if str(vf.address) == first)
