@@ -1,6 +1,6 @@
 """Clients that are not ours: DPDK and qatlib as Debian has built them, unpacked for containers to mount.
 
-A root holds a release's packages with the libraries that they need, and none of it is changed, or configured. What is
+A root holds a release's packages with all that they need, and none of it is changed, or configured. What is
 built here lies beside: the double of a VF's registers (vf_double.c), and what starts qatlib (qatlib_instances.c).
 """
 
@@ -36,16 +36,16 @@ class Root:
             (folder / "usr" / name).mkdir(parents=True)
             (folder / name).symlink_to(f"usr/{name}")
         apt = Apt(folder / "apt", self.suite)
-        packages = [package for package in apt.with_dependencies(self.packages) if self._loads(package)]
+        packages = [package for package in apt.with_dependencies(self.packages) if self._is_of_use(package)]
         for deb in apt.download(packages):
             _unpack(deb, folder)
         (folder / "packages").write_text("\n".join(packages))
         shutil.rmtree(folder / "apt")
 
-    def _loads(self, package: str) -> bool:
-        """Tell whether a package is asked for, or holds libraries; the rest is there to develop and install."""
+    def _is_of_use(self, package: str) -> bool:
+        """Tell whether a package is asked for, or holds more than what compilers need."""
         name = package.partition("=")[0]
-        return name in self.packages or (name.startswith(("lib", "zlib")) and not name.endswith("-dev"))
+        return name in self.packages or not name.endswith("-dev")
 
 
 # dpdk-dev holds DPDK's test programs. By bash, as Intel's image starts them; strace tells what is opened.
