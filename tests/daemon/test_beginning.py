@@ -263,7 +263,8 @@ async def test_a_hand_over_becomes_stale_while_the_daemon_runs(stage: Stage) -> 
         await stage.kubelet.options(pod)
     await stage.kubelet.remove(pod)
     await stage.lists(CY, vfs)
-    await stage.until(lambda: not is_asked_before_starts(stage))
+    await stage.restart_daemon()
+    await stage.until(lambda: bool(stage.kubelet.streams(CY)) and not is_asked_before_starts(stage))
 
 
 async def test_a_pod_that_ends_over_the_reboot_leaves_nothing_stale(stage: Stage) -> None:

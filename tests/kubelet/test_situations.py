@@ -8,7 +8,6 @@ from ground.two_resources import ALL, VFS, check_offered, furnish
 from ground.waiting import throughout, until, until_equal
 
 from qatdp.core.pci import PciAddress
-from qatdp.testing.kubelet import RefusedError
 
 # How long something is seen not to happen.
 STAYS_S = 0.3
@@ -88,31 +87,6 @@ async def test_a_resource_that_loses_all_its_devices_gets_them_back_without_regi
 
 
 # Containers
-
-
-async def test_no_container_is_started_by_an_answer_that_is_outdated(bare: Stage) -> None:
-    async with bare as node:
-        pod, (held,) = await node.give({CY: 1})
-        assert (await node.kubelet.options(pod)).devices
-        (other,) = ALL[CY] - {held}
-        node.host.share_group(held)  # in a new group, by itself
-        await until_equal("the kubelet asks, and is told", lambda: start(node, pod), (True, "another node"))
-        await until_equal("the kubelet's offer", node.offered, {CY: frozenset({other}), DC: ALL[DC]})
-        await node.end(pod)
-        await check_offered(node, ALL)
-        pod, _ = await node.give({CY: VFS})
-        await until_equal("the kubelet asks no more", lambda: start(node, pod), (False, ""))
-
-
-async def start(node: Stage, pod: Pod) -> tuple[bool, str]:
-    """Return whether the start of a container is asked for, and what is wrong with it."""
-    before = len(node.gates.passed)
-    try:
-        await node.kubelet.options(pod)
-        wrong = ""
-    except RefusedError as error:
-        wrong = "another node" if "another node than this pod was given" in str(error) else str(error)
-    return any(one.call is Call.PRE_START for one in node.gates.passed[before:]), wrong
 
 
 def group_nodes(node: Stage, ids: frozenset[str]) -> set[str]:

@@ -130,7 +130,9 @@ async def test_it_registers_whoever_comes_first(folder: Path, version: str, *, k
 
 
 @EACH_KIND
-async def test_it_registers_again_with_other_options(folder: Path, version: str) -> None:
+async def test_it_registers_again_to_be_asked_before_starts_and_not_to_be_asked_no_more(
+    folder: Path, version: str
+) -> None:
     async with FakeKubelet(folder, version, dial_s=0.1) as kubelet, a_plugin(folder, CY, DC) as plugin:
         await kubelet.until(settled(kubelet, plugin))
         pool, pod = plugin.feeds[CY].value, Pod.of(cy=2)
@@ -142,8 +144,12 @@ async def test_it_registers_again_with_other_options(folder: Path, version: str)
         used = len(endpoints_used(kubelet))
         assert len(endpoints_used(kubelet, DC)) == 1
         plugin.feeds[CY].set(pool)
-        await kubelet.until(lambda: len(endpoints_used(kubelet)) > used and settled(kubelet, plugin)())
+        await kubelet.until(settled(kubelet, plugin))
         assert (await kubelet.options(pod)).devices
+        assert len(endpoints_used(kubelet)) == used
+        await kubelet.restart(kill=True)
+        await kubelet.until(lambda: len(endpoints_used(kubelet)) > used and settled(kubelet, plugin)())
+        assert not kubelet.registrations(CY)[-1].options.pre_start_required
 
 
 @EACH_KIND

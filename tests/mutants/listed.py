@@ -6,7 +6,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-FOUND = r"(?:FAILED|ERROR) (tests/\S+)"
+FOUND = r"(?:FAILED|ERROR)\S* (tests/\S+)"  # pytest may have coloured the word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,9 +96,12 @@ class Endpoint:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _follow_options(self) -> None:
+        """Register anew where the kubelet is to ask before it starts containers. That it need not ask any more can wait
+        for whatever Register comes next: up to 1.36 each costs a moment, in which pods are refused.
+        """
         while True:
             version = self._feed.version
-            if to_options(self._feed.value) != self._options:
+            if to_options(self._feed.value).pre_start_required and not self._options.pre_start_required:
                 self.handle(Event.OPTIONS_CHANGED)
             await self._feed.after(version)
 
