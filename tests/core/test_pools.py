@@ -11,7 +11,7 @@ from qatdp.core.holders import MAYBE_IN_USE, OUT_OF_LIST, Books, Entry, Step
 from qatdp.core.offer import NOTHING_ELSE, Circumstances
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import Health, PoolDevice, Pools, build_pools
-from qatdp.core.snapshot import Snapshot, VirtualFunction
+from qatdp.core.snapshot import Problem, Snapshot, VirtualFunction
 from qatdp.core.stale import Stale
 from qatdp.testing.strategies import a_pf, a_snapshot, books, configs, its_vfs, snapshots
 
@@ -156,6 +156,15 @@ def test_a_defect_leaves_out_what_is_new_and_makes_unhealthy_what_is_listed(
     assert (listed(new), len(new.left_out)) == ({}, 3)
     old = build(snapshot, known=known(Step.OFFERED, *VFS), circumstances=circumstances)
     assert listed(old) == {"cy": ["6b:00.1!", "6b:00.2!", "6b:00.3!"]}
+
+
+def test_the_verdict_on_a_pf_is_told_also_where_its_services_cannot_be_read() -> None:
+    silent = replace(PF, services=None, services_text=None)
+    snapshot = a_snapshot([silent], VFS, problems=[Problem(str(PF.address), "qat/auto_reset cannot be read: EAGAIN")])
+    verdict = "its PF is fenced: qat/cfg_services has not come back within 0.5 s"
+    sick = Circumstances(Stale(), {}, {}, sick={PF.address: verdict})
+    pools = build(snapshot, known=known(Step.OFFERED, *VFS), circumstances=sick)
+    assert {device.sick for device in pools.pools[CY].devices} == {verdict}
 
 
 def test_what_is_taken_by_another_name_is_told_from_what_is_only_stale() -> None:

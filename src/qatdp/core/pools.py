@@ -195,7 +195,7 @@ def _sick(
     circumstances: Circumstances,
 ) -> str | None:
     """Return what is wrong with a VF as a device of the resource that lists it, wherever it belongs by now."""
-    if offer and offer.resource == resource:
+    if offer and (offer.undecided or offer.resource == resource):
         return offer.defect
     vf = snapshot.vf(address)
     return defect_of(vf, snapshot, config, resource, circumstances) if vf else "is not there"
