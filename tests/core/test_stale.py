@@ -123,3 +123,8 @@ def test_taken_is_whose_node_somebody_has_and_not_who_only_has_an_old_answer() -
     both = [holding(A.address, groups=(11,)), holding(B.address, groups=(10,))]
     assert stale_hand_overs(both, NOW).taken == {A.address, B.address}
     assert stale_hand_overs([holding(A.address, groups=(99,))], NOW).taken == frozenset()
+
+
+def test_stale_is_true_where_it_keeps_something_back() -> None:
+    assert stale_hand_overs([holding(A.address, groups=(11,))], NOW)
+    assert not stale_hand_overs([holding(A.address, groups=(10,))], NOW)
