@@ -25,3 +25,8 @@ def test_the_source_of_what_is_told_is_there(module: Module) -> None:
 @EACH
 def test_what_was_mutated_is_another_line(module: Module) -> None:
     assert all(one.at and one.old != one.new for one in module.survivors)
+
+
+@EACH
+def test_each_survivor_is_explained(module: Module) -> None:
+    assert not module.open
