@@ -34,6 +34,8 @@ help:
 	@echo "make test-kubelet  tests on Kubernetes' own device manager"
 	@echo 'make test-node     tests on a whole node: a guest with QAT devices, VFIO, containerd and a kubelet'
 	@echo 'make test-mutants  put deliberate faults into a copy, and see that the tests find them'
+	@echo 'make mutation      mutate MODULES of core/, and enter what no test finds in tests/mutants/core.toml: long'
+	@echo 'make mutation-check  say which modules that table does not know, or knows of an older source'
 	@echo 'make bench         how long the C helper and its twin take: bench/README.md'
 	@echo 'make image         build the container image as an OCI archive, without an engine or a registry'
 	@echo "make test-image    tests of that image in Debian's containerd, with a DaemonSet's rights"
@@ -124,6 +126,19 @@ bench: setup
 test-kernel test-kubelet test-node test-image test-mutants: test-%: setup
 	tests/$*/run
 
+# Not among the development tools: mutmut brings Rust, and is asked seldom.
+$(VENV)/.mutation: $(VENV)/.tools
+	@echo 'setup: mutmut'
+	@$(PIP) install --group mutation
+	@touch $@
+
+.PHONY: mutation mutation-check
+mutation: setup $(VENV)/.mutation
+	@$(if $(MODULES),,$(error make mutation MODULES="holders stale"))$(BIN)/python tests/mutants/core run $(MODULES)
+
+mutation-check: setup
+	@$(BIN)/python tests/mutants/core check
+
 # --- image -----------------------------------------------------------------------------------------------------------
 
 .PHONY: image
@@ -184,5 +199,5 @@ $(PROTO)/.tools: $(VENV)/.tools
 
 .PHONY: clean
 clean:
-	rm -rf $(VENV) build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build mutants .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find src tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,12 +1,18 @@
 """How all fast tests run: with which implementation of HostCalls (QATDP_IMPL chooses; tests/host runs with both), and
 with no example of Hypothesis failing for being slow, as the machines that run this are shared."""
 
+import os
+
 from hypothesis import HealthCheck, settings
 
 from qatdp.host.choose import host_calls
 
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("shared")
+
+# Few examples, and always the same: a mutant that is found by chance would be found in one run and not in the next.
+SHARED = settings.get_profile("shared")
+settings.register_profile("mutation", parent=SHARED, max_examples=25, derandomize=True, database=None)
+settings.load_profile("mutation" if "MUTANT_UNDER_TEST" in os.environ else "shared")
 
 
 def pytest_report_header() -> str:

@@ -93,6 +93,40 @@ def test_every_verdict_but_health_has_its_evidence(story: list[tuple[float, list
             assert any(one.text in health.reason for one in found) or "failed twice" in health.reason
 
 
+def test_what_speaks_against_a_pf_counts_after_what_speaks_for_it() -> None:
+    assert after([Sign.FATAL], [Sign.RESTARTED, Sign.FATAL]).condition is Condition.FATAL
+    assert after([Sign.HUNG], [Sign.ANSWERED, Sign.GONE]).condition is Condition.GONE
+    assert after([Sign.DOWN], [Sign.UP, Sign.FATAL]).condition is Condition.FATAL
+    assert after([Sign.GONE], [Sign.RESPONDS, Sign.FATAL]).condition is Condition.FATAL
+
+
+@pytest.mark.parametrize("first", range(20))
+def test_of_heartbeats_that_failed_at_once_the_lowest_count_is_the_first(first: int) -> None:
+    both = [Evidence(Sign.FAILED, "failed", (count, count + 1)) for count in (first + 1, first)]
+    assert judge(Health(), both, 0.0).first_count == first
+
+
+def test_all_that_was_found_of_one_sign_is_the_reason() -> None:
+    found = [Evidence(Sign.FATAL, "ras 0 -> 1"), Evidence(Sign.FATAL, "aer 0 -> 1")]
+    assert judge(Health(), found, 0.0).reason == "aer 0 -> 1; ras 0 -> 1"
+
+
+def test_who_recovers_is_told_from_what_and_for_how_long_it_has_to_be_quiet() -> None:
+    health = after([Sign.FATAL], [Sign.RESTARTED])
+    assert health.reason == "restarted, and has yet to be quiet for 10 s (fatal)"
+    assert health.cause == "fatal"
+
+
+def test_a_heartbeat_that_failed_uncounted_is_suspect_as_well() -> None:
+    health = judge(Health(), [Evidence(Sign.FAILED, "failed")], 0.0)
+    assert (health.condition, health.first_count) == (Condition.SUSPECT, None)
+
+
+def test_trust_comes_back_at_the_moment_of_the_look() -> None:
+    health = after([Sign.FATAL], [Sign.RESTARTED])
+    assert judge(health, [], 50.0) == Health(Condition.HEALTHY, 50.0)
+
+
 def test_one_heartbeat_that_fails_is_none_two_are() -> None:
     assert after([Sign.FAILED]).trusted
     assert after([Sign.FAILED], [Sign.ALIVE]).condition is Condition.HEALTHY

@@ -1,9 +1,10 @@
 """The release protocol lets an ID go only after facts a to f, in this order; whatever is in doubt is held."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qatdp.core.holders import (
@@ -160,6 +161,7 @@ def test_what_may_be_in_use_is_so_until_the_last_fact_of_its_own_chain(step: Ste
 
 
 @given(STEPS, st.sampled_from(sorted(LATER)), st.integers(0, 5))
+@example(Step.TAKEN, Fact.IDLE, 5)  # at the very moment
 def test_a_fact_that_was_begun_before_the_step_was_reached_changes_nothing(step: Step, fact: Fact, began: int) -> None:
     books = at(step, since=5)
     assert observe(books, seen(fact, began)) is books
@@ -180,6 +182,13 @@ def test_what_speaks_against_letting_go_counts_whenever_it_began(step: Step, fac
 def test_a_fact_about_an_unknown_id_changes_nothing() -> None:
     books = at(Step.OFFERED)
     assert observe(books, Observation(Fact.NAMED, (PciAddress.parse("0000:99:00.1"),), 6, 7)) is books
+
+
+def test_an_id_that_a_fact_does_not_move_keeps_it_from_no_other() -> None:
+    unknown, late = PciAddress.parse("0000:99:00.1"), Observation(Fact.LISTED, (), 6, 7)
+    books = {OTHER: Entry(CY, Step.WITHDRAWN, 6), VF: Entry(CY, Step.WITHDRAWN, 5)}
+    after_all = observe(books, replace(late, of=(unknown, OTHER, VF)))
+    assert after_all == {**books, VF: Entry(CY, Step.SENT, 7)}
 
 
 @given(st.lists(st.tuples(addresses(), resources()), max_size=6))

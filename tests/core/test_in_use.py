@@ -40,7 +40,13 @@ def test_a_vf_that_the_hosts_driver_has_enabled_is_free_and_one_of_any_other_dri
 
 @given(snapshots())
 def test_a_book_that_cannot_be_read_may_name_any(snapshot: Snapshot) -> None:
-    assert in_use(snapshot, Evidence({}, unread="no format")).keys() == {vf.address for vf in snapshot.vfs}
+    found = in_use(snapshot, Evidence({}, unread="no format"))
+    assert found.keys() == {vf.address for vf in snapshot.vfs}
+
+
+def test_why_a_vf_may_be_in_use_is_told() -> None:
+    found = in_use(NODE, Evidence({}, unread="no format"))
+    assert set(found.values()) == {"may be in use: no format"}
 
 
 def book(step: Step, *vfs: VirtualFunction) -> Books:

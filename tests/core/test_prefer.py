@@ -139,6 +139,18 @@ def test_two_texts_of_one_address_are_in_one_order() -> None:
     assert prefer(pool, [], [lower, upper], 1) == (upper, lower)
 
 
+def test_large_pfs_are_taken_before_small_ones_where_none_has_enough() -> None:
+    small, large = [device(0, n) for n in (1, 2)], [device(pf, n) for pf in (1, 2) for n in (1, 2, 3)]
+    pool = a_pool(Policy.LOCAL, *small, *large)
+    assert prefer(pool, ids(pool.devices), [], 6) == tuple(ids(large))
+
+
+def test_of_numa_nodes_alike_the_lowest_is_taken_whatever_the_addresses() -> None:
+    far, near = device(0, 1, numa_node=1), device(1, 1, numa_node=0)
+    pool = a_pool(Policy.LOCAL, far, near)
+    assert prefer(pool, ids(pool.devices), [], 1) == tuple(ids([near]))
+
+
 @pytest.mark.parametrize("policy", Policy)
 def test_healthy_devices_go_before_others(policy: Policy) -> None:
     pool = a_pool(policy, device(0, 1, sick="is not there"), device(0, 2, sick="is not there"), device(1, 1))

@@ -1,5 +1,6 @@
 """A growing percentage only ever adds nodes, and who takes what is next follows from names alone."""
 
+import math
 from typing import Any
 
 import pytest
@@ -140,3 +141,9 @@ def test_what_cannot_be_is_refused_with_its_key(change: dict[str, Any], said: st
     with pytest.raises(ConfigError) as caught:
         parse_config({"version": 1, "provision": [{key: value for key, value in entry.items() if value is not None}]})
     assert f"provision[0].{said}" in str(caught.value)
+
+
+def test_a_node_takes_it_only_once_the_percentage_is_above_its_number() -> None:
+    mine = drawn("node-1", Rollout(0.0, "next"))
+    assert not is_chosen("node-1", Rollout(mine, "next"))
+    assert is_chosen("node-1", Rollout(math.nextafter(mine, 100.0), "next"))

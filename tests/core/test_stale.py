@@ -130,3 +130,8 @@ def test_outdated_is_who_has_an_old_answer_and_not_whose_node_it_names() -> None
     assert stale_hand_overs([holding(A.address, groups=(99,))], NOW).outdated == {A.address}
     elsewhere = Holding("example.com/a", (A.address,), frozenset({"/dev/vfio/10"}))
     assert stale_hand_overs([elsewhere], NOW).outdated == frozenset()
+
+
+def test_stale_is_true_where_it_keeps_something_back() -> None:
+    assert stale_hand_overs([holding(A.address, groups=(11,))], NOW)
+    assert not stale_hand_overs([holding(A.address, groups=(10,))], NOW)
