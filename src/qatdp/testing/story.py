@@ -16,6 +16,7 @@ from typing import TypeAlias
 from qatdp.core.binding import BindMode
 from qatdp.core.holders import STAYING, Step
 from qatdp.core.pci import PciAddress
+from qatdp.core.pools import ResourcePool
 from qatdp.errors import QatdpError
 from qatdp.testing.calls import FakeKernelCalls
 from qatdp.testing.daemon import RunningDaemon, hurried
@@ -115,7 +116,7 @@ class Story:
         return (
             {vf.address for vf in node.snapshot.vfs} <= {*listed, *node.pools.left_out}  # not so before the first list
             and all(entry.step in AT_REST for entry in node.books.values())
-            and all(self.kubelet.offered(name) == pool.healthy for name, pool in node.pools.pools.items())
+            and all(self.kubelet.known(pool.resource) == _health(pool) for pool in node.pools.pools.values())
             and node.snapshot == self.host.scan()
         )
 
@@ -188,6 +189,11 @@ class Story:
     def _offered_of(self, pf: PciAddress) -> frozenset[str]:
         offered = frozenset[str]().union(*(self.kubelet.offered(name) for name in self._resource_names))
         return offered & frozenset(map(str, self.host.vfs(pf)))
+
+
+def _health(pool: ResourcePool) -> Mapping[str, str]:
+    """Return what the kubelet knows of a pool once it has read its list."""
+    return {str(device.address): device.health for device in pool.devices}
 
 
 def _short(resource: str) -> str:
