@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from ground.gates import Call
 from ground.pods import Container, Pod
-from ground.stage import CY, DC, Stage, only
+from ground.stage import CY, Stage, only
 from ground.two_resources import ALL, VFS, check_offered, furnish
 from ground.waiting import throughout, until_equal
 
@@ -74,6 +74,22 @@ async def nodes_of(node: Stage, pod: Pod) -> set[str]:
     return {device.host for device in (await node.kubelet.options(pod)).devices} - {"/dev/vfio/vfio"}
 
 
+async def offers_for_good(node: Stage, wanted: frozenset[str]) -> None:
+    """Wait until the offer of CY is this one and stays: up to 1.36 a Register more takes it away for a moment, and an
+    admission in that moment fails."""
+    while True:
+        await until_equal("the kubelet's offer", lambda: offer(node), wanted)
+        try:
+            await throughout("the kubelet's offer", lambda: offer(node), wanted, duration_s=STAYS_S)
+        except AssertionError:
+            continue
+        return
+
+
+async def offer(node: Stage) -> frozenset[str]:
+    return (await node.offered()).get(CY, frozenset())
+
+
 async def refusal(node: Stage, pod: Pod) -> str:
     """Return why a container would not be started, "" where it would."""
     try:
@@ -93,12 +109,12 @@ async def test_vfs_that_swap_their_nodes_are_offered_to_nobody_until_the_last_ol
     node: Stage, held: Held
 ) -> None:
     swap(node, held)
-    await until_equal("neither is offered", node.offered, {CY: held.rest})
+    for pod in held.pods:
+        await until_equal("it is not started again", partial(refusal, node, pod), ANOTHER_NODE)
+    await offers_for_good(node, held.rest)
     greedy, ids = await node.give({CY: len(held.rest)})
     assert ids == held.rest
     assert not (await node.admit(Pod("one-more", (Container(limits={CY: 1}),)))).admitted
-    for pod in held.pods:
-        await until_equal("it is not started again", partial(refusal, node, pod), ANOTHER_NODE)
     await node.end(greedy)
 
     one, other = held.pods
@@ -141,7 +157,7 @@ async def test_starts_are_asked_for_once_an_answer_is_outdated_and_not_by_the_ne
         (other,) = ALL[CY] - {held}
         node.host.share_group(held)  # in a new group, by itself
         await until_equal("the kubelet asks, and is told", lambda: start(node, pod), (True, ANOTHER_NODE))
-        await until_equal("the kubelet's offer", node.offered, {CY: frozenset({other}), DC: ALL[DC]})
+        await offers_for_good(node, frozenset({other}))
         await node.end(pod)
         await check_offered(node, ALL)
         pod, _ = await node.give({CY: VFS})
