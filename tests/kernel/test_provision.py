@@ -103,7 +103,7 @@ def test_a_vf_opened_between_check_and_write_fails_its_pf_in_time_and_once_let_g
     """As in a container without device nodes: where there are some, the writer has the groups open itself."""
     provisioning.run(0)
     pf, other, *_ = pfs.pf_addresses()
-    child, pace = provisioning.stumbling(Stumble.HELD_UP, {pf: 1}), Pace(step_s=15, place_s=2)
+    child, pace = provisioning.stumbling(Stumble.HELD_UP, {pf: 1}), Pace(step_s=30, place_s=2)
     stumbling = replace(site, child=child, pace=pace)
     asyncio.run(_open_between_check_and_write(pf, other, stumbling, site))
     assert shape() == HALF
@@ -116,7 +116,7 @@ async def _open_between_check_and_write(pf: str, other: str, stumbling: Site, si
     with vfio.held(pfs.vf_addresses(pf)[0]):
         os.kill(writer, signal.SIGCONT)
         failed, done = await task
-        assert (failed.status, failed.reason) == (Status.FAILED, "no answer within 15 s: see the kernel's log")
+        assert (failed.status, failed.reason) == (Status.FAILED, "no answer within 30 s: see the kernel's log")
         assert done.status is Status.CHANGED, "its VFs are made although another PF's cannot go"
         assert hanging_writer() == writer
         (busy,) = await configure(plans[:1], site)
