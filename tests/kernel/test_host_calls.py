@@ -14,7 +14,7 @@ from qatdp.host.portable import PortableCalls
 from qatdp.host.sysfs import snapshot
 
 SYS, DEV = Path("/sys"), Path("/dev")
-ROUNDS = 6
+ROUNDS = 20
 CONTAINER = Path("/dev/vfio/vfio")
 TYPE1V2, NO_SUCH = 3, 999  # VFIO's extensions
 

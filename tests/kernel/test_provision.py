@@ -56,14 +56,17 @@ def crypto_pfs() -> list[str]:
     return [pf for pf, seen in look().items() if seen == crypto_pf()]
 
 
-def test_bare_pfs_become_a_split_and_another_and_each_second_run_writes_nothing(provisioning: Provisioning) -> None:
-    for provision, crypto, wanted in ((provisioning.command, 50, HALF), (provisioning.run, 25, QUARTER)):
+def test_bare_pfs_become_a_split_and_another_and_back_and_each_second_run_writes_nothing(
+    provisioning: Provisioning,
+) -> None:
+    command, run = provisioning.command, provisioning.run
+    for provision, crypto, wanted in ((command, 50, HALF), (run, 25, QUARTER), (run, 50, HALF), (run, 25, QUARTER)):
         with written() as first:
             assert set(provision(crypto).outcomes.values()) <= WELL
         assert {"sriov_numvfs", "state", "cfg_services", "drivers_probe"} <= first
         assert shape() == wanted
         with written() as second:
-            assert set(provisioning.run(crypto).outcomes.values()) == {"done"}
+            assert set(provision(crypto).outcomes.values()) == {"done"}
         assert second == set()
 
 

@@ -68,7 +68,7 @@ def may_be_over(books: Books, sought: Collection[PciAddress], opened: Collection
 
     A VF is waited for by itself, a PF as a whole.
     """
-    have = {address for address in opened if (entry := books.get(address)) and entry.vf and entry.vf.on_vfio}
-    kept = {entry.vf.pf for address in have if (entry := books[address]).vf}
+    have = {at: entry.vf for at in opened if (entry := books.get(at)) and entry.vf and entry.vf.on_vfio}
+    kept = {vf.pf for vf in have.values()}
     leaving = (address for address, entry in books.items() if entry.step in LEAVING)
     return not kept.issuperset(sought) or any(address not in have for address in leaving)

@@ -72,13 +72,14 @@ class Release:
     def _progress(self) -> object:
         return {address: (entry.resource, entry.step) for address, entry in self._node.books.items()}
 
-    async def _interrupted(self, pause_s: float, opened: Collection[PciAddress]) -> bool:
+    async def _interrupted(self, pause_s: float, opened: frozenset[PciAddress]) -> bool:
         """Pause; tell whether it was cut short, as something else is waited for or somebody has closed a VF."""
         loop, waited_for = asyncio.get_running_loop(), self._waited_for()
         end_s = loop.time() + pause_s
         while (left_s := end_s - loop.time()) > 0:
             await asyncio.sleep(min(left_s, self._pace.open_s))
-            if self._waited_for() != waited_for or set(opened) - await self._open_vfs():
+            before, opened = opened, await self._open_vfs()
+            if self._waited_for() != waited_for or before - opened:
                 return True
         return False
 
