@@ -3,6 +3,7 @@
 Each test begins by making the node as it needs it, for which the one before has done most.
 """
 
+import os
 import signal
 import time
 from collections import Counter
@@ -18,10 +19,12 @@ from ground.probe import wait_for_another_round
 from ground.provisioning import (
     Provisioning,
     Seen,
+    Stumble,
     compression_pf,
     crypto_pf,
     look,
     said,
+    stopped_writer,
     writers,
 )
 from ground.waiting import until
@@ -95,6 +98,28 @@ def test_a_pf_with_an_open_vf_is_busy_until_it_is_let_go_and_the_others_are_done
         assert shape() == QUARTER
     assert provisioning.run(0).outcomes[first] == "changed"
     assert shape() == ALL_COMPRESSION
+
+
+def test_a_vf_opened_between_check_and_write_fails_its_pf_in_time_and_once_let_go_a_run_mends_it(
+    provisioning: Provisioning,
+) -> None:
+    """As in a container without device nodes: where there are some, the writer has the groups open itself."""
+    provisioning.run(0)
+    pf, other, *_ = pfs.pf_addresses()
+    since = time.monotonic()
+    run = provisioning.start(50, "--deadline", "15", child=provisioning.stumbling(Stumble.HELD_UP, {pf: 1}))
+    writer = until("the writer of one PF is held up", stopped_writer)
+    with vfio.held(pfs.vf_addresses(pf)[0]):
+        os.kill(writer, signal.SIGCONT)
+        during = said(run, since)
+        assert (during.outcomes[pf], during.reasons[pf]) == ("failed", "no answer within 15 s: see the kernel's log")
+        assert during.outcomes[other] == "changed", "its VFs are made although another PF's cannot go"
+        assert during.took_s < DEADLINE_S
+        assert writer in writers(), "it waits in the kernel"
+        assert provisioning.run(50).outcomes[pf] == "busy"
+    until("the writers have ended with their writes", lambda: not writers())
+    assert provisioning.run(50).outcomes[pf] == "changed"
+    assert shape() == HALF
 
 
 def test_of_two_at_once_one_writes_and_the_other_says_who_does(provisioning: Provisioning) -> None:
