@@ -3,9 +3,11 @@ with no example of Hypothesis failing for being slow, as the machines that run t
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
-from qatdp.host.choose import host_calls
+from qatdp.host.abc import HostCalls
+from qatdp.host.choose import compiled_calls, host_calls
 
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -13,6 +15,15 @@ settings.register_profile("shared", deadline=None, suppress_health_check=[Health
 SHARED = settings.get_profile("shared")
 settings.register_profile("mutation", parent=SHARED, max_examples=25, derandomize=True, database=None)
 settings.load_profile("mutation" if "MUTANT_UNDER_TEST" in os.environ else "shared")
+
+
+@pytest.fixture
+def c() -> HostCalls:
+    """The implementation in C, where it was compiled."""
+    calls = compiled_calls()
+    if calls is None:
+        pytest.skip("the C helper was not compiled")
+    return calls
 
 
 def pytest_report_header() -> str:

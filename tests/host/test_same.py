@@ -13,7 +13,6 @@ import pytest
 from qatdp.core.pci import PciAddress
 from qatdp.core.snapshot import Snapshot
 from qatdp.host.abc import HostCalls
-from qatdp.host.choose import compiled_calls
 from qatdp.host.portable import PortableCalls
 from qatdp.host.sysfs import snapshot
 from qatdp.testing import tree
@@ -38,14 +37,6 @@ NAMES = (
     "0000:ff:00.0", "0000:6b:1f.7", "0000:6B:00.0", "123456789:00:00.0", "6b:00.0", "nonsense", "\udcff", ".hidden",
     "a\nb",
 )  # fmt: skip
-
-
-@pytest.fixture
-def c() -> HostCalls:
-    calls = compiled_calls()
-    if calls is None:
-        pytest.skip("the C helper was not compiled")
-    return calls
 
 
 def whole(calls: HostCalls, sysfs: Path, dev: Path) -> Snapshot:

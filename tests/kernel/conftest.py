@@ -12,9 +12,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "node"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 from ground import pfs, vfio
 
-from qatdp.host.abc import HostCalls
-from qatdp.host.choose import compiled_calls
-
 # By halves, as on the node of tests/node.
 SERVICES = ("sym;asym", "dc")
 
@@ -24,14 +21,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "MACHINE" not in os.environ and here in item.path.parents:
             item.add_marker(pytest.mark.skip(reason="needs the guest: run tests/kernel/run"))
-
-
-@pytest.fixture
-def c() -> HostCalls:
-    calls = compiled_calls()
-    if calls is None:
-        pytest.skip("the C helper was not compiled")
-    return calls
 
 
 @pytest.fixture(scope="module")

@@ -106,7 +106,7 @@ def test_a_vf_opened_between_check_and_write_fails_its_pf_in_time_and_once_let_g
     """As in a container without device nodes: where there are some, the writer has the groups open itself."""
     provisioning.run(0)
     pf, other, *_ = pfs.pf_addresses()
-    child, pace = provisioning.stumbling(Stumble.HELD_UP, {pf: 1}), Pace(step_s=30, place_s=2)
+    child, pace = provisioning.stumbling(Stumble.HELD_UP, {pf: 1}), Pace(place_s=2)
     stumbling = replace(site, child=child, pace=pace)
     asyncio.run(_open_between_check_and_write(pf, other, stumbling, site))
     assert shape() == HALF

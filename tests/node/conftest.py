@@ -9,7 +9,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 from ground import vfio
-from ground.node import Node
+from ground.daemon import Daemon
+from ground.kubelet import ListTaken
+from ground.node import CY, DC, Node
+from ground.view import View
 
 IN_GUEST = "QATDP_GUEST" in os.environ
 
@@ -39,3 +42,24 @@ def node(whole_node: Node) -> Iterator[Node]:
     vfio.unload()
     yield whole_node
     whole_node.pods.delete_all()
+
+
+@pytest.fixture(scope="module")
+def daemon(node: Node, request: pytest.FixtureRequest) -> Iterator[Daemon]:
+    """The daemon, with all VFs in the kubelet's lists; for modules that want nothing else of it."""
+    vfio.load()
+    daemon = Daemon(node.kubelet, node.logs, request.module.__name__)
+    daemon.start()
+    daemon.wait_for_lists({CY: ListTaken(32, 32), DC: ListTaken(32, 32)})
+    yield daemon
+    node.pods.delete_all()
+    daemon.close()
+    assert "Traceback" not in daemon.log()
+
+
+@pytest.fixture(scope="module")
+def view(node: Node, daemon: Daemon) -> Iterator[View]:
+    """What the kubelet would hand out."""
+    view = View(node.record)
+    yield view
+    view.close()

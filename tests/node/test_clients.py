@@ -10,15 +10,14 @@ That a VF then serves a request is not.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pytest
-from ground import pfs, vfio
+from ground import pfs
 from ground.books import read_books
 from ground.clients import USER, Run, dpdk, qatlib, runs
 from ground.daemon import Daemon
-from ground.kubelet import ListTaken
 from ground.node import CY, DC, Node
 from ground.pods import Pod
 from ground.probe import report
@@ -43,17 +42,6 @@ class Client:
     @property
     def addresses(self) -> frozenset[str]:
         return frozenset().union(*self.given.values())
-
-
-@pytest.fixture(scope="module")
-def daemon(node: Node) -> Iterator[Daemon]:
-    vfio.load()
-    daemon = Daemon(node.kubelet, node.logs, "clients")
-    daemon.start()
-    daemon.wait_for_lists({CY: ListTaken(32, 32), DC: ListTaken(32, 32)})
-    yield daemon
-    node.pods.delete_all()
-    daemon.close()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import pytest
-from ground import pfs, vfio
+from ground import pfs
 from ground.daemon import Daemon
 from ground.faults import fault, faults, reset
 from ground.kubelet import ListTaken
@@ -31,28 +31,13 @@ BLOCKS = {
 }
 
 
-@pytest.fixture(scope="module")
-def daemon(node: Node) -> Iterator[Daemon]:
-    """The daemon, with all VFs in the kubelet's lists; a pod has used one, so that no portion is without."""
-    vfio.load()
-    daemon = Daemon(node.kubelet, node.logs, "health")
-    daemon.start()
-    daemon.wait_for_lists(ALL)
+@pytest.fixture(scope="module", autouse=True)
+def first(node: Node, daemon: Daemon) -> None:
+    """Let a pod use a VF first, so that no portion of these tests is without a real one."""
     pod = node.pods.put(Container(limits={CY: 1}), name="at-first")
     pod.wait("Running")
     assert not node.prove(pod).failures
     pod.delete()
-    yield daemon
-    node.pods.delete_all()
-    daemon.close()
-    assert "Traceback" not in daemon.log()
-
-
-@pytest.fixture(scope="module")
-def view(node: Node, daemon: Daemon) -> Iterator[View]:
-    view = View(node.record)
-    yield view
-    view.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,11 @@ The pods open nothing, as VFs that are open are not taken away. The kernel uses 
 (ida_alloc in iommu_group_alloc), so VFs that go together and come in another order have one another's numbers.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-from ground import pfs, vfio
+from ground import pfs
 from ground.books import read_books
 from ground.daemon import Daemon
 from ground.kubelet import ListTaken
@@ -23,25 +22,6 @@ from ground.waiting import throughout, until, until_equal
 ALL = {CY: ListTaken(32, 32), DC: ListTaken(32, 32)}
 STAYS_S = 5
 REFUSED = "another node than this pod was given"
-
-
-@pytest.fixture(scope="module")
-def daemon(node: Node) -> Iterator[Daemon]:
-    vfio.load()
-    daemon = Daemon(node.kubelet, node.logs, "other-numbers")
-    daemon.start()
-    daemon.wait_for_lists(ALL)
-    yield daemon
-    node.pods.delete_all()
-    daemon.close()
-    assert "Traceback" not in daemon.log()
-
-
-@pytest.fixture(scope="module")
-def view(node: Node, daemon: Daemon) -> Iterator[View]:
-    view = View(node.record)
-    yield view
-    view.close()
 
 
 @dataclass(frozen=True, slots=True)

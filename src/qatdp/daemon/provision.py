@@ -17,6 +17,7 @@ from qatdp.daemon.worker import Worker
 from qatdp.errors import BooksError, QatdpError
 from qatdp.host.abc import HostCalls
 from qatdp.host.locks import NODE_LOCK, Lock, LockedError
+from qatdp.host.opened import enable_of, is_open
 from qatdp.host.site import Site
 from qatdp.host.sysfs import SysfsScanner
 from qatdp.host.writer import configure
@@ -106,7 +107,7 @@ class Provision:
 
     def _is_enabled(self, vf: PciAddress) -> bool:
         try:
-            return self._calls.read(self._site.sysfs / f"bus/pci/devices/{vf}/enable").strip() != b"0"
+            return is_open(self._calls.read(enable_of(self._site.sysfs / "bus/pci/devices", vf)))
         except OSError:
             return True  # not known to be free
 

@@ -59,6 +59,12 @@ class Release:
 
     async def run(self) -> None:
         """Make rounds for as long as there is something to release."""
+        try:
+            await self._rounds()
+        finally:
+            self._worker.leave(self._opened.close)
+
+    async def _rounds(self) -> None:
         pause_s = self._pace.first_s
         while True:
             await self._node.leaving.wait()

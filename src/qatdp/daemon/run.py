@@ -54,10 +54,11 @@ class Daemon:
     """
 
     def __init__(self, settings: Settings, calls: HostCalls) -> None:
-        self._settings, self._calls = settings, calls
+        self._settings = settings
         bulk = PatientCalls(calls, calls, settings.patience)
         self._look = Look(settings.sysfs, settings.dev, calls, settings.bind, bulk)
         self._at_tick = Tick(settings.sysfs, bulk)
+        self._opened = Opened(settings.sysfs, bulk)
         self._worker, self._tick_worker = Worker("look"), Worker("tick")
         self._pod_resources = PodResources(settings.pod_resources)
         self._configuration = Configuration(settings.config, settings.tick_s, calls)
@@ -115,8 +116,7 @@ class Daemon:
             return
         begun.result()
         async with asyncio.TaskGroup() as self._tasks:
-            opened = Opened(self._settings.sysfs, PatientCalls(self._calls, self._calls, self._settings.patience))
-            release = Release(self.node, self._pod_resources, self._settings.plugins, opened, self._settings.pace)
+            release = Release(self.node, self._pod_resources, self._settings.plugins, self._opened, self._settings.pace)
             self.node.serve()
             self._start("scan", self._scan)
             self._start("tick", self._tick)

@@ -18,6 +18,7 @@ from qatdp.core.steps import Step, What, may_take
 from qatdp.errors import QatdpError
 from qatdp.host.abc import HostCalls
 from qatdp.host.binder import Binder
+from qatdp.host.opened import enable_of, is_open
 
 VIRTFN = re.compile(r"virtfn(\d+)")
 # What a container is told that may not open device nodes: then a VF's `enable` decides alone.
@@ -117,8 +118,7 @@ class Hand:
         return [vf for vf in self._vfs().values() if self._driver(vf) in VFIO_DRIVERS]
 
     def _check_enable(self, vf: PciAddress) -> None:
-        # vfio-pci enables a function while its device is open (vfio_pci_core.c, vfio_pci_core_enable).
-        if self._calls.read(self._devices / str(vf) / "enable").strip() != b"0":
+        if is_open(self._calls.read(enable_of(self._devices, vf))):
             raise HeldError(f"{vf} is open: somebody uses it")
 
     def _occupy(self, node: Path, vf: PciAddress, open_now: contextlib.ExitStack) -> None:
