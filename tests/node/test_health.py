@@ -14,13 +14,11 @@ import pytest
 from ground import pfs
 from ground.daemon import Daemon
 from ground.faults import fault, faults, reset
-from ground.kubelet import ListTaken
 from ground.node import CY, DC, Node
 from ground.pods import Container
 from ground.view import View, rounds
 from ground.waiting import until_equal
 
-ALL = {CY: ListTaken(32, 32), DC: ListTaken(32, 32)}
 SEEN_S = 3.0  # within which a read that blocks is to be seen
 ROUNDS, FEW, LONG = rounds(5), rounds(2), rounds(1, of=10)
 

@@ -12,14 +12,12 @@ from pathlib import Path
 from ground import pfs
 from ground.books import read_books
 from ground.daemon import Daemon
-from ground.kubelet import ListTaken
 from ground.node import CY, DC, Node
 from ground.pods import NAMES, Container, Pod, kill
 from ground.probe import names
 from ground.view import View
 from ground.waiting import throughout, until, until_equal
 
-ALL = {CY: ListTaken(32, 32), DC: ListTaken(32, 32)}
 STAYS_S = 5
 REFUSED = "another node than this pod was given"
 
