@@ -8,7 +8,7 @@ from qatdp.api import deviceplugin_v1beta1_pb2 as api
 from qatdp.core.allocation import Allocation, allocate
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import PoolDevice, ResourcePool
-from qatdp.kubelet.convert import nodes_of_answer, to_allocation, to_list, to_preference
+from qatdp.kubelet.convert import nodes_of_answer, to_allocation, to_list, to_options, to_preference
 
 VFS = tuple(map(PciAddress.parse, ("0000:6b:00.1", "0000:6b:00.2", "0000:70:00.1")))
 POOL = ResourcePool(
@@ -91,3 +91,10 @@ def test_the_nodes_of_an_answer_are_read_back() -> None:
 def test_what_is_no_answer_has_no_nodes() -> None:
     with pytest.raises(ValueError, match="no Allocate answer"):
         nodes_of_answer(b"\xff")
+
+
+def test_a_resource_is_asked_for_its_preference_and_before_starts_only_where_an_answer_is_outdated() -> None:
+    assert to_options(POOL) == api.DevicePluginOptions(get_preferred_allocation_available=True)
+    outdated = pool(replace(POOL.devices[0], outdated=True))
+    both = api.DevicePluginOptions(get_preferred_allocation_available=True, pre_start_required=True)
+    assert to_options(outdated) == both
