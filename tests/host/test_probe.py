@@ -102,11 +102,14 @@ async def test_a_read_that_hangs_is_overdue_and_begun_once(host: FakeHost, pf: P
 
 async def test_a_process_that_was_not_let_run_blames_no_read(host: FakeHost, pf: PhysicalFunction) -> None:
     calls = _Hanging("qat_4xxx_0000:6b:00.0/heartbeat/status")
-    probe = asyncio.create_task(Prober(host.sysfs, calls, deadline_s=1.0).probe(pf))
+    probe = asyncio.create_task(Prober(host.sysfs, calls, deadline_s=LONG_S).probe(pf))
     while not calls.reads:  # noqa: ASYNC110 - the thread tells nobody
         await asyncio.sleep(0)
-    threading.Event().wait(1.1)  # as a container that has used up its quota; the read comes back just after
-    asyncio.get_running_loop().call_soon(calls.released.set)
+    loop = asyncio.get_running_loop()
+    now = loop.time
+    # The deadline passes at once, as for a container that has used up its quota; the read comes back just after.
+    loop.time = lambda: now() + LONG_S  # type: ignore[method-assign]
+    loop.call_soon(calls.released.set)
     assert isinstance(await probe, Returned)
 
 
