@@ -113,7 +113,7 @@ def endpoints_used(kubelet: FakeKubelet, resource: str = CY) -> list[str]:
     return [request.endpoint for request in kubelet.registrations(resource)]
 
 
-def anew(version: str) -> int:
+def registers_anew(version: str) -> int:
     """Return how many Registers it takes to be registered anew with a kubelet that has registered a resource once: up
     to 1.36 the end of the old stream closes the new one."""
     return 2 if VERSIONS[version].plugins_by_path else 3
@@ -139,21 +139,22 @@ async def test_it_registers_whoever_comes_first(folder: Path, version: str, *, k
 async def test_it_registers_again_to_be_asked_before_starts_and_not_to_be_asked_no_more(
     folder: Path, version: str
 ) -> None:
+    anew = registers_anew(version)
     async with FakeKubelet(folder, version, dial_s=0.1) as kubelet, a_plugin(folder, CY, DC) as plugin:
         await kubelet.until(settled(kubelet, plugin))
         pool, pod = plugin.feeds[CY].value, Pod.of(cy=2)
         assert (await kubelet.admit(pod)).admitted
         plugin.feeds[CY].set(replace(pool, devices=tuple(replace(one, outdated=True) for one in pool.devices)))
-        await kubelet.until(lambda: len(endpoints_used(kubelet)) == anew(version) and settled(kubelet, plugin)())
+        await kubelet.until(lambda: len(endpoints_used(kubelet)) == anew and settled(kubelet, plugin)())
         with pytest.raises(RefusedError, match=r"PreStartContainer rpc failed .* another node than this pod was given"):
             await kubelet.options(pod)
         assert len(endpoints_used(kubelet, DC)) == 1
         plugin.feeds[CY].set(pool)
         await kubelet.until(settled(kubelet, plugin))
         assert (await kubelet.options(pod)).devices
-        assert len(endpoints_used(kubelet)) == anew(version)
+        assert len(endpoints_used(kubelet)) == anew
         await kubelet.restart(kill=True)
-        await kubelet.until(lambda: len(endpoints_used(kubelet)) > anew(version) and settled(kubelet, plugin)())
+        await kubelet.until(lambda: len(endpoints_used(kubelet)) > anew and settled(kubelet, plugin)())
         assert not kubelet.registrations(CY)[-1].options.pre_start_required
 
 
@@ -170,6 +171,7 @@ async def test_it_registers_again_after_a_restart(folder: Path, version: str, *,
 
 @EACH_KIND
 async def test_a_socket_made_anew_with_the_same_inode_number_is_registered_with(folder: Path, version: str) -> None:
+    # On a kubelet that runs it is one Register too many.
     async with FakeKubelet(folder, version, dial_s=0.1) as kubelet, a_plugin(folder, CY) as plugin:
         await kubelet.until(settled(kubelet, plugin))
         (first,) = kubelet.streams(CY)
@@ -177,7 +179,7 @@ async def test_a_socket_made_anew_with_the_same_inode_number_is_registered_with(
 
         def done() -> bool:
             offers.add(kubelet.offered(CY))
-            return len(endpoints_used(kubelet)) == anew(version) and settled(kubelet, plugin)()
+            return len(endpoints_used(kubelet)) == registers_anew(version) and settled(kubelet, plugin)()
 
         (kubelet.plugins / "kubelet.sock").chmod(0o700)
         await kubelet.until(done)
