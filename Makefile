@@ -57,12 +57,13 @@ $(VENV)/.tools: pyproject.toml tools/venv
 # The helper is there unless a C compiler or Python.h was not.
 COMPILED = $(BIN)/python -c 'import qatdp.host._native' 2>/dev/null
 
-# Not editable: that would build at import. ninja is found on the PATH.
+# Not editable: that would build at import. ninja is found on the PATH. Whoever edits meanwhile has it installed again.
 $(VENV)/.installed: $(VENV)/.tools $(SOURCES)
 	@echo 'setup: qatdp'
+	@touch $@.begun
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) install --no-build-isolation .
 	@$(COMPILED) || echo 'setup: no C helper, for lack of a C compiler or of Python.h: a scan takes longer, nothing else differs'
-	@touch $@
+	@mv $@.begun $@
 
 # --- test ------------------------------------------------------------------------------------------------------------
 
