@@ -71,9 +71,12 @@ $(VENV)/.installed: $(VENV)/.tools $(SOURCES)
 run: setup
 	@$(BIN)/qatdp simulate
 
+# A test that waits lets another run; one by one, with pytest alone, they fail no less.
+SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=worksteal
+
 .PHONY: test
 test: lint proto-check test-c
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 # A build of its own, with warnings as errors, for sanitizers must not get into what is installed: folder, compiler, and
 # what is done with it.

@@ -80,7 +80,7 @@ def paths(step: Step, passed: tuple[Step, ...] = ()) -> Iterator[tuple[tuple[Ste
                 yield steps, (fact, *facts)
 
 
-@pytest.mark.parametrize("start", [Step.OFFERED, *MAYBE_IN_USE])
+@pytest.mark.parametrize("start", [Step.OFFERED, *sorted(MAYBE_IN_USE)])
 def test_every_way_from_what_a_kubelet_has_read_to_gone_ends_with_the_whole_chain(start: Step) -> None:
     ways = list(paths(start))
     assert ways

@@ -14,7 +14,7 @@ import pytest
 from ground import pfs
 from ground.daemon import Daemon
 from ground.faults import fault, faults, reset
-from ground.node import CY, DC, Node
+from ground.node import DC, Node
 from ground.pods import Container
 from ground.view import View, rounds
 from ground.waiting import until_equal
@@ -30,12 +30,8 @@ BLOCKS = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def first(node: Node, daemon: Daemon) -> None:
-    """Let a pod use a VF first, so that no portion of these tests is without a real one."""
-    pod = node.pods.put(Container(limits={CY: 1}), name="at-first")
-    pod.wait("Running")
-    assert not node.prove(pod).failures
-    pod.delete()
+def pod_at_first(node: Node, daemon: Daemon) -> None:
+    node.use_a_vf()
 
 
 @dataclass(frozen=True, slots=True)

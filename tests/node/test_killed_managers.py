@@ -90,6 +90,7 @@ def moving(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mov
     vfio.load()
     moving = Moving(node, tmp_path_factory.mktemp("killed"))
     moving.complete()
+    node.use_a_vf()
     yield moving
     moving.daemon.close()
     for pf in node.services:

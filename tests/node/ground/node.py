@@ -10,7 +10,7 @@ from ground.containerd import Containerd
 from ground.kubelet import FOLDER, Kubelet
 from ground.network import Network
 from ground.pfs import configure, pf_addresses
-from ground.pods import Pod, Pods
+from ground.pods import Container, Pod, Pods
 from ground.probe import Report, first_report
 from ground.record import Record
 
@@ -49,6 +49,13 @@ class Node:
         report = first_report(pod, container)
         self.record.add(report)
         return report
+
+    def use_a_vf(self) -> None:
+        """Let a pod use a VF, for tests that have none themselves: whichever of them run, there was a real pod."""
+        pod = self.pods.put(Container(limits={CY: 1}), name="at-first")
+        pod.wait("Running")
+        assert not self.prove(pod).failures
+        pod.delete()
 
     def stop(self) -> None:
         self.record.write(self.share / "record.json", self.kubelet.version())
