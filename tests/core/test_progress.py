@@ -15,8 +15,9 @@ from qatdp.testing.strategies import SLOTS, a_pf, a_snapshot, its_vfs
 PF, OTHER = (a_pf(str(slot)) for slot in SLOTS[:2])
 VFS = {pf.address: its_vfs(pf, 2) for pf in (PF, OTHER)}
 NODE = a_snapshot([PF, OTHER], [vf for vfs in VFS.values() for vf in vfs])
-CY, DC = "qat.intel.com/cy", "asym;sym"
+CY = "qat.intel.com/cy"
 BOTH = (PF.address, OTHER.address)
+FAILED = "down: Device or resource busy"
 
 
 def at(step: Step, *pfs: PciAddress) -> Books:
@@ -24,11 +25,15 @@ def at(step: Step, *pfs: PciAddress) -> Books:
 
 
 def phases(books: Books, services: str = "dc", when: str = "idle", **of: Collection[PciAddress]) -> list[Phase]:
+    return [one.phase for one in found(books, services, when, **of)]
+
+
+def found(books: Books, services: str = "dc", when: str = "idle", **of: Collection[PciAddress]) -> list[Progress]:
     entry = {"split": [{"services": services.split(";")}], "when": when}
     config = parse_config({"version": 1, "provision": [entry]})
     now = Situation(NODE, config, config.provision[0], books, {}, **of)
-    found = progress(repartition(now), now, dict.fromkeys(of.get("resting", ()), "down: Device or resource busy"))
-    return [found[pf].phase for pf in BOTH]
+    each = progress(repartition(now), now, dict.fromkeys(of.get("resting", ()), FAILED))
+    return [each[pf] for pf in BOTH]
 
 
 def test_each_stage_is_told() -> None:
@@ -42,6 +47,15 @@ def test_each_stage_is_told() -> None:
     assert phases(held, when="drain", given_back=[PF.address]) == [Phase.GIVEN_BACK, Phase.DRAINING]
 
 
+def test_each_has_a_goal_and_what_is_not_done_may_have_a_reason() -> None:
+    offered, held = at(Step.OFFERED, *BOTH), at(Step.HELD, *BOTH)
+    assert found(offered, "sym;asym") == [Progress(Phase.DONE, "asym;sym")] * 2
+    assert found(offered, resting=[PF.address])[0] == Progress(Phase.RESTING, "dc", FAILED)
+    waiting, _ = found(held)
+    assert waiting.goal == "dc"
+    assert "held" in str(waiting.why)
+
+
 @pytest.mark.parametrize(
     ("of", "users", "words"),
     [
@@ -50,6 +64,7 @@ def test_each_stage_is_told() -> None:
         (Progress(Phase.RESTING, "dc", "down: Bad address"), Users(), "resting, to become dc: down: Bad address"),
         (Progress(Phase.WAITING, "dc", "a VF is held"), Users(), "waiting, to become dc: a VF is held"),
         (Progress(Phase.WAITING, "dc", "a VF is held"), Users(1), "waiting, to become dc: 1 VF held by pods"),
+        (Progress(Phase.WAITING, "dc", "two are held"), Users(2), "waiting, to become dc: 2 VFs held by pods"),
         (
             Progress(Phase.DRAINING, "dc"),
             Users(3, frozenset({"ns/two", "ns/one"})),

@@ -87,6 +87,12 @@ def test_what_is_drawn_from_stays_what_it_is_in_all_versions() -> None:
     )
 
 
+def test_no_salt_is_an_empty_one() -> None:
+    (wish,) = read()
+    assert wish.rollout
+    assert wish.rollout.salt == ""
+
+
 def test_the_same_in_other_words_is_no_other_wish() -> None:
     turned = {key: value[::-1] if isinstance(value, list) else value for key, value in reversed(PART.items())}
     assert rolled_out(split=[turned], per="node") == rolled_out()
@@ -127,6 +133,7 @@ def test_a_node_whose_name_is_not_known_takes_neither() -> None:
         ({"next": {**NEXT, "when": "idle"}}, "next.when: unknown key"),
         ({"next": {"split": []}}, "next.split: empty"),
         ({"next": {}}, "next.split: missing"),
+        ({"rollout": 30}, "rollout: expected keys and values, got 30"),
         ({"rollout": {}}, "rollout.percent: missing"),
         ({"rollout": {"percent": 101}}, "rollout.percent: expected per cent, from 0 to 100, got 101"),
         ({"rollout": {"percent": True}}, "rollout.percent: expected per cent, from 0 to 100, got True"),
@@ -141,6 +148,12 @@ def test_what_cannot_be_is_refused_with_its_key(change: dict[str, Any], said: st
     with pytest.raises(ConfigError) as caught:
         parse_config({"version": 1, "provision": [{key: value for key, value in entry.items() if value is not None}]})
     assert f"provision[0].{said}" in str(caught.value)
+
+
+def test_a_missing_percentage_is_explained() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(rollout={})
+    assert "how many per cent" in str(caught.value.hint)
 
 
 def test_a_node_takes_it_only_once_the_percentage_is_above_its_number() -> None:
