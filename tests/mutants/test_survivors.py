@@ -1,7 +1,7 @@
 """The table of survivors says something of each module that is there, and nothing of any other."""
 
 import pytest
-from survivors import CORE, Module, modules, source_hash
+from survivors import CORE, Module, is_wording, modules, source_hash
 
 EACH = pytest.mark.parametrize("module", modules(), ids=lambda one: one.name)
 
@@ -30,3 +30,32 @@ def test_what_was_mutated_is_another_line(module: Module) -> None:
 @EACH
 def test_each_survivor_is_explained(module: Module) -> None:
     assert not module.open
+
+
+ERROR = 'raise ConfigError(path, "empty", hint="leave it out")'
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        'raise ConfigError(path, "empty", hint="XXleave it outXX")',
+        'raise ConfigError(path, "empty", hint="LEAVE IT OUT")',
+        'raise ConfigError(path, "XXemptyXX", hint="leave it out")',
+    ],
+)
+def test_another_wording_is_explained(new: str) -> None:
+    assert is_wording(ERROR, new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (ERROR, 'raise ConfigError(path, "EMPTY", hint="leave it out")'),
+        (ERROR, 'raise ConfigError(path, "empty", hint=None)'),
+        (ERROR, 'raise ConfigError(path, "empty", )'),
+        (ERROR, 'raise ConfigError(None, "empty", hint="leave it out")'),
+        ('salt = rollout.get("salt", "")', 'salt = rollout.get("salt", "XXXX")'),
+    ],
+)
+def test_whatever_else_is_changed_is_to_be_found(old: str, new: str) -> None:
+    assert not is_wording(old, new)

@@ -1,0 +1,49 @@
+"""A report is told as JSON has it, and says why a node cannot serve pods yet."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from qatdp.core.report import EndpointReport, Happening, PfReport, Report, plain
+
+SERVING = EndpointReport("qat.intel.com/cy", "serving", registered=True)
+WAITING = EndpointReport("qat.intel.com/dc", "registering", registered=False)
+REPORT = Report("1.0", "c", "/sys", started_s=10.0, scanned_s=11.5, endpoints=(SERVING,))
+
+
+def test_it_is_told_field_by_field_whatever_lies_in_it() -> None:
+    pf = PfReport("0000:6b:00.0", "4xxx", None, "up", unseen={"heartbeat": "no debugfs"}, counters={"ras_fatal": 0})
+    assert plain(pf) == {
+        "address": "0000:6b:00.0",
+        "family": "4xxx",
+        "numa_node": None,
+        "state": "up",
+        "condition": None,
+        "healthy": True,
+        "reason": None,
+        "since_s": None,
+        "unseen": {"heartbeat": "no debugfs"},
+        "counters": {"ras_fatal": 0},
+        "phase": None,
+        "progress": None,
+    }
+    told = plain(replace(REPORT, history=(Happening(11.5, "added", devices=("a", "b")),)))
+    assert isinstance(told, dict)
+    assert told["endpoints"] == [plain(SERVING)]
+    assert told["history"] == [{"at_s": 11.5, "what": "added", "resource": None, "devices": ["a", "b"], "reason": None}]
+    assert json.loads(json.dumps(told)) == told
+
+
+def test_a_key_becomes_a_text_and_what_json_has_not_is_a_mistake_of_ours() -> None:
+    assert plain({1: "a"}) == {"1": "a"}
+    with pytest.raises(AssertionError):
+        plain({"a": {1, 2}})
+    with pytest.raises(AssertionError):
+        plain(Report)
+
+
+def test_it_is_ready_once_it_has_looked_and_each_resource_is_registered() -> None:
+    assert REPORT.not_ready == ()
+    assert replace(REPORT, scanned_s=None).not_ready == ("the first look at the node has not come back yet",)
+    assert replace(REPORT, endpoints=(SERVING, WAITING)).not_ready == ("qat.intel.com/dc is registering",)
