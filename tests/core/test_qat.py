@@ -13,6 +13,7 @@ from qatdp.core.qat import (
     default_names,
     in_order,
     parse_services,
+    refused_services,
 )
 from qatdp.testing.strategies import services
 
@@ -86,6 +87,26 @@ def test_a_vfs_device_id_follows_its_pfs_but_for_the_oldest_family() -> None:
 def test_services_can_be_selected_from_the_fourth_generation_on() -> None:
     selectable = {family.name for family in FAMILIES if family.selectable}
     assert selectable == {"4xxx", "401xx", "402xx", "420xx", "6xxx"}
+
+
+@pytest.mark.parametrize(
+    ("family", "text", "why"),
+    [
+        ("c62x", "dc", "c62x has no services to choose from"),
+        ("4xxx", "dcc", None),
+        ("4xxx", "dcc;sym", "dcc goes with no other service"),
+        ("4xxx", "decomp", "4xxx has no decomp"),
+        ("6xxx", "decomp", None),
+        ("420xx", "asym;dc", None),
+        ("420xx", "sym;asym;dc", "420xx takes 2 services at most"),
+        ("6xxx", "sym;asym;dc", None),
+        ("6xxx", "sym;asym;dc;decomp", "6xxx takes 3 services at most"),
+    ],
+)
+def test_a_family_takes_what_its_driver_takes(family: str, text: str, why: str | None) -> None:
+    of, services = next(one for one in FAMILIES if one.name == family), parse_services(text)
+    assert services
+    assert refused_services(of, services) == why
 
 
 def test_vfio_denies_the_families_of_its_own_list() -> None:

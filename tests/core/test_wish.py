@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 
 from qatdp.core.config import parse_config
-from qatdp.core.qat import Service, Services, as_written, parse_services, refused_services
+from qatdp.core.qat import Service, Services, as_written, parse_services
 from qatdp.core.wish import NO_WISH, Part, Per, When, Wish, wish_of
 from qatdp.errors import ConfigError
-from qatdp.testing.strategies import FAMILY, a_pf, services
+from qatdp.testing.strategies import a_pf, services
 
 CY = frozenset({Service.SYM, Service.ASYM})
 DC = frozenset({Service.DC})
@@ -155,8 +155,3 @@ def test_what_is_written_is_read_back_as_the_same_set(some: Services) -> None:
 
 def test_crypto_is_written_in_the_order_that_the_first_kernels_take() -> None:
     assert as_written(CY) == "sym;asym"
-
-
-@pytest.mark.parametrize(("family", "takes"), [("4xxx", True), ("6xxx", True), ("c62x", False)])
-def test_a_family_takes_what_its_driver_takes(family: str, takes: bool) -> None:  # noqa: FBT001
-    assert (refused_services(FAMILY[family], frozenset({Service.DC, Service.ASYM})) is None) is takes
