@@ -43,7 +43,7 @@ class Proxy(RegistrationServicer):
     async def up(self) -> None:
         """Serve, as a kubelet that starts; that removes the sockets it finds."""
         for path in self._plugins.glob("*.sock"):
-            path.unlink()
+            path.unlink(missing_ok=True)  # as its plugin may remove it just then
         server = grpc.aio.server()
         add_RegistrationServicer_to_server(self, server)
         await serve(server, self._plugins / "kubelet.sock")

@@ -3,7 +3,7 @@
 How the release of its VFs is seen step by step, and held up at one, by the gates.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -99,8 +99,12 @@ GATE_OF = {Step.SENT: "b", Step.QUIET: "d, request", Step.REWRITTEN: "e"}
 async def check_moved(node: Stage) -> None:
     """Wait until all VFs are in the list of their new resource alone, and none is on its way."""
     await node.settle()
-    assert node.lists[RENAMED].keys() == set(VFS)
-    assert not node.lists.get(CY)
+    await until_lists(node, "all have moved", {CY: set(), RENAMED: set(VFS)})
+
+
+async def until_lists(node: Stage, what: str, wanted: Mapping[str, set[str]]) -> None:
+    """Wait until these resources have just these VFs in their lists, as the proxy sees them: it may be the last."""
+    await until_equal(what, lambda: {resource: set(node.lists.get(resource, ())) for resource in wanted}, wanted)
 
 
 async def hold_device(node: Stage, pod: Pod) -> None:
@@ -111,10 +115,5 @@ async def hold_device(node: Stage, pod: Pod) -> None:
 
 async def check_others_move(node: Stage) -> None:
     """Wait until each list is as it should be while DEVICE is held, and see it stay so."""
-
-    def look() -> object:
-        return {resource: set(node.lists.get(resource, ())) for resource in (CY, RENAMED)}
-
-    wanted: object = {CY: {DEVICE}, RENAMED: set(VFS) - {DEVICE}}
-    await until_equal("the others have moved", look, wanted)
+    await until_lists(node, "the others have moved", {CY: {DEVICE}, RENAMED: set(VFS) - {DEVICE}})
     await check_stays(node, LOOKED_FOR)
