@@ -199,3 +199,42 @@ def test_a_collision_of_two_readers_of_the_heartbeat_is_no_evidence() -> None:
 def test_all_ones_mean_that_it_is_gone() -> None:
     assert [one.sign for one in of_pulse(Pulse(config=b"\xff\xff\xff\xff"))] == [Sign.GONE]
     assert [one.sign for one in of_pulse(Pulse(config=b"\x86\x80\x40\x49", alive=True))] == [Sign.RESPONDS, Sign.ALIVE]
+
+
+def test_evidence_says_what_was_read() -> None:
+    assert list(of_reading(None, reading("down"))) == [Evidence(Sign.DOWN, "is down")]
+    assert list(of_reading(None, reading(None))) == []
+    assert list(of_reading(reading(ras_correctable=2), reading(ras_correctable=1))) == [
+        Evidence(Sign.UP, "is up"),
+        Evidence(Sign.RESTARTED, "its error counters have begun anew"),
+    ]
+    assert list(of_reading(None, reading(None, ras_fatal=2))) == [Evidence(Sign.FATAL, "errors_fatal is 2", (0, 2))]
+    assert list(of_reading(reading(aer_fatal=1), reading(None, aer_fatal=3))) == [
+        Evidence(Sign.FATAL, "aer_dev_fatal 1 -> 3", (1, 3))
+    ]
+    assert list(of_reading(reading(aer_fatal=1), reading(None))) == []
+
+
+def test_a_counter_that_stays_is_no_evidence() -> None:
+    assert signs(reading(aer_fatal=1, ras_correctable=1), reading(aer_fatal=1, ras_correctable=1)) == {Sign.UP}
+
+
+def test_a_warning_tells_what_was_counted_since() -> None:
+    before, now = reading(ras_nonfatal=1, aer_nonfatal=2), reading(ras_nonfatal=3, aer_nonfatal=5)
+    assert list(warnings(before, now)) == ["errors_nonfatal 1 -> 3", "aer_dev_nonfatal 2 -> 5"]
+    assert list(warnings(now, now)) == list(warnings(None, now)) == list(warnings(before, reading())) == []
+    assert list(warnings(reading(aer_nonfatal=2), now)) == ["aer_dev_nonfatal 2 -> 5"]
+
+
+def test_a_pulse_says_what_was_found() -> None:
+    assert list(of_pulse(Pulse(config=b"\xff\xff\xff\xff", state="up"))) == [
+        Evidence(Sign.GONE, "its configuration space reads all ones")
+    ]
+    assert list(of_pulse(Pulse(config=b"\x86\x80", state="down", alive=True))) == [
+        Evidence(Sign.RESPONDS, "its configuration space can be read again"),
+        Evidence(Sign.DOWN, "is down"),
+        Evidence(Sign.ALIVE, "its heartbeat is back"),
+    ]
+    (failed,) = of_pulse(Pulse(alive=False, failed=(3, 4)))
+    assert failed.counts == (3, 4)
+    assert list(of_pulse(Pulse(failed=(3, 4)))) == []
