@@ -14,7 +14,14 @@ settings.register_profile("shared", deadline=None, suppress_health_check=[Health
 # Few examples, and always the same: a mutant that is found by chance would be found in one run and not in the next.
 SHARED = settings.get_profile("shared")
 settings.register_profile("mutation", parent=SHARED, max_examples=25, derandomize=True, database=None)
-settings.load_profile("mutation" if "MUTANT_UNDER_TEST" in os.environ else "shared")
+MUTATION = "MUTANT_UNDER_TEST" in os.environ
+settings.load_profile("mutation" if MUTATION else "shared")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Try a mutant by properties last: most are found by one example, and the first that fails ends it."""
+    if MUTATION:
+        items.sort(key=lambda item: getattr(getattr(item, "function", None), "is_hypothesis_test", False))
 
 
 @pytest.fixture
