@@ -24,8 +24,8 @@ class Machine:
     def command(self, kernel: Path, initramfs: Path, share: Path) -> Sequence[str]:
         """Return the command that boots it; `share` is a folder the guest may write to."""
         # no_timer_check: a loaded host can miss the ticks by which the kernel checks its timer, and it panics.
-        # panic=-1 with -no-reboot: a panic ends QEMU at once.
-        cmdline = "console=ttyS0 quiet intel_iommu=on iommu=nopt no_timer_check oops=panic panic=-1"
+        # panic=-1 with -no-reboot: a panic ends QEMU at once. mitigations=off: a seventh of the time, for no secrets.
+        cmdline = "console=ttyS0 quiet intel_iommu=on iommu=nopt no_timer_check mitigations=off oops=panic panic=-1"
         base = f"""
             qemu-system-x86_64 -accel {self.accelerator} -cpu max -smp {self.cpus} -m {self.memory_mib}
             -M q35,kernel-irqchip=split -nodefaults -display none -serial stdio -no-reboot
