@@ -18,7 +18,13 @@ OF_NODE_0 = " of NUMA node 0"
 
 @pytest.mark.parametrize(
     ("exact", "told"),
-    [(Fraction(3, 2), "1.5"), (Fraction(4, 3), "1.33"), (Fraction(5, 3), "1.67"), (Fraction(999, 100), "9.99")],
+    [
+        (Fraction(3, 2), "1.5"),
+        (Fraction(4, 3), "1.33"),
+        (Fraction(5, 3), "1.67"),
+        (Fraction(999, 100), "9.99"),
+        (Fraction(2001, 1000), "2"),
+    ],
 )
 def test_a_share_that_was_rounded_is_told_with_what_it_is(exact: Fraction, told: str) -> None:
     quota = [Quota(2, 2), Quota(1, 1, exact)]
@@ -29,6 +35,10 @@ def test_a_share_that_was_rounded_is_told_with_what_it_is(exact: Fraction, told:
 
 
 def test_a_part_that_gets_less_than_it_asks_for_is_told() -> None:
+    here = Part(DC, numa_nodes=frozenset({0}))
+    assert list(too_few([here], PFS, [Quota(0, 1)], [0], OF_NODE_0)) == [
+        "split[0]: 1 PFs of NUMA node 0 are to be dc, but 0 can be"
+    ]
     parts, quota = [Part(DC), Part(None)], [Quota(2, 3), Quota(1, 1)]
     assert list(too_few(parts, PFS, quota, [2, 1], "")) == ["split[0]: 3 PFs are to be dc, but 2 can be"]
     assert list(too_few(parts, PFS, quota, [3, 0], OF_NODE_0)) == [
@@ -42,6 +52,9 @@ def test_a_share_of_which_no_pf_can_be_anything_is_told_with_the_reason() -> Non
     nobody = Part(DC, share=50, families=frozenset({"6xxx"}))
     assert list(none_can([some, three], PFS, [ALL, []], "")) == [
         "split[1]: no PF can be asym-sym-dc: 4xxx takes 2 services at most"
+    ]
+    assert list(none_can([three], PFS[:1], [[]], "")) == [
+        "split[0]: no PF can be asym-sym-dc: 4xxx takes 2 services at most"
     ]
     assert list(none_can([some], PFS, [[]], "")) == [f"split[0]: no PF can be dc: {UNCHOSEN}"]
     assert list(none_can([nobody], PFS, [[]], "")) == ["split[0]: no PF can be dc: it selects none"]
