@@ -215,7 +215,9 @@ def test_evidence_says_what_was_read() -> None:
     assert list(of_reading(reading(aer_fatal=1), reading(None))) == []
 
 
-def test_a_counter_that_stays_is_no_evidence() -> None:
+def test_a_counter_that_stays_appears_or_vanishes_is_no_evidence() -> None:
+    assert signs(reading(), reading(aer_fatal=0, ras_correctable=0)) == {Sign.UP}
+    assert signs(reading(aer_fatal=0, ras_correctable=0), reading()) == {Sign.UP}
     assert signs(reading(aer_fatal=1, ras_correctable=1), reading(aer_fatal=1, ras_correctable=1)) == {Sign.UP}
 
 

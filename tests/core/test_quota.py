@@ -53,7 +53,7 @@ def test_the_greatest_remainder_is_rounded_up(exact: list[Fraction], whole: tupl
 def test_a_share_is_of_the_pfs_that_the_part_selects() -> None:
     assert quotas([part(share=40)], [ALL]) == (Quota(2, 2),)
     assert quotas([part(share=50)], [ALL]) == (Quota(3, 3, Fraction(5, 2)),)
-    assert quotas([part(share=0)], [ALL]) == (Quota(0, 0),)
+    assert quotas([part(share=0)], [ALL]) == quotas([part(share=0)], [ALL * 20]) == (Quota(0, 0),)
     assert quotas([part(share=30)], [()]) == (Quota(0, 0),)
 
 
