@@ -87,6 +87,10 @@ def test_what_is_drawn_from_stays_what_it_is_in_all_versions() -> None:
     )
 
 
+def test_what_is_said_of_auto_reset_is_drawn_from_as_well() -> None:
+    assert rolled_out(auto_reset=True).startswith('{"auto_reset": true, "per": "node", "split": [')
+
+
 def test_no_salt_is_an_empty_one() -> None:
     (wish,) = read()
     assert wish.rollout

@@ -13,6 +13,7 @@ from qatdp.testing.strategies import a_pf, services
 
 CY = frozenset({Service.SYM, Service.ASYM})
 DC = frozenset({Service.DC})
+FIRST, SECOND = a_pf("0000:6b:00.0"), a_pf("0000:70:00.0", "6xxx", numa_node=1)
 
 
 def read(*entries: dict[str, Any]) -> tuple[Wish, ...]:
@@ -144,7 +145,7 @@ def test_an_entry_that_no_node_can_take_is_refused() -> None:
 def test_a_node_without_a_name_is_told_of_patterns_only() -> None:
     wish = Wish((Part(DC),))
     assert wish_of((wish,), None) is wish
-    with pytest.raises(ConfigError, match="name is not known"):
+    with pytest.raises(ConfigError, match=r"^provision\[0\]\.nodes: this node's name is not known"):
         wish_of((Wish((Part(DC),), nodes=("*",)),), None)
 
 
@@ -155,3 +156,17 @@ def test_what_is_written_is_read_back_as_the_same_set(some: Services) -> None:
 
 def test_crypto_is_written_in_the_order_that_the_first_kernels_take() -> None:
     assert as_written(CY) == "sym;asym"
+
+
+@pytest.mark.parametrize(
+    ("part", "selects"),
+    [
+        (Part(DC), [True, True]),
+        (Part(DC, pfs=frozenset({FIRST.address})), [True, False]),
+        (Part(DC, numa_nodes=frozenset({1})), [False, True]),
+        (Part(DC, families=frozenset({"4xxx"})), [True, False]),
+        (Part(DC, pfs=frozenset({FIRST.address}), numa_nodes=frozenset({1})), [False, False]),
+    ],
+)
+def test_a_part_selects_what_all_of_it_fits(part: Part, selects: list[bool]) -> None:
+    assert [part.selects(pf) for pf in (FIRST, SECOND)] == selects

@@ -13,7 +13,7 @@ TABLE = HERE / "core.toml"
 
 
 WORDING = "Its wording alone is another, and that is for people: that there is one is tested."
-HINT = re.compile(r'hint="(?:[^"\\]|\\.)*"')
+HINT = re.compile(r'hint ?= ?"(?:[^"\\]|\\.)*"')
 
 
 def is_wording(old: str, new: str) -> bool:
