@@ -53,10 +53,24 @@ def test_a_rollout_says_from_what_to_what_and_for_whom() -> None:
     ]
 
 
+def test_several_of_a_kind_are_told_with_commas() -> None:
+    part = {"services": ["dc"], "families": ["6xxx", "4xxx"], "pfs": ["0000:70:00.0", "0000:6b:00.0"]}
+    assert told({"nodes": ["a", "b-*"], "split": [part], "min_available": {"dc": 2, "cy": 8}, "auto_reset": False}) == [
+        "provision[0], for nodes a, b-*; at least 8 of cy stay; at least 2 of dc stay:",
+        "  dc: all PFs of 4xxx, 6xxx among 0000:6b:00.0, 0000:70:00.0",
+        "  auto_reset: off",
+    ]
+
+
+def test_a_rollout_without_a_salt_says_none() -> None:
+    assert told({**STAGED, "rollout": {"percent": 30}})[3] == "  next, for 30 per cent of them:"
+
+
 @pytest.mark.parametrize(
     ("node", "says"),
     [
         ("qat-1", "node qat-1: takes current of provision[0] (its number is 59.6218, and those below 30 take next)"),
+        ("qat-8", "node qat-8: takes next of provision[0] (its number is 22.9337, and those below 30 take next)"),
         ("gold", "node gold: takes provision[1]"),
     ],
 )
