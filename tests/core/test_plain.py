@@ -20,6 +20,10 @@ def choice(value: object, path: str) -> object:
     return plain.a_choice(value, path, ["one", "two", "three"])
 
 
+def either(value: object, path: str) -> object:
+    return plain.a_choice(value, path, ["one", "two"])
+
+
 def only(value: object, path: str) -> object:
     return plain.a_choice(value, path, ["one"])
 
@@ -77,6 +81,7 @@ def test_what_it_should_be_is_read(read: Read, value: object, is_read_as: object
         (least, 0, "a.b: expected a number of 1 or more, got 0", None),
         (choice, "four", "a.b: expected 'one', 'two' or 'three', got 'four'", None),
         (choice, 1, "a.b: expected 'one', 'two' or 'three', got 1", None),
+        (either, "x", "a.b: expected 'one' or 'two', got 'x'", None),
         (only, "two", "a.b: expected 'one', got 'two'", None),
         (flag, "yes", "a.b.on: expected true or false, got 'yes'", None),
         (some, [], "a.b.of: empty: this selects nothing", "leave the key out for any"),

@@ -1,6 +1,7 @@
 """A PF is changed once nobody can get its VFs and nobody has them, and no more PFs are away than may be."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,8 +10,10 @@ from hypothesis import strategies as st
 from qatdp.core.config import parse_config
 from qatdp.core.holders import MAYBE_IN_USE, Books, Entry, Step
 from qatdp.core.pci import PciAddress
-from qatdp.core.repartition import Situation, Todo, repartition
-from qatdp.testing.strategies import SLOTS, a_pf, a_snapshot, its_vfs
+from qatdp.core.repartition import Situation, Todo, becomes, repartition
+from qatdp.core.snapshot import Snapshot
+from qatdp.core.steps import Goal
+from qatdp.testing.strategies import SLOTS, VANISHED, a_pf, a_snapshot, its_vfs
 
 PFS = tuple(a_pf(str(slot)) for slot in SLOTS[:4])
 CY = "qat.intel.com/cy"
@@ -30,6 +33,7 @@ def todo(
     failed: Iterable[int] = (),
     *,
     dc: int = 2,
+    node: Snapshot = NODE,
     **wish: object,
 ) -> Todo:
     """Return what is to be done on a node of crypto, of which so many PFs are wished for compression."""
@@ -37,7 +41,7 @@ def todo(
     config = parse_config({"version": 1, "provision": [{"split": split, **wish}]})
     (of_this_node,) = config.provision
     of = ({PFS[index].address for index in some} for some in (changing, resting, given_back, failed))
-    return repartition(Situation(NODE, config, of_this_node, books, {}, *of))
+    return repartition(Situation(node, config, of_this_node, books, {}, *of))
 
 
 def numbers(addresses: Iterable[PciAddress]) -> list[int]:
@@ -98,6 +102,46 @@ def test_one_that_is_given_back_is_waited_for_and_another_is_drained() -> None:
 def test_a_resource_keeps_what_it_must_keep() -> None:
     assert numbers(todo(at(Step.OFFERED, *EVERYTHING), at_once=4, min_available={"cy": 5}).changing) == [0]
     assert numbers(todo(at(Step.OFFERED, *EVERYTHING), at_once=4, min_available={"cy": 8}).changing) == []
+
+
+def test_a_resource_may_come_down_to_just_what_it_must_keep_or_to_nothing() -> None:
+    offered = at(Step.OFFERED, *EVERYTHING)
+    assert numbers(todo(offered, dc=4, at_once=4, min_available={"cy": 6}).changing) == [0]
+    assert numbers(todo(offered, dc=4, at_once=4).changing) == [0, 1, 2, 3]
+
+
+def test_what_has_left_or_leaves_for_another_reason_keeps_nothing_up() -> None:
+    def taken(step: Step, changing: Iterable[int] = (), least: int = 5) -> list[int]:
+        books = {**at(step, 0), **at(Step.OFFERED, 1, 2, 3)}
+        return numbers(todo(books, changing, dc=4, at_once=2, min_available={"cy": least}).changing)
+
+    assert taken(Step.WITHDRAWN, changing=[0], least=4) == [0, 1]
+    assert taken(Step.WITHDRAWN) == taken(Step.RELEASED) == []
+
+
+def test_one_that_has_to_stay_for_its_resource_keeps_none_of_another_resource() -> None:
+    other = {vf.address: Entry("qat.intel.com/other", Step.OFFERED, 1, vf) for vf in VFS[PFS[1].address]}
+    books = {**at(Step.OFFERED, 0, 2, 3), **other}
+    assert numbers(todo(books, dc=4, at_once=4, min_available={"cy": 6}).changing) == [1]
+
+
+def test_a_vf_in_the_books_that_has_gone_or_was_never_seen_keeps_no_pf_waiting() -> None:
+    gone = its_vfs(PFS[0], 3)[2]
+    books = {gone.address: Entry(CY, Step.OFFERED, 1, gone), VANISHED[1]: Entry(CY, Step.OFFERED, 1)}
+    assert ready(todo(books, changing=[0], dc=1)) == [0]
+
+
+def test_what_takes_no_vf_away_is_done_at_once_however_many_it_is_of_and_whoever_waits() -> None:
+    vfs = [replace(vf, driver=None, nodes=()) for vf in NODE.vfs]
+    found = todo(at(Step.OFFERED, *EVERYTHING), dc=0, node=a_snapshot(PFS, vfs))
+    assert (ready(found), found.changing) == ([0, 1, 2, 3], {})
+
+
+def test_what_a_pf_becomes_is_told() -> None:
+    found = todo(at(Step.OFFERED, *EVERYTHING))
+    assert sorted(map(becomes, found.plan.pfs)) == ["asym;sym", "asym;sym", "dc", "dc"]
+    (one, *_) = found.plan.pfs
+    assert becomes(replace(one, goal=None)) == becomes(replace(one, goal=Goal(None))) == "what the configuration says"
 
 
 def test_one_that_is_on_its_way_is_not_given_up_for_another() -> None:
