@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qatdp.core.config import Config, parse_config
+from qatdp.core.config import Config, Policy, parse_config
 from qatdp.core.holders import MAYBE_IN_USE, OUT_OF_LIST, Books, Entry, Step
 from qatdp.core.offer import NOTHING_ELSE, Circumstances
 from qatdp.core.pci import PciAddress
@@ -196,6 +196,45 @@ def test_a_vf_that_is_gone_has_no_node_that_is_anothers_by_now() -> None:
     assert pools.pools[CY].devices[0].nodes == (), "and gets it back from nobody"
 
 
+def test_of_each_vf_that_is_known_the_books_have_the_latest() -> None:
+    gone, other, changed = VFS[0], replace(VFS[1], nodes=VFS[0].nodes), replace(VFS[2], numa_node=1)
+    after = build_pools(a_snapshot([PF], [other, changed]), DEFAULTS, known(Step.HELD, *VFS), NOW)[1]
+    assert [after[vf.address].vf for vf in VFS] == [replace(gone, nodes=()), other, changed]
+
+
+def test_what_a_pod_has_by_another_name_is_remembered_without_its_nodes() -> None:
+    taken = Circumstances(Stale(taken=frozenset({VFS[0].address})), {}, {})
+    after = build_pools(NODE, DEFAULTS, known(Step.HELD, *VFS), NOW, taken)[1]
+    assert [entry.vf for entry in after.values()] == [replace(VFS[0], nodes=()), *VFS[1:]]
+
+
+def test_a_device_tells_where_it_lies_and_whether_it_is_to_leave() -> None:
+    stale = Stale(outdated=frozenset({VFS[1].address}))
+    snapshot = a_snapshot([PF], [replace(vf, numa_node=1) for vf in VFS])
+    before = {**known(Step.HELD, VFS[0]), **known(Step.OFFERED, VFS[1]), **known(Step.HELD, VFS[2])}
+    some = config({"name": "cy", "limit": 2})
+    devices = build(snapshot, some, before, Circumstances(stale, {}, {})).pools[CY].devices
+    assert [device.numa_node for device in devices] == [1, 1, 1]
+    assert [device.outdated for device in devices] == [False, True, False]
+    assert [device.held for device in devices] == [True, False, True]
+    assert [device.withdrawn for device in devices] == [False, True, False]
+    assert [device.awaited for device in devices] == [False, False, False]
+
+
+def test_one_that_somebody_has_and_that_is_to_leave_is_awaited() -> None:
+    (device,) = build(a_snapshot([PF], VFS[:1]), config({"name": "dc"}), known(Step.HELD, VFS[0])).pools[CY].devices
+    assert (device.held, device.awaited, device.withdrawn) == (True, True, False)
+
+
+def test_a_pool_has_the_options_of_its_resource() -> None:
+    pools = build(of=config({"name": "cy", "policy": "packed", "env": {"A": "b"}}))
+    assert (pools.pools[CY].options.policy, dict(pools.pools[CY].options.env)) == (Policy.PACKED, {"A": "b"})
+
+
+def test_what_is_new_is_so_since_this_moment() -> None:
+    assert {entry.since for entry in build_pools(NODE, DEFAULTS, NOBODY, NOW)[1].values()} == {NOW}
+
+
 def test_a_vf_is_withdrawn_from_its_list_before_it_is_in_another() -> None:
     to_dc = a_snapshot([a_pf("0000:6b:00.0", services="dc")], VFS)
     pools = build(to_dc, known={**known(Step.OFFERED, VFS[0]), **known(Step.HELD, VFS[1])})
@@ -212,6 +251,9 @@ def test_a_listed_vf_is_judged_by_the_resource_that_lists_it() -> None:
     without_cdev = [replace(vf, nodes=vf.nodes[:1]) for vf in VFS[:1]]
     pools = build(a_snapshot([PF], without_cdev), config({"name": "dc", "node": "cdev"}), known(Step.HELD, VFS[0]))
     assert listed(pools) == {"cy": ["6b:00.1"]}
+    by_cdev = config({"name": "dc"}, {"name": "cy", "node": "cdev"})
+    pools = build(a_snapshot([PF], without_cdev), by_cdev, known(Step.HELD, VFS[0]))
+    assert pools.pools[CY].devices[0].sick == "has no cdev node (the kernel makes none)"
 
 
 @pytest.mark.parametrize("of", [config({"name": "dc", "services": ["dc"]}), config(keep_for_host=[{"vfs": 3}])])
