@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from qatdp.core.config import Config, parse_config
 from qatdp.core.pci import PciAddress
 from qatdp.core.provision import read_wish
-from qatdp.core.qat import Service, Services
+from qatdp.core.qat import Service, Services, parse_services
 from qatdp.core.snapshot import PhysicalFunction, Problem, Snapshot
 from qatdp.core.split import PfPlan, Plan, plan
 from qatdp.core.steps import What
@@ -24,6 +24,7 @@ CY = frozenset({Service.SYM, Service.ASYM})
 DC = frozenset({Service.DC})
 DEFAULT = Config()
 HALVES = Wish((Part(CY, share=50), Part(DC)))
+CHAIN = ("dc", "dc", "sym", "asym", "asym;dc")
 
 
 def a_node(*services: str, numa: Sequence[int] = (), state: str = "up", family: str = "4xxx") -> Snapshot:
@@ -40,6 +41,12 @@ def planned(snapshot: Snapshot, wish: Wish, in_use: Sequence[PciAddress] = (), c
 
 def steps(one: PfPlan) -> list[str]:
     return [str(step) for step in one.steps]
+
+
+def services(text: str) -> Services:
+    found = parse_services(text)
+    assert found
+    return found
 
 
 def goals(found: Plan) -> list[Services | None]:
@@ -88,6 +95,9 @@ def test_vfs_kept_for_the_host_are_left_to_its_drivers() -> None:
     config = parse_config({"version": 1, "keep_for_host": [{"vfs": 2}]})
     found = planned(a_snapshot([pf], its_vfs(pf, 2, driver=None)), Wish((Part(DC),)), config=config)
     assert steps(found.pfs[0]) == []
+    of_one = parse_config({"version": 1, "keep_for_host": [{"vfs": 2, "pfs": [str(pf.address)]}]})
+    two = planned(a_snapshot([pf, a_pf(SLOTS[1], services="dc")]), Wish((Part(DC),)), config=of_one)
+    assert [one.goal.kept for one in two.pfs if one.goal] == [2, 0]
     found = planned(a_snapshot([pf]), Wish((Part(DC),)), config=config)
     assert [(step.what, step.skip) for step in found.pfs[0].steps] == [(What.VFS, 0), (What.BIND, 2)]
 
@@ -153,6 +163,72 @@ def test_a_share_that_no_whole_number_meets_is_rounded_and_told() -> None:
     )
 
 
+def test_each_numa_node_tells_of_its_own_what_it_cannot_be() -> None:
+    node = a_node("dc", "dc", "dc", "dc", numa=(0, 0, 0, 1))
+    halves = planned(node, Wish((Part(CY, share=50), Part(DC)), per=Per.NUMA_NODE))
+    assert halves.rounded == (
+        "split[0]: its share of 3 PFs of NUMA node 0 is 1.5: made 2",
+        "split[0]: its share of 1 PFs of NUMA node 1 is 0.5: made 1",
+    )
+    two = planned(node, Wish((Part(CY, count=2), Part(DC)), per=Per.NUMA_NODE))
+    assert two.unmet == ("split[0]: 2 PFs of NUMA node 1 are to be cy, but 1 can be",)
+    elsewhere = Part(CY | DC, share=50, numa_nodes=frozenset({1}))
+    assert planned(node, Wish((elsewhere,), per=Per.NUMA_NODE)).unmet == (
+        "split[0]: no PF can be asym-sym-dc: 4xxx takes 2 services at most",
+    )
+    nobody = Part(CY | DC, share=50, numa_nodes=frozenset({5}))
+    assert planned(node, Wish((nobody,), per=Per.NUMA_NODE)).unmet == ()
+
+
+def test_pfs_whose_numa_node_is_not_known_are_together_and_none_of_any_node() -> None:
+    pfs = [a_pf(slot, services="dc", numa_node=node) for slot, node in zip(SLOTS, (None, 0, 1, None), strict=True)]
+    node = a_snapshot(pfs, [vf for pf in pfs for vf in its_vfs(pf, 2)])
+    assert planned(node, Wish((Part(CY, count=3), Part(DC)), per=Per.NUMA_NODE)).unmet == (
+        "split[0]: 3 PFs of NUMA node -1 are to be cy, but 2 can be",
+        "split[0]: 3 PFs of NUMA node 0 are to be cy, but 1 can be",
+        "split[0]: 3 PFs of NUMA node 1 are to be cy, but 1 can be",
+    )
+
+
+def test_a_node_without_pfs_falls_short_of_nothing() -> None:
+    assert planned(a_snapshot(), Wish((Part(CY, count=3),))) == Plan()
+
+
+def test_a_kernel_without_services_to_choose_leaves_each_pf_what_it_is() -> None:
+    pfs = [
+        replace(a_pf(slot, services=text), state=None) for slot, text in zip(SLOTS, ("dc", "asym;sym"), strict=False)
+    ]
+    node = a_snapshot(pfs, [vf for pf in pfs for vf in its_vfs(pf, 2)])
+    assert goals(planned(node, Wish((Part(DC),)))) == [DC, None]
+    assert goals(planned(node, Wish((Part(CY, count=1), Part(DC))))) == [DC, CY]
+
+
+def test_four_idle_pfs_are_changed_before_one_that_is_in_use() -> None:
+    """Each can be of two services alone, so that what one is to be is passed on to the next."""
+    slots = (*SLOTS, PciAddress.parse("10001:00:00.0"))
+    pfs = [a_pf(slot, services=text) for slot, text in zip(slots, CHAIN, strict=True)]
+    names = [frozenset({pf.address}) for pf in pfs]
+    parts = (
+        Part(services("dc"), count=1, pfs=names[0] | names[1]),
+        Part(services("sym"), count=1, pfs=names[1] | names[2]),
+        Part(services("asym"), count=1, pfs=names[2] | names[3]),
+        Part(services("asym;dc"), count=1, pfs=names[3] | names[4]),
+        Part(services("sym;dc"), count=1, pfs=names[4] | names[0]),
+    )
+    node = a_snapshot(pfs, [vf for pf in pfs for vf in its_vfs(pf, 1)])
+    assert goals(planned(node, Wish(parts)))[0] == services("sym;dc")
+    assert goals(planned(node, Wish(parts), [first_vf(SLOTS[0])])) == [
+        services(text) for text in ("dc", "sym", "asym", "asym;dc", "sym;dc")
+    ]
+
+
+def test_a_vf_without_an_iommu_group_has_no_other_users() -> None:
+    pf = a_pf(SLOTS[0], services="dc")
+    vfs = [replace(vf, iommu_group=None) for vf in its_vfs(pf, 2)]
+    found = planned(a_snapshot([pf], vfs), Wish((Part(CY),)), [vfs[1].address])
+    assert (found.pfs[0].steps, found.pfs[0].why) == ((), f"{vfs[1].address} is held")
+
+
 @pytest.mark.parametrize(
     ("part", "told"),
     [
@@ -177,7 +253,7 @@ def test_before_gen4_vfs_are_enabled_and_bound() -> None:
 def test_a_pf_that_no_part_takes_stays_as_it_is() -> None:
     found = planned(a_node("sym;asym", "sym;asym"), Wish((Part(DC, count=1),)))
     assert [bool(one.steps) for one in found.pfs] == [True, False]
-    assert found.pfs[1].why == "no part of the wish takes it"
+    assert found.pfs[1] == PfPlan(SLOTS[1], why="no part of the wish takes it")
 
 
 # By property
