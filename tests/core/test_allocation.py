@@ -112,6 +112,7 @@ def test_an_id_that_is_not_in_the_list_is_refused() -> None:
     with pytest.raises(UnknownDeviceError, match=r"0000:6b:00\.2 is not a device of qat\.intel\.com/cy") as caught:
         allocate(a_pool(device(1)), ["0000:6b:00.1", "0000:6b:00.2"])
     assert caught.value.grpc_code == "NOT_FOUND"
+    assert "try again" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("withdrawn", [True, False])
@@ -153,8 +154,9 @@ def test_a_pool_of_cdev_nodes_is_answered_with_iommufd() -> None:
 
 def test_a_container_is_not_started_with_what_is_anothers_by_now() -> None:
     pool = a_pool(device(1, held=True), replace(device(2, held=True), outdated=True))
-    with pytest.raises(AllocationError, match=r"0000:6b:00.2 of .* has another node than this pod was given"):
+    with pytest.raises(AllocationError, match=r"0000:6b:00.2 of .* has another node than this pod was given") as caught:
         check_start(pool, ["0000:6b:00.1", "0000:6b:00.2"])
+    assert "delete the pod" in str(caught.value.hint)
     check_start(pool, ["0000:6b:00.1"])
     check_start(pool, ["0000:6b:00.3", "no address"])  # what is not known is let start
 

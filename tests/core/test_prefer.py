@@ -151,6 +151,41 @@ def test_of_numa_nodes_alike_the_lowest_is_taken_whatever_the_addresses() -> Non
     assert prefer(pool, ids(pool.devices), [], 1) == tuple(ids([near]))
 
 
+def test_what_must_be_there_comes_first_in_the_order_of_addresses() -> None:
+    must = ["10000:01:00.1", "2000:01:00.1"]
+    assert prefer(a_pool(Policy.LOCAL), [], must, 2) == tuple(reversed(must))
+
+
+@pytest.mark.parametrize("policy", Policy)
+def test_what_is_not_known_is_taken_where_nothing_else_is_left(policy: Policy) -> None:
+    nowhere = replace(device(2, 1), numa_node=None)
+    stray = replace(device(3, 1), numa_node=None, pf=None)
+    known, strangers = [device(0, 1, 1), device(1, 1, 0), nowhere, stray], STRANGERS[:3]
+    available = [*ids(known), *strangers]
+    assert set(prefer(a_pool(policy, *known), available, [], len(available))) == set(available)
+    assert len(prefer(a_pool(policy, *known), available, [], 5)) == 5
+
+
+def test_what_is_not_known_is_of_a_numa_node_of_its_own_below_all_others() -> None:
+    pool = a_pool(Policy.LOCAL, device(0, 1, 1), device(1, 1, 0))
+    available = [*ids(pool.devices), *STRANGERS[:2]]
+    assert set(prefer(pool, available, [], 3)) == {*STRANGERS[:2], str(pool.devices[1].address)}
+
+
+def test_no_more_pfs_are_begun_than_are_needed() -> None:
+    two_small = [device(pf, function, 0) for pf in (0, 1) for function in (1, 2)]
+    pool = a_pool(Policy.LOCAL, *two_small, *(device(2, function, 1) for function in (1, 2, 3)))
+    assert prefer(pool, ids(pool.devices), [], 2) == tuple(ids(two_small[:2]))
+
+
+def test_balance_counts_what_the_request_has_and_what_it_is_given() -> None:
+    pool = a_pool(Policy.BALANCED, *(device(pf, function) for pf in (0, 1) for function in range(1, 6)))
+    first, second = ids(pool.devices[:5]), ids(pool.devices[5:])
+    assert prefer(pool, [*first, *second], first[:1], 2) == (first[0], second[0])
+    others_have_two = [*first[:3], *second]
+    assert prefer(pool, others_have_two, [], 3) == (second[0], second[1], first[0])
+
+
 @pytest.mark.parametrize("policy", Policy)
 def test_healthy_devices_go_before_others(policy: Policy) -> None:
     pool = a_pool(policy, device(0, 1, sick="is not there"), device(0, 2, sick="is not there"), device(1, 1))
