@@ -66,6 +66,18 @@ def test_one_that_is_kept_for_the_host_or_that_nothing_selects_does_not_stand_fo
     assert stands(config({"name": "a", "services": ["dc"]}), [mine[0].address]) == []
 
 
+def test_of_two_in_a_group_the_one_that_can_be_offered_stands_for_it() -> None:
+    vfs = [replace(vf, iommu_group=7) for vf in its_vfs(PF, 2)]
+    found = offers(a_snapshot([PF], vfs), config(keep_for_host=[{"vfs": 1}]))
+    assert [offer.resource for offer in found.values()] == [None, "qat.intel.com/cy"]
+
+
+def test_one_that_cannot_be_seen_now_may_stand_for_its_group() -> None:
+    unseen = GroupMember(PF.address, "vfio-pci", qat_vf=True)
+    offer = offer_of_first(a_snapshot([PF], [VF], others={0: [unseen]}))
+    assert offer.why_not == "shares IOMMU group 0 with 0000:6b:00.0, which stands for the group"
+
+
 def test_a_good_vf_has_no_defect() -> None:
     assert offer_of_first(a_snapshot([PF], [VF])) == Offer("qat.intel.com/cy")
 
@@ -97,7 +109,7 @@ def test_a_vf_in_a_virtual_machine_is_generic_or_what_a_rule_says() -> None:
     by_family = config({"name": "inside", "families": ["4xxx"]})
     assert offer_of_first(a_snapshot(vfs=[vf]), by_family) == Offer("qat.intel.com/inside")
     by_pf = config({"name": "inside", "pfs": ["0000:6b:00.0"]})
-    assert offer_of_first(a_snapshot(vfs=[vf]), by_pf).resource is None
+    assert offer_of_first(a_snapshot(vfs=[vf]), by_pf) == Offer(why_not="no resource of the configuration selects it")
 
 
 def test_the_first_rule_that_selects_a_vf_names_it() -> None:
@@ -207,7 +219,10 @@ NODE_GONE = replace(VF, nodes=(VfioNode(NodeKind.GROUP, "/dev/vfio/0", present=F
         (a_snapshot([PF], [UNBOUND], drivers=()), "has no driver; vfio-pci is not loaded (modprobe vfio-pci)"),
         (a_snapshot([PF], [ON_HOST]), "driver 4xxxvf has it (qatdp run --bind=take"),
         (a_snapshot([PF], [ON_HOST], drivers=()), "modprobe vfio-pci"),
-        (a_snapshot([PF], [replace(VF, iommu_group=None)]), "intel_iommu=on"),
+        (
+            a_snapshot([PF], [replace(VF, iommu_group=None)]),
+            "has no IOMMU group (is the IOMMU on? kernel parameter intel",
+        ),
         (a_snapshot([PF], [VF], others={0: [STRANGER]}), "not viable: driver ixgbe has 0000:6b:03.0"),
         (a_snapshot([PF], [replace(VF, nodes=())]), "has no group node"),
         (a_snapshot([PF], [NODE_GONE]), "/dev/vfio/0 is not there"),
@@ -230,6 +245,31 @@ def test_circumstances_are_defects_of_the_vf_they_name() -> None:
     unbound = Circumstances(Stale(), {VF.address: "vfio-pci refused it"}, {})
     assert offer_of_first(a_snapshot([PF], [ON_HOST]), DEFAULTS, unbound).defect == "vfio-pci refused it"
     assert offer_of_first(a_snapshot([PF], [VF]), DEFAULTS, unbound).defect is None  # it is bound by now
+
+
+def test_the_verdict_on_a_pf_is_a_defect_of_its_vfs() -> None:
+    sick = Circumstances(Stale(), {}, {}, sick={PF.address: "its PF is fenced"})
+    assert offer_of_first(a_snapshot([PF], [VF]), DEFAULTS, sick) == Offer(
+        "qat.intel.com/cy", defect="its PF is fenced"
+    )
+
+
+def test_vfs_of_a_pf_that_is_to_change_belong_nowhere() -> None:
+    changing = Circumstances(Stale(), {}, {}, changing={PF.address: "is to become dc"})
+    offer = offer_of_first(a_snapshot([PF], [VF]), DEFAULTS, changing)
+    assert offer == Offer(why_not="its PF 0000:6b:00.0 is to become dc")
+
+
+def test_a_vf_is_judged_by_the_node_that_its_resource_hands_out() -> None:
+    without_cdev = replace(VF, nodes=VF.nodes[:1])
+    offer = offer_of_first(a_snapshot([PF], [without_cdev]), config({"name": "cy", "node": "cdev"}))
+    assert offer.defect == "has no cdev node (the kernel makes none)"
+
+
+def test_how_many_of_its_pf_are_kept_is_told() -> None:
+    of_this = config(keep_for_host=[{"vfs": 2, "pfs": ["0000:6b:00.0"]}])
+    offer = offer_of_first(a_snapshot([PF], [VF]), of_this)
+    assert offer == Offer(why_not="kept for the host, with the first 2 of its PF")
 
 
 @pytest.mark.parametrize(("path", "node"), [(NodePath.GROUP, "/dev/vfio/0"), (NodePath.CDEV, "/dev/vfio/devices/vfio")])

@@ -113,13 +113,13 @@ def _is_kept(vf: VirtualFunction, config: Config) -> bool:
 
 
 def _stand_in(group: IommuGroup, snapshot: Snapshot, config: Config, read: Collection[PciAddress]) -> PciAddress | None:
-    """Return the VF that stands for a group, as who opens a group has it alone; None where there is none of QAT.
+    """Return the VF that stands for a group of several, as who opens a group has it alone; None where it need not.
 
     The lowest that is offered anywhere, unless another one is in a list by now.
     """
     ours = [member.address for member in group.members if member.qat_vf]
     if len(ours) < 2:
-        return ours[0] if ours else None
+        return None
     return min(ours, key=lambda address: (address not in read, not _has_place(address, snapshot, config), address))
 
 
