@@ -172,6 +172,12 @@ def test_what_is_not_known_is_of_a_numa_node_of_its_own_below_all_others() -> No
     assert set(prefer(pool, available, [], 3)) == {*STRANGERS[:2], str(pool.devices[1].address)}
 
 
+def test_a_numa_node_that_is_not_known_is_none_of_those_that_are() -> None:
+    unknown, near = device(2, 1, None), device(0, 1, 1)
+    far = [device(1, 1, 2), device(3, 1, 2)]
+    assert prefer(a_pool(Policy.LOCAL, near, unknown, *far), ids([near, unknown, *far]), [], 2) == tuple(ids(far))
+
+
 def test_no_more_pfs_are_begun_than_are_needed() -> None:
     two_small = [device(pf, function, 0) for pf in (0, 1) for function in (1, 2)]
     pool = a_pool(Policy.LOCAL, *two_small, *(device(2, function, 1) for function in (1, 2, 3)))
