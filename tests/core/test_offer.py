@@ -234,6 +234,11 @@ def test_what_is_wrong_is_said(snapshot: Snapshot, words: str) -> None:
     assert words in str(offer.defect)
 
 
+def test_a_vf_without_a_group_is_told_what_to_switch_on() -> None:
+    told = "has no IOMMU group (is the IOMMU on? kernel parameter intel_iommu=on)"
+    assert offer_of_first(a_snapshot([PF], [replace(VF, iommu_group=None)])).defect == told
+
+
 def test_a_bridge_or_a_device_without_a_driver_leaves_a_group_viable() -> None:
     idle = replace(STRANGER, driver=None)
     assert offer_of_first(a_snapshot([PF], [VF], others={0: [BRIDGE, idle]})).defect is None
