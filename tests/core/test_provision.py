@@ -170,6 +170,7 @@ def test_an_unknown_key_is_refused_with_those_that_are_known(entry: object, key:
 
 def test_shares_of_just_a_hundred_are_no_fault_nor_those_of_different_pfs() -> None:
     half, more = {"services": ["dc"], "share": 50}, {"services": ["sym"], "share": 60}
+    assert read_wish(split({"services": ["dc"], "share": 100}), AT).parts == (Part(DC, share=100),)
     assert len(read_wish(split(half, half), AT).parts) == 2
     assert len(read_wish(split({**half, "numa_nodes": [0]}, {**more, "numa_nodes": [1]}, half), AT).parts) == 3
     assert len(read_wish(split(half, {"services": ["sym"], "count": 1}, half), AT).parts) == 3
