@@ -23,6 +23,7 @@ from qatdp.testing.kubelet.answers import Admission
 CY, DC, RENAMED = (f"qat.intel.com/{name}" for name in ("cy", "dc", "renamed"))
 HEALTHY = "Healthy"
 CLOSE_S = 20.0  # it takes some milliseconds
+STARTS_S = 30.0  # a second, where others leave it a processor
 MOVING = LEAVING | {Step.RELEASED, Step.NEW}
 
 
@@ -50,7 +51,7 @@ class Stage:
         try:
             await self.start_kubelet()
             await self.start_daemon()
-            await self.settle()
+            await self.settle(timeout_s=STARTS_S)
         except BaseException:
             await self.close()
             raise
