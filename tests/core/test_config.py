@@ -222,6 +222,52 @@ def test_a_fault_is_told_with_its_key_path_and_what_was_expected(document: objec
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("document", "said", "hint"),
+    [
+        ({}, "version: missing", "this qatdp knows version: 1"),
+        ({"version": 2}, "version: expected 1, got 2", "see: qatdp config schema"),
+        ({"version": 1, "resource": []}, "resource: unknown key", "known here: version, resources, defaults, "),
+        ({"version": 1, "resources": 5}, "resources: expected a list, got 5", "None"),
+        ({"version": 1, "defaults": 5}, "defaults: expected true or false, got 5", "None"),
+        ({"version": 1, "keep_for_host": 5}, "keep_for_host: expected a list, got 5", "None"),
+        ({"version": 1, "keep_for_host": [5]}, "keep_for_host[0]: expected keys and values, got 5", "None"),
+        ({"version": 1, "provision": 5}, "provision: expected a list, got 5", "None"),
+        (rules({}), "resources[0].name: missing", "the name behind qat.intel.com/, such as cy"),
+        (rule(env={"A": 1}), "resources[0].env.A: expected a text, got 1", "put it in quotes"),
+        (
+            rules({"name": "CY"}, defaults=True),
+            "resources[0].name: 'CY' and the default name 'cy'",
+            "take that name, or ",
+        ),
+        ({"version": 1, "keep_for_host": [{}]}, "keep_for_host[0].vfs: missing", "how many VFs of each PF stay with "),
+        (
+            rule(services=["sym", ["asym", "dc"]]),
+            "resources[0].services[0]: ",
+            "sets of which any will do: [[sym], [asym, dc]]",
+        ),
+        (
+            rules(
+                {"name": "b"}, {"name": "a"}, provision=[{"split": [{"services": ["dc"]}], "min_available": {"cy": 1}}]
+            ),
+            "provision[0].min_available.cy: no resource has this name",
+            "the name behind qat.intel.com/; known here: a, b",
+        ),
+    ],
+)
+def test_a_fault_is_told_from_its_key_on_with_what_mends_it(document: object, said: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(document)
+    assert caught.value.message.startswith(said)
+    assert str(caught.value.hint).startswith(hint)
+
+
+def test_a_default_name_that_is_no_more_is_a_former_one_too() -> None:
+    before = parse_config(rules({"name": "cy", "policy": "packed"}))
+    after = parse_config(rules({"name": "fast"})).after(before)
+    assert after.options("qat.intel.com/cy").policy is Policy.PACKED
+
+
 def test_a_name_of_another_case_is_no_clash_where_there_are_no_defaults() -> None:
     assert parse_config(rules({"name": "CY"})).resources[0].name == "CY"
     assert parse_config(rules({"name": "cy", "limit": 2}, defaults=True)).defaults
