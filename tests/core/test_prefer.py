@@ -82,7 +82,7 @@ COSTS: Mapping[Policy, Callable[[Choice], Cost]] = {
 }
 
 
-@settings(max_examples=500)
+@settings(max_examples=5 * settings().max_examples)
 @given(requests())
 def test_no_choice_is_better_than_the_preferred_one(request_: Request) -> None:
     pool, available, must, size = request_

@@ -1,6 +1,7 @@
 """The JSON schema and the reader accept the same documents, but for what no schema can say."""
 
 import json
+from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import jsonschema
@@ -13,6 +14,7 @@ from qatdp.core.schema import config_schema
 from qatdp.errors import ConfigError
 from qatdp.testing.strategies import documents
 
+PUBLISHED = Path(__file__).parents[2] / "docs/config.schema.json"
 VALIDATOR = jsonschema.Draft202012Validator(config_schema())
 
 # What a fault is about that the schema cannot see: it looks at one value at a time.
@@ -96,7 +98,7 @@ def test_every_good_document_is_valid(document: dict[str, Any]) -> None:
     VALIDATOR.validate(document)
 
 
-@settings(max_examples=500)
+@settings(max_examples=5 * settings().max_examples)
 @given(changed() | JUNK)
 def test_reader_and_schema_agree_on_any_document(document: Json) -> None:
     said = fault(document)
@@ -119,6 +121,11 @@ def test_only_the_reader_sees_what_entries_do_to_one_another(resources: list[dic
     document = {"version": 1, "resources": resources, "defaults": True}
     assert VALIDATOR.is_valid(document)
     assert any(words in str(fault(document)) for words in BEYOND_A_SCHEMA)
+
+
+def test_the_published_schema_is_this_one() -> None:
+    """Mend it by: qatdp config schema >docs/config.schema.json."""
+    assert json.loads(PUBLISHED.read_text()) == config_schema()
 
 
 def test_the_schema_is_one_and_goes_into_json_unchanged() -> None:

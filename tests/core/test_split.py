@@ -393,7 +393,7 @@ def _whole(part: Part, able: int) -> int:
     return min(part.count, able) if part.count is not None else ((part.share or 0) * able + 50) // 100
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 @given(small_nodes(), st.lists(PARTS, min_size=1, max_size=3, unique_by=lambda part: (part.selector, bool(part.share))))
 def test_no_other_way_to_meet_the_wish_changes_less(node: tuple[Snapshot, set[PciAddress]], parts: list[Part]) -> None:
     snapshot, busy = node
