@@ -65,9 +65,8 @@ def test_a_part_that_means_another_numa_node_is_not_told_of_this_one() -> None:
     elsewhere = Part(DC, share=50, numa_nodes=frozenset({5}))
     assert list(none_can([elsewhere], PFS, [[]], OF_NODE_0)) == []
     assert list(too_few([elsewhere], PFS, [Quota(0, 1)], [0], OF_NODE_0)) == []
-    assert len(list(none_can([elsewhere], PFS, [[]], ""))) == len(
-        list(too_few([elsewhere], PFS, [Quota(0, 1)], [0], ""))
-    )
+    assert list(none_can([elsewhere], PFS, [[]], "")) == ["split[0]: no PF can be dc: it selects none"]
+    assert list(too_few([elsewhere], PFS, [Quota(0, 1)], [0], "")) == ["split[0]: 1 PFs are to be dc, but 0 can be"]
 
 
 def test_a_pf_that_is_named_and_cannot_be_what_it_should_is_told_with_the_reason() -> None:

@@ -64,7 +64,7 @@ def test_a_vf_whose_place_is_not_known_is_none_of_the_hosts() -> None:
 
 
 @pytest.mark.parametrize("driver", [None, "4xxxvf", "qat_vfio_pci"])
-def test_vfs_are_bound_by_whom_nobody_else_has_put_elsewhere(driver: str | None) -> None:
+def test_vfs_that_nobody_has_put_elsewhere_are_bound(driver: str | None) -> None:
     assert steps(UP, Goal(DC), driver=driver) == [BIND]
     assert may_take(driver, "4xxxvf")
 
