@@ -58,8 +58,13 @@ def names(pod: Pod, container: str = "main") -> frozenset[str]:
 
 
 def _when(pod: Pod, container: str, enough: Callable[[Report], bool]) -> Report:
+    """Wait for a report. Raises TimeoutError with what the kubelet tells of the pod, which says what keeps it."""
+
     def look() -> Report | None:
         said = report(pod, container)
         return said if enough(said) else None
 
-    return until(f"the probe in {pod.name} has said enough", look)
+    try:
+        return until(f"the probe in {pod.name} has said enough", look)
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}\n{json.dumps(pod.status, indent=1)}") from None
