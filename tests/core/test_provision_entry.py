@@ -178,6 +178,8 @@ def test_shares_of_just_a_hundred_are_no_fault_nor_those_of_different_pfs() -> N
 
 def test_what_comes_after_one_that_takes_all_may_be_for_other_families() -> None:
     assert len(read_wish(split({"services": ["dc"]}, {"services": "generic"}), AT).parts) == 2
+    all_three = {"services": ["sym", "asym", "dc"]}  # of gen6 alone
+    assert len(read_wish(split(all_three, {"services": ["sym"]}, {"services": "generic"}), AT).parts) == 3
     assert len(read_wish(split({"services": ["dc"], "count": 1}, {"services": ["sym"]}), AT).parts) == 2
 
 

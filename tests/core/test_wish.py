@@ -7,7 +7,7 @@ from hypothesis import given
 
 from qatdp.core.config import parse_config
 from qatdp.core.qat import Service, Services, as_written, parse_services
-from qatdp.core.wish import NO_WISH, Part, Per, When, Wish, wish_of
+from qatdp.core.wish import NO_WISH, Part, Per, Wish, wish_of
 from qatdp.errors import ConfigError
 from qatdp.testing.strategies import a_pf, services
 
@@ -24,29 +24,6 @@ def fault(*split: dict[str, Any]) -> str:
     with pytest.raises(ConfigError) as caught:
         read({"split": list(split)})
     return str(caught.value)
-
-
-def test_how_a_node_is_changed_while_pods_run_is_read() -> None:
-    split = [{"services": ["dc"]}]
-    (wish,) = read({"split": split, "when": "drain", "at_once": 2, "min_available": {"cy": 8}})
-    assert (wish.when, wish.at_once, wish.min_available) == (When.DRAIN, 2, {"cy": 8})
-    (wish,) = read({"split": split})
-    assert (wish.when, wish.at_once, wish.min_available) == (When.IDLE, 1, {})
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "said"),
-    [
-        ("when", "now", "provision[0].when: expected 'idle' or 'drain', got 'now'"),
-        ("at_once", 0, "provision[0].at_once: expected a number of 1 or more, got 0"),
-        ("min_available", {"cy": -1}, "provision[0].min_available.cy: expected a number of 0 or more, got -1"),
-        ("min_available", {"qat.intel.com/cy": 8}, "min_available.qat.intel.com/cy: no resource has this name"),
-    ],
-)
-def test_what_cannot_be_of_it_is_refused_with_its_key(key: str, value: object, said: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        read({"split": [{"services": ["dc"]}], key: value})
-    assert said in str(caught.value)
 
 
 def test_all_that_can_be_said_is_read() -> None:
@@ -97,30 +74,6 @@ def test_services_that_no_device_meant_can_do_are_refused(wanted: object, famili
 
 def test_three_services_are_no_fault_where_gen6_may_be_meant() -> None:
     read({"split": [{"services": ["sym", "asym", "dc"]}]})
-
-
-def test_a_share_and_a_count_exclude_each_other() -> None:
-    assert fault({"services": ["dc"], "share": 1, "count": 1}).startswith("provision[0].split[0]: has both")
-
-
-def test_shares_of_the_same_pfs_add_up_to_a_hundred_at_most() -> None:
-    half = {"services": ["dc"], "share": 50}
-    assert fault(half, {**half, "share": 51}) == (
-        "provision[0].split[1].share: shares add up to 101 per cent of the same PFs"
-    )
-    read({"split": [half, {**half, "share": 51, "numa_nodes": [0]}]})
-    assert "100 at most" in fault({**half, "share": 101})
-
-
-def test_an_entry_behind_one_that_takes_all_is_refused() -> None:
-    assert "can get nothing: split[0] takes all" in fault({"services": ["dc"]}, {"services": ["sym"], "share": 50})
-    read({"split": [{"services": ["sym", "asym", "dc"]}, {"services": ["sym"]}, {"services": "generic"}]})
-
-
-@pytest.mark.parametrize("entry", [{}, {"split": []}, {"split": [{}]}])
-def test_an_entry_that_says_nothing_is_refused(entry: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
-        read(entry)
 
 
 def test_the_first_entry_whose_pattern_matches_holds() -> None:
