@@ -33,6 +33,7 @@ help:
 	@echo "make test-kernel   qatdp's host edge on two of Debian's kernels: a guest with QAT devices and VFIO"
 	@echo "make test-kubelet  tests on Kubernetes' own device manager"
 	@echo 'make test-node     tests on a whole node: a guest with QAT devices, VFIO, containerd and a kubelet'
+	@echo 'make test-iommufd  tests of that node on VFIO with iommufd and a node for each device, which is built here'
 	@echo 'make test-mutants  put deliberate faults into a copy, and see that the tests find them'
 	@echo 'make mutation      mutate MODULES of core/, and enter what no test finds in tests/mutants/core.toml: long'
 	@echo 'make mutation-check  say which modules that table does not know, or knows of an older source'
@@ -129,6 +130,10 @@ bench: setup
 .PHONY: test-kernel test-kubelet test-node test-image test-mutants
 test-kernel test-kubelet test-node test-image test-mutants: test-%: setup
 	tests/$*/run
+
+.PHONY: test-iommufd
+test-iommufd: setup
+	IOMMUFD=1 tests/node/run tests/node/test_iommufd.py
 
 # Not among the development tools: mutmut brings Rust, and is asked seldom.
 $(VENV)/.mutation: $(VENV)/.tools

@@ -5,13 +5,14 @@
  *	vfio_probe		prove each once; exit status 0 when all of them did
  *	vfio_probe hold [S]	keep them open, prove each anew every S seconds (2), until a signal
  *	vfio_probe names	only say which are named, open nothing, stay until a signal
+ *	vfio_probe cdev ...	by iommufd and the device's own node, not by its group's
  *
  * The addresses come from where real clients take them: every variable whose name begins with QAT
  * (one each, as Intel's DPDK image does) and PCIDEVICE_QAT_INTEL_COM_* (a list with commas).
- * A proof goes the whole way: group node, TYPE1v2 IOMMU, device by address, ids from config space,
- * 1 MiB mapped for DMA, function reset, size of BAR 0. One JSON object a line tells the outcome.
- * A VF that is not named must be out of reach: its group has no node here (ENOENT), and a group of
- * ours does not know its address (ENODEV).
+ * A proof goes the whole way: group node, TYPE1v2 IOMMU, device by address (or device node, iommufd,
+ * address space), ids from config space, 1 MiB mapped for DMA, function reset, size of BAR 0. One JSON
+ * object a line tells the outcome. A VF that is not named must be out of reach: it has no node here
+ * (ENOENT), and a node of ours does not lead to its address (a group's: ENODEV; a device's: ENOTTY).
  *
  * Static, and all it needs is /sys and /dev/vfio, so it runs in an image that holds nothing else.
  */
@@ -39,9 +40,10 @@
 struct vf {
 	char address[32];
 	char variables[512];	/* the names that gave the address, with blanks between */
-	char group[16];
-	int container;
-	int group_fd;
+	char node[32];		/* below /dev/vfio: its group's number, or devices/vfio<n> */
+	int iommu;		/* /dev/vfio/vfio or /dev/iommu */
+	int node_fd;
+	uint32_t address_space;	/* of iommufd */
 	int device;
 };
 
@@ -52,6 +54,7 @@ struct proof {
 
 static struct vf vfs[MAX_VFS];
 static size_t nvfs;
+static bool by_cdev;
 
 static const char *error_name(int negative_errno)
 {
@@ -107,10 +110,9 @@ static void read_environment(char **environment)
 	}
 }
 
-/* VFIO */
+/* VFIO by groups */
 
-/* Writes the number of the IOMMU group an address belongs to. */
-static int find_group(const char *address, char *group, size_t size)
+static int find_group(const char *address, char *node, size_t size)
 {
 	char path[128], target[256];
 	const char *number;
@@ -124,18 +126,8 @@ static int find_group(const char *address, char *group, size_t size)
 	number = strrchr(target, '/');
 	if (!number || strlen(number + 1) >= size)
 		return -EINVAL;
-	strcpy(group, number + 1);
+	strcpy(node, number + 1);
 	return 0;
-}
-
-static int open_group(const char *group)
-{
-	char path[64];
-	int fd;
-
-	snprintf(path, sizeof(path), "/dev/vfio/%s", group);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
 }
 
 static int get_device(int group_fd, const char *address)
@@ -145,61 +137,180 @@ static int get_device(int group_fd, const char *address)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Opens a VF for good; on an error *step names the call. */
-static int open_vf(struct vf *vf, const char **step)
+static int attach_group(struct vf *vf, const char **step)
 {
-	int ret;
-
-	*step = "iommu_group";
-	ret = find_group(vf->address, vf->group, sizeof(vf->group));
-	if (ret)
-		return ret;
-	*step = "open /dev/vfio/vfio";
-	vf->container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
-	if (vf->container < 0)
-		return -errno;
-	*step = "open /dev/vfio/<group>";
-	vf->group_fd = open_group(vf->group);
-	if (vf->group_fd < 0)
-		return vf->group_fd;
 	*step = "VFIO_GROUP_SET_CONTAINER";
-	if (ioctl(vf->group_fd, VFIO_GROUP_SET_CONTAINER, &vf->container))
+	if (ioctl(vf->node_fd, VFIO_GROUP_SET_CONTAINER, &vf->iommu))
 		return -errno;
 	*step = "VFIO_SET_IOMMU";
-	if (ioctl(vf->container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
+	if (ioctl(vf->iommu, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
 		return -errno;
 	*step = "VFIO_GROUP_GET_DEVICE_FD";
-	vf->device = get_device(vf->group_fd, vf->address);
+	vf->device = get_device(vf->node_fd, vf->address);
 	return vf->device < 0 ? vf->device : 0;
 }
 
-static int map_and_unmap(const struct vf *vf, const char **step)
+static int map_by_type1(const struct vf *vf, void *memory, const char **step)
 {
 	struct vfio_iommu_type1_dma_map map = {
 		.argsz = sizeof(map),
 		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		.vaddr = (uintptr_t)memory,
 		.iova = DMA_IOVA,
 		.size = DMA_BYTES,
 	};
 	struct vfio_iommu_type1_dma_unmap unmap = {
 		.argsz = sizeof(unmap), .iova = DMA_IOVA, .size = DMA_BYTES,
 	};
+
+	*step = "VFIO_IOMMU_MAP_DMA";
+	if (ioctl(vf->iommu, VFIO_IOMMU_MAP_DMA, &map))
+		return -errno;
+	*step = "VFIO_IOMMU_UNMAP_DMA";
+	return ioctl(vf->iommu, VFIO_IOMMU_UNMAP_DMA, &unmap) ? -errno : 0;
+}
+
+/*
+ * VFIO by devices. As include/uapi/linux/{vfio,iommufd}.h have it since 6.6; the headers of Debian 12
+ * are older.
+ */
+#define CDEV_BIND		_IO(VFIO_TYPE, VFIO_BASE + 18)	/* VFIO_DEVICE_BIND_IOMMUFD */
+#define CDEV_ATTACH		_IO(VFIO_TYPE, VFIO_BASE + 19)	/* VFIO_DEVICE_ATTACH_IOMMUFD_PT */
+#define ADDRESS_SPACE		_IO(';', 0x81)			/* IOMMU_IOAS_ALLOC */
+#define ADDRESS_SPACE_MAP	_IO(';', 0x85)			/* IOMMU_IOAS_MAP */
+#define ADDRESS_SPACE_UNMAP	_IO(';', 0x86)			/* IOMMU_IOAS_UNMAP */
+#define MAP_FIXED_READ_WRITE	7u
+
+struct cdev_bind {
+	uint32_t argsz, flags;
+	int32_t iommufd;
+	uint32_t out_devid;
+};
+
+struct cdev_attach {
+	uint32_t argsz, flags, pt_id;
+};
+
+struct address_space {
+	uint32_t size, flags, out_ioas_id;
+};
+
+struct address_space_map {
+	uint32_t size, flags, ioas_id, reserved;
+	uint64_t user_va, length, iova;
+};
+
+struct address_space_unmap {
+	uint32_t size, ioas_id;
+	uint64_t iova, length;
+};
+
+static int find_cdev(const char *address, char *node, size_t size)
+{
+	struct dirent *entry = NULL;
+	char path[128];
+	DIR *folder;
+	int ret;
+
+	snprintf(path, sizeof(path), DEVICES "/%s/vfio-dev", address);
+	folder = opendir(path);
+	if (!folder)
+		return -errno;
+	do
+		entry = readdir(folder);
+	while (entry && strncmp(entry->d_name, "vfio", 4));
+	ret = entry ? snprintf(node, size, "devices/%s", entry->d_name) : -ENODEV;
+	closedir(folder);
+	return ret < 0 ? ret : 0;
+}
+
+static int attach_cdev(struct vf *vf, const char **step)
+{
+	struct cdev_bind bind = { .argsz = sizeof(bind), .iommufd = vf->iommu };
+	struct address_space space = { .size = sizeof(space) };
+	struct cdev_attach attach = { .argsz = sizeof(attach) };
+
+	vf->device = vf->node_fd;
+	*step = "VFIO_DEVICE_BIND_IOMMUFD";
+	if (ioctl(vf->device, CDEV_BIND, &bind))
+		return -errno;
+	*step = "IOMMU_IOAS_ALLOC";
+	if (ioctl(vf->iommu, ADDRESS_SPACE, &space))
+		return -errno;
+	vf->address_space = attach.pt_id = space.out_ioas_id;
+	*step = "VFIO_DEVICE_ATTACH_IOMMUFD_PT";
+	return ioctl(vf->device, CDEV_ATTACH, &attach) ? -errno : 0;
+}
+
+static int map_by_iommufd(const struct vf *vf, void *memory, const char **step)
+{
+	struct address_space_map map = {
+		.size = sizeof(map),
+		.flags = MAP_FIXED_READ_WRITE,
+		.ioas_id = vf->address_space,
+		.user_va = (uintptr_t)memory,
+		.length = DMA_BYTES,
+		.iova = DMA_IOVA,
+	};
+	struct address_space_unmap unmap = {
+		.size = sizeof(unmap), .ioas_id = vf->address_space, .iova = DMA_IOVA, .length = DMA_BYTES,
+	};
+
+	*step = "IOMMU_IOAS_MAP";
+	if (ioctl(vf->iommu, ADDRESS_SPACE_MAP, &map))
+		return -errno;
+	*step = "IOMMU_IOAS_UNMAP";
+	return ioctl(vf->iommu, ADDRESS_SPACE_UNMAP, &unmap) ? -errno : 0;
+}
+
+/* VFIO by either */
+
+/* Writes which node below /dev/vfio an address has. */
+static int find_node(const char *address, char *node, size_t size)
+{
+	return by_cdev ? find_cdev(address, node, size) : find_group(address, node, size);
+}
+
+static int open_node(const char *node)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/dev/vfio/%s", node);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Opens a VF for good; on an error *step names the call. */
+static int open_vf(struct vf *vf, const char **step)
+{
+	int ret;
+
+	*step = by_cdev ? "vfio-dev" : "iommu_group";
+	ret = find_node(vf->address, vf->node, sizeof(vf->node));
+	if (ret)
+		return ret;
+	*step = by_cdev ? "open /dev/iommu" : "open /dev/vfio/vfio";
+	vf->iommu = open(by_cdev ? "/dev/iommu" : "/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+	if (vf->iommu < 0)
+		return -errno;
+	*step = by_cdev ? "open /dev/vfio/devices/<device>" : "open /dev/vfio/<group>";
+	vf->node_fd = open_node(vf->node);
+	if (vf->node_fd < 0)
+		return vf->node_fd;
+	return by_cdev ? attach_cdev(vf, step) : attach_group(vf, step);
+}
+
+static int map_and_unmap(const struct vf *vf, const char **step)
+{
 	void *memory;
-	int ret = 0;
+	int ret;
 
 	*step = "mmap";
 	memory = mmap(NULL, DMA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED)
 		return -errno;
-	map.vaddr = (uintptr_t)memory;
-	*step = "VFIO_IOMMU_MAP_DMA";
-	if (ioctl(vf->container, VFIO_IOMMU_MAP_DMA, &map)) {
-		ret = -errno;
-	} else {
-		*step = "VFIO_IOMMU_UNMAP_DMA";
-		if (ioctl(vf->container, VFIO_IOMMU_UNMAP_DMA, &unmap))
-			ret = -errno;
-	}
+	ret = by_cdev ? map_by_iommufd(vf, memory, step) : map_by_type1(vf, memory, step);
 	munmap(memory, DMA_BYTES);
 	return ret;
 }
@@ -251,7 +362,7 @@ static bool report_vf(struct vf *vf, unsigned int round)
 	if (!ret)
 		ret = prove_vf(vf, &step, &proof);
 	printf("{\"event\": \"device\", \"round\": %u, \"address\": \"%s\", ", round, vf->address);
-	printf("\"variables\": \"%s\", \"group\": \"%s\", ", vf->variables, vf->group);
+	printf("\"variables\": \"%s\", \"node\": \"%s\", ", vf->variables, vf->node);
 	if (ret) {
 		printf("\"failed\": \"%s\", \"error\": \"%s\"}\n", step, error_name(ret));
 		return false;
@@ -301,23 +412,23 @@ static bool is_vf_of_another(const char *address)
 
 /*
  * Tries the first VF that the environment does not name, by its own node and through the first of
- * our groups; false when either let us in.
+ * ours; false when either let us in.
  */
 static bool report_foreign(void)
 {
 	DIR *devices = opendir(DEVICES);
 	struct dirent *entry;
-	char group[16];
+	char name[32];
 	int node, device;
 
 	while (devices && (entry = readdir(devices)))
 		if (is_vf_of_another(entry->d_name) &&
-		    !find_group(entry->d_name, group, sizeof(group)))
+		    !find_node(entry->d_name, name, sizeof(name)))
 			break;
 	if (!nvfs || !devices || !entry)
 		return true;
-	node = open_group(group);
-	device = get_device(vfs[0].group_fd, entry->d_name);
+	node = open_node(name);
+	device = get_device(vfs[0].node_fd, entry->d_name);
 	printf("{\"event\": \"foreign\", \"address\": \"%s\", ", entry->d_name);
 	printf("\"node\": \"%s\", \"device\": \"%s\"}\n", node < 0 ? error_name(node) : "opened",
 	       device < 0 ? error_name(device) : "opened");
@@ -335,10 +446,14 @@ static void leave(int signal)
 
 int main(int argc, char **argv)
 {
-	bool hold = argc > 1 && !strcmp(argv[1], "hold");
-	unsigned int seconds = argc > 2 ? (unsigned int)atoi(argv[2]) : 2;
-	bool good = true;
+	unsigned int seconds;
+	bool good = true, hold;
 
+	by_cdev = argc > 1 && !strcmp(argv[1], "cdev");
+	argc -= by_cdev;
+	argv += by_cdev;
+	hold = argc > 1 && !strcmp(argv[1], "hold");
+	seconds = argc > 2 ? (unsigned int)atoi(argv[2]) : 2;
 	signal(SIGTERM, leave);
 	signal(SIGINT, leave);
 	setvbuf(stdout, NULL, _IOLBF, 0);

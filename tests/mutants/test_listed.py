@@ -20,4 +20,5 @@ def test_what_is_to_find_it_is_there(mutant: Mutant) -> None:
 
 def test_each_tier_has_three_faults_of_the_product_at_least() -> None:
     of_product = Counter(mutant.tier for mutant in mutants() if not mutant.why.startswith("sabotage"))
-    assert of_product.keys() == {"fast", "kernel", "kubelet", "node", "image"} and min(of_product.values()) >= 3
+    assert of_product.keys() == {"fast", "kernel", "kubelet", "node", "iommufd", "image"}
+    assert min(of_product.values()) >= 3

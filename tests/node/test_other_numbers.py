@@ -5,53 +5,27 @@ The pods open nothing, as VFs that are open are not taken away. The kernel uses 
 (ida_alloc in iommu_group_alloc), so VFs that go together and come in another order have one another's numbers.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
 from ground import pfs
 from ground.books import read_books
 from ground.daemon import Daemon
+from ground.given import Given, all_vfs, free_of, give
 from ground.node import CY, DC, Node
-from ground.pods import NAMES, Container, Pod, kill
+from ground.pods import NAMES, Container, kill
 from ground.probe import names
 from ground.view import View
 from ground.waiting import throughout, until, until_equal
 
 STAYS_S = 5
-REFUSED = "another node than this pod was given"
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """A pod that runs and opens nothing, the VF that it has, and the node that it was given for it."""
-
-    pod: Pod
-    vf: str
-    node: Path
-
-    @property
-    def owner(self) -> str:
-        """Return the VF that has its node now."""
-        return next(vf for vf in all_vfs() if pfs.group_node(vf) == self.node)
-
-
-def all_vfs() -> Sequence[str]:
-    return [vf for pf in pfs.pf_addresses() for vf in pfs.vf_addresses(pf)]
-
-
-def give(node: Node, resource: str) -> Given:
-    pod = node.pods.put(Container(limits={resource: 1}, command=NAMES), name="keeps")
-    (vf,) = names(pod)
-    return Given(pod, vf, pfs.group_node(vf))
 
 
 def one_of_each(node: Node) -> tuple[Given, Given]:
     """Return a pod with a VF for crypto and one with a VF for compression, which are of different PFs."""
-    return give(node, CY), give(node, DC)
+    return give(node, CY, pfs.group_node), give(node, DC, pfs.group_node)
 
 
-def make_anew(*given: Given) -> None:
+def make_anew(given: Sequence[Given]) -> None:
     """Take the VFs of their PFs away, and bring those with the highest numbers back first."""
     theirs = [pfs.pf_of(one.vf) for one in sorted(given, key=lambda one: int(one.node.name), reverse=True)]
     for pf in theirs:
@@ -62,21 +36,16 @@ def make_anew(*given: Given) -> None:
         assert one.owner != one.vf, f"{one.vf} has the group that it had before"
 
 
-def free_of(given: Sequence[Given]) -> frozenset[str]:
-    """Return the VFs that none of these has, and whose node none of these was given."""
-    return frozenset(all_vfs()) - {one.vf for one in given} - {one.owner for one in given}
-
-
 def test_pods_whose_vfs_have_changed_groups_are_started_no_more_and_nobody_gets_what_they_were_given(
     node: Node, daemon: Daemon, view: View
 ) -> None:
     given = one_of_each(node)
-    make_anew(*given)
+    make_anew(given)
     until_equal("what is nobody's is offered", view.offered, free_of(given))
     until("the kubelet is to ask before a start", lambda: are_guarded(daemon))
     for one in given:
         one.pod.kill_container()
-    until("starts are refused, with the reason", lambda: all(REFUSED in why_it_waits(one.pod) for one in given))
+    until("starts are refused, with the reason", lambda: all(one.is_refused() for one in given))
     offered = read_books().offered  # also of a resource that has gone: the kubelet refuses who wants 0 of it
     rest = {resource: len(offered[resource] & free_of(given)) for resource in (CY, DC)}
     all_others = node.pods.put(Container(limits=rest, command=NAMES), name="others")
@@ -99,7 +68,7 @@ def test_after_a_boot_with_other_numbers_no_pod_is_started_by_what_it_was_given_
     daemon.kill()
     for cgroup in cgroups:
         kill(cgroup)
-    make_anew(*given)
+    make_anew(given)
     assert read_books().holdings, "the checkpoint has them"
     daemon.start()
     node.kubelet.start()
@@ -124,8 +93,3 @@ def check_new_pods(node: Node) -> None:
 def are_guarded(daemon: Daemon) -> bool:
     """Tell whether both resources were registered once more than at the start."""
     return all(daemon.log().count(f"registered resource={resource} ") > 1 for resource in (CY, DC))
-
-
-def why_it_waits(pod: Pod) -> str:
-    waiting: Mapping[str, str] = pod.status["containerStatuses"][0]["state"].get("waiting", {})
-    return waiting.get("message", "")

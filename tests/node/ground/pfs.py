@@ -101,6 +101,12 @@ def group_node(vf: str) -> Path:
     return Path("/dev/vfio") / (DEVICES / vf / "iommu_group").resolve().name
 
 
+def device_node(vf: str) -> Path | None:
+    """Return where VFIO's node of the VF itself is, where the kernel makes such (CONFIG_VFIO_DEVICE_CDEV)."""
+    found = [Path("/dev/vfio/devices", path.parent.name) for path in (DEVICES / vf / "vfio-dev").glob("vfio*/dev")]
+    return found[0] if found else None
+
+
 def driver_of(address: str) -> str | None:
     link = DEVICES / address / "driver"
     return link.resolve().name if link.exists() else None

@@ -23,9 +23,9 @@ def loaded() -> bool:
 
 
 @contextmanager
-def held(vf: str) -> Iterator[None]:
-    """Have a process use a VF, as one in a pod would, by the probe of tests/guest."""
-    command = (os.environ["VFIO_PROBE"], "hold", "600")
+def held(vf: str, *, by_cdev: bool = False) -> Iterator[None]:
+    """Have a process use a VF, as one in a pod would, by the probe of tests/guest: by its group, or its own node."""
+    command = (os.environ["VFIO_PROBE"], *(["cdev"] if by_cdev else []), "hold", "600")
     with subprocess.Popen(command, env={"QAT0": vf}, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:
