@@ -7,6 +7,7 @@ Such a node has a running number of its own, not the group's: VFIO takes the low
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,10 @@ def test_a_vf_that_is_used_by_its_own_node_is_open_and_one_that_is_merely_opened
     opened.close()
 
 
+def are_bound(pf: str) -> bool:
+    return all(pfs.device_node(vf) for vf in pfs.vf_addresses(pf))
+
+
 def exchange_numbers(given: Sequence[Given]) -> None:
     """Take the VFs of their PFs away, and have the daemon bind those first that had the higher numbers."""
     theirs = [pfs.pf_of(one.vf) for one in sorted(given, key=lambda one: int(one.node.name[4:]), reverse=True)]
@@ -112,7 +117,7 @@ def exchange_numbers(given: Sequence[Given]) -> None:
         pfs.bring_down(pf)
     for pf in theirs:
         pfs.bring_up(pf)
-        until(f"the VFs of {pf} are bound", lambda pf=pf: all(map(pfs.device_node, pfs.vf_addresses(pf))))
+        until(f"the VFs of {pf} are bound", partial(are_bound, pf))
     for one in given:
         assert one.owner != one.vf, f"{one.vf} has the node that it had before"
 
