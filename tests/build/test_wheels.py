@@ -57,7 +57,7 @@ def test_without_a_compiler_it_is_python_alone_and_works(tmp_path: Path, host: F
     assert (name, len(rows)) == ("python", 3)
 
 
-def test_with_a_compiler_it_has_the_c_helper_for_this_python_and_all_later_and_works(tmp_path: Path, host: FakeHost) -> None:
+def test_with_a_compiler_it_has_the_c_helper_for_later_pythons_too_and_works(tmp_path: Path, host: FakeHost) -> None:
     if not shutil.which("cc") or not Path(sysconfig.get_path("platinclude"), "Python.h").exists():
         pytest.skip("no C compiler here, or no Python.h")
     made = wheel(tmp_path / "wheel", os.pathsep.join((str(TOOLS), os.environ["PATH"])))
