@@ -106,10 +106,10 @@ def test_a_vf_opened_between_check_and_write_fails_its_pf_in_time_and_once_let_g
     """As in a container without device nodes: where there are some, the writer has the groups open itself."""
     provisioning.run(0)
     pf, other, *_ = pfs.pf_addresses()
-    since = time.monotonic()
     run = provisioning.start(50, "--deadline", "15", child=provisioning.stumbling(Stumble.HELD_UP, {pf: 1}))
     writer = until("the writer of one PF is held up", stopped_writer)
     with vfio.held(pfs.vf_addresses(pf)[0]):
+        since = time.monotonic()
         os.kill(writer, signal.SIGCONT)
         during = said(run, since)
         assert (during.outcomes[pf], during.reasons[pf]) == ("failed", "no answer within 15 s: see the kernel's log")
