@@ -1,5 +1,5 @@
-"""Debian's kernel with VFIO's modules built anew, with what Debian leaves out and others have: iommufd, and a node for
-each device (CONFIG_IOMMUFD, CONFIG_VFIO_DEVICE_CDEV).
+"""Debian's kernel with VFIO's modules built anew, with what Debian leaves out: iommufd, and a node for each device
+(CONFIG_IOMMUFD, CONFIG_VFIO_DEVICE_CDEV).
 
 All else is the stock kernel. What these two switches change in the kernel itself comes into the module iommufd instead:
 a part of lib/interval_tree.c, and iova_bitmap.c, without which only dirty pages are not tracked.

@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 from ground import vfio
+from ground.configmap import ConfigMap
 from ground.daemon import Daemon
 from ground.kubelet import ListTaken
 from ground.node import CY, DC, Node
@@ -45,10 +46,16 @@ def node(whole_node: Node) -> Iterator[Node]:
 
 
 @pytest.fixture(scope="module")
-def daemon(node: Node, request: pytest.FixtureRequest) -> Iterator[Daemon]:
+def config() -> ConfigMap | None:
+    """By what the daemon goes: its defaults, for modules that have no configuration of their own."""
+    return None
+
+
+@pytest.fixture(scope="module")
+def daemon(node: Node, config: ConfigMap | None, request: pytest.FixtureRequest) -> Iterator[Daemon]:
     """The daemon, with all VFs in the kubelet's lists; for modules that want nothing else of it."""
     vfio.load()
-    daemon = Daemon(node.kubelet, node.logs, request.module.__name__)
+    daemon = Daemon(node.kubelet, node.logs, request.module.__name__, config)
     daemon.start()
     daemon.wait_for_lists({CY: ListTaken(32, 32), DC: ListTaken(32, 32)})
     yield daemon

@@ -6,7 +6,7 @@ Such a node has a running number of its own, not the group's: VFIO takes the low
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from ground import pfs, vfio
 from ground.configmap import ConfigMap
 from ground.daemon import Daemon
 from ground.given import Given, all_vfs, free_of, give
-from ground.kubelet import ListTaken
 from ground.node import CY, DC, Node
 from ground.pods import ONCE, Container
 from ground.probe import first_report
@@ -43,17 +42,8 @@ resources:
 
 
 @pytest.fixture(scope="module")
-def daemon(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """The daemon that gives out VFs by their own nodes, with all VFs in the kubelet's lists."""
-    vfio.load()
-    config = ConfigMap(tmp_path_factory.mktemp("iommufd") / "config", CONFIG)
-    daemon = Daemon(node.kubelet, node.logs, "iommufd", config)
-    daemon.start()
-    daemon.wait_for_lists({CY: ListTaken(32, 32), DC: ListTaken(32, 32)})
-    yield daemon
-    node.pods.delete_all()
-    daemon.close()
-    assert "Traceback" not in daemon.log()
+def config(tmp_path_factory: pytest.TempPathFactory) -> ConfigMap:
+    return ConfigMap(tmp_path_factory.mktemp("iommufd") / "config", CONFIG)
 
 
 def test_each_vf_has_a_node_of_its_own_beside_its_groups(daemon: Daemon) -> None:
