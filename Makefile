@@ -35,8 +35,7 @@ help:
 	@echo 'make test-node     tests on a whole node: a guest with QAT devices, VFIO, containerd and a kubelet'
 	@echo 'make test-iommufd  tests of that node on VFIO with iommufd and a node for each device, which is built here'
 	@echo 'make test-mutants  put deliberate faults into a copy, and see that the tests find them'
-	@echo 'make mutation      mutate MODULES of core/, and enter what no test finds in tests/mutants/core.toml: long'
-	@echo 'make mutation-check  say which modules that table does not know, or knows of an older source'
+	@echo 'make mutation      let mutmut change one MODULE of core/, and list what no test finds: minutes'
 	@echo 'make bench         how long the C helper and its twin take: bench/README.md'
 	@echo 'make image         build the container image as an OCI archive, without an engine or a registry'
 	@echo "make test-image    tests of that image in Debian's containerd, with a DaemonSet's rights"
@@ -141,12 +140,10 @@ $(VENV)/.mutation: $(VENV)/.tools
 	@$(PIP) install --group mutation
 	@touch $@
 
-.PHONY: mutation mutation-check
+.PHONY: mutation
 mutation: setup $(VENV)/.mutation
-	@$(if $(MODULES),,$(error make mutation MODULES="holders stale"))$(BIN)/python tests/mutants/core run $(MODULES)
-
-mutation-check: setup
-	@$(BIN)/python tests/mutants/core check
+	$(if $(MODULE),,$(error make mutation MODULE=holders))PYTHONPATH=src $(BIN)/python -m mutmut run --max-children 1 "qatdp.core.$(MODULE).*"
+	$(BIN)/python -m mutmut results
 
 # --- image -----------------------------------------------------------------------------------------------------------
 
