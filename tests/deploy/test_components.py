@@ -27,8 +27,8 @@ def load(path: Path) -> Any:  # noqa: ANN401
 
 def patched(component: str) -> Tree:
     """Return the DaemonSet with the operations of a component's patch done to it (RFC 6902)."""
-    found = copy.deepcopy(load(DEPLOY / "daemonset.yaml"))
-    (patch,) = load(DEPLOY / component / "kustomization.yaml")["patches"]
+    found = copy.deepcopy(load(DEPLOY / "base/daemonset.yaml"))
+    (patch,) = load(DEPLOY / "components" / component / "kustomization.yaml")["patches"]
     assert patch["target"] == {"kind": found["kind"], "name": found["metadata"]["name"]}
     for one in yaml.safe_load(patch["patch"]):
         *folders, last = one["path"].split("/")[1:]
@@ -62,7 +62,7 @@ def test_the_kustomization_names_what_is_there_and_no_component_unless_asked() -
     chosen = yaml.safe_load(
         text.replace("# components:", "components:").replace("#   - ", "  - ").split("# images:")[0]
     )
-    assert tuple(chosen["components"]) == COMPONENTS
+    assert tuple(chosen["components"]) == tuple(f"components/{name}" for name in COMPONENTS)
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
@@ -86,7 +86,7 @@ def test_the_nodes_name_is_given_to_whoever_configures(component: str) -> None:
 
 def test_manage_adds_its_option_and_no_right() -> None:
     (before,), (after,) = (
-        load(DEPLOY / "daemonset.yaml")["spec"]["template"]["spec"]["containers"],
+        load(DEPLOY / "base/daemonset.yaml")["spec"]["template"]["spec"]["containers"],
         pod("manage")["containers"],
     )
     assert after["args"] == [*before["args"], "--manage"]
@@ -116,9 +116,9 @@ def test_kustomize_makes_the_same_of_it(component: str, tmp_path: Path) -> None:
         pytest.skip("there is no kubectl")
     shutil.copytree(DEPLOY, tmp_path / "deploy")
     with (tmp_path / "deploy/kustomization.yaml").open("a") as file:
-        file.write(f"components: [{component}]\n")
+        file.write(f"components: [components/{component}]\n")
     done = subprocess.run(
         ["kubectl", "kustomize", tmp_path / "deploy"], capture_output=True, text=True, check=True, timeout=60
     )
     made = {one["kind"]: one for one in yaml.safe_load_all(done.stdout)}
-    assert made == {"ConfigMap": load(DEPLOY / "configmap.yaml"), "DaemonSet": patched(component)}
+    assert made == {"ConfigMap": load(DEPLOY / "base/configmap.yaml"), "DaemonSet": patched(component)}

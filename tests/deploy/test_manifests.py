@@ -35,7 +35,7 @@ def load(path: Path) -> Tree:
 
 @pytest.fixture
 def pod() -> Tree:
-    found: Tree = load(DEPLOY / "daemonset.yaml")["spec"]["template"]["spec"]
+    found: Tree = load(DEPLOY / "base/daemonset.yaml")["spec"]["template"]["spec"]
     return found
 
 
@@ -46,7 +46,7 @@ def container(pod: Tree) -> Tree:
 
 
 def configuration() -> str:
-    return str(load(DEPLOY / "configmap.yaml")["data"]["config.yaml"])
+    return str(load(DEPLOY / "base/configmap.yaml")["data"]["config.yaml"])
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
@@ -87,10 +87,10 @@ def test_the_configuration_file_is_where_the_argument_says(pod: Tree, container:
     file = run.make_context("run", container["args"][1:]).params["config_file"]
     (mount,) = [mount for mount in container["volumeMounts"] if mount["mountPath"] == str(file.parent)]
     (volume,) = [volume for volume in pod["volumes"] if volume["name"] == mount["name"]]
-    config_map = load(DEPLOY / "configmap.yaml")
+    config_map = load(DEPLOY / "base/configmap.yaml")
     assert volume["configMap"]["name"] == config_map["metadata"]["name"]
     assert file.name in config_map["data"]
-    assert config_map["metadata"]["namespace"] == load(DEPLOY / "daemonset.yaml")["metadata"]["namespace"]
+    assert config_map["metadata"]["namespace"] == load(DEPLOY / "base/daemonset.yaml")["metadata"]["namespace"]
 
 
 def test_the_probes_ask_where_the_daemon_listens(container: Tree) -> None:
@@ -147,12 +147,12 @@ def test_a_service_named_qatdp_does_not_set_options(pod: Tree) -> None:
 
 
 def test_an_update_never_has_two_plugins_on_a_node() -> None:
-    strategy = load(DEPLOY / "daemonset.yaml")["spec"]["updateStrategy"]
+    strategy = load(DEPLOY / "base/daemonset.yaml")["spec"]["updateStrategy"]
     assert (strategy["type"], strategy["rollingUpdate"]["maxSurge"]) == ("RollingUpdate", 0)
 
 
 def test_the_selector_finds_the_pods() -> None:
-    spec = load(DEPLOY / "daemonset.yaml")["spec"]
+    spec = load(DEPLOY / "base/daemonset.yaml")["spec"]
     assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
 
 

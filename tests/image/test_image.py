@@ -42,12 +42,12 @@ def started(container: Running) -> Iterator[Running]:
 
 
 def daemon_set() -> Any:  # noqa: ANN401
-    return yaml.safe_load((DEPLOY / "daemonset.yaml").read_text())["spec"]["template"]["spec"]
+    return yaml.safe_load((DEPLOY / "base/daemonset.yaml").read_text())["spec"]["template"]["spec"]
 
 
 def mounts(host: FakeHost, kubelet: FakeKubelet, config: Path) -> list[Mount]:
     """Return the DaemonSet's mounts, with a made node in place of the real one."""
-    text = yaml.safe_load((DEPLOY / "configmap.yaml").read_text())["data"]["config.yaml"]
+    text = yaml.safe_load((DEPLOY / "base/configmap.yaml").read_text())["data"]["config.yaml"]
     (config / "config.yaml").write_text(text)
     places = {"/sys": host.sysfs, "/dev": host.dev, "/var/lib/kubelet": kubelet.folder}
     sources = {"config": config, "run": config}

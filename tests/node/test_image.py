@@ -31,7 +31,7 @@ def manifest(config: Path, name: str = "qatdp", options: Sequence[str] = ()) -> 
     It has no ConfigMap, so the folder is the host's; and its pods have no network but the host's, for the probes. Locks
     are the host's as well, as all that configure PFs have to share them.
     """
-    daemon_set = yaml.safe_load((ROOT / "deploy/daemonset.yaml").read_text())
+    daemon_set = yaml.safe_load((ROOT / "deploy/base/daemonset.yaml").read_text())
     spec = daemon_set["spec"]["template"]["spec"]
     del spec["priorityClassName"]
     (volume,) = (volume for volume in spec["volumes"] if "configMap" in volume)
