@@ -158,7 +158,7 @@ lint: setup
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
-	$(BIN)/mypy --no-error-summary src $(FAST_TESTS) bench
+	MYPYPATH=tools $(BIN)/mypy --no-error-summary src $(FAST_TESTS) bench
 	@$(foreach ground,$(GROUNDS:%=tests/%) tools,$(call mypy_ground,$(ground)) && ) true
 	$(BIN)/lint-imports --no-cache --no-logo
 

@@ -1,13 +1,12 @@
-"""What deploy/ says fits this qatdp, and asks for no more rights than it explains."""
+"""What deploy/ says fits this qatdp. What each mode asks for: test_modes.py."""
 
 import re
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from manifests import Tree, load
 
 from qatdp.cli.options import DEFAULT_SOCKET
 from qatdp.cli.run import run
@@ -21,21 +20,16 @@ from qatdp.testing.report import a_report
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
+BASE = DEPLOY / "base"
 MANIFESTS = sorted(path for path in DEPLOY.rglob("*.yaml") if path.name != "kustomization.yaml")
 PODS = sorted((DEPLOY / "pods").glob("*.yaml"))
+VERSIONS = {"DaemonSet": "apps/v1", "ConfigMap": "v1", "NetworkPolicy": "networking.k8s.io/v1", "Pod": "v1"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-
-Tree = Mapping[str, Any]
-
-
-def load(path: Path) -> Tree:
-    found: Tree = yaml.safe_load(path.read_text())
-    return found
 
 
 @pytest.fixture
 def pod() -> Tree:
-    found: Tree = load(DEPLOY / "base/daemonset.yaml")["spec"]["template"]["spec"]
+    found: Tree = load(BASE / "daemonset.yaml")["spec"]["template"]["spec"]
     return found
 
 
@@ -46,13 +40,13 @@ def container(pod: Tree) -> Tree:
 
 
 def configuration() -> str:
-    return str(load(DEPLOY / "base/configmap.yaml")["data"]["config.yaml"])
+    return str(load(BASE / "configmap.yaml")["data"]["config.yaml"])
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
 def test_a_manifest_is_one_object_with_a_name(path: Path) -> None:
     manifest = load(path)
-    assert manifest["apiVersion"] == {"DaemonSet": "apps/v1", "ConfigMap": "v1", "Pod": "v1"}[manifest["kind"]]
+    assert manifest["apiVersion"] == VERSIONS[manifest["kind"]]
     assert re.fullmatch(r"[a-z0-9-]+", manifest["metadata"]["name"])
 
 
@@ -78,8 +72,7 @@ def test_the_configuration_that_is_commented_out_is_right_as_well() -> None:
 def test_the_arguments_are_those_of_the_command(container: Tree) -> None:
     name, *arguments = container["args"]
     assert name == run.name
-    options = run.make_context(name, arguments).params
-    assert options["bind"] == "free"
+    assert run.make_context(name, arguments).params
     assert not container.get("env"), "options stand among the arguments, where this test sees them"
 
 
@@ -87,10 +80,10 @@ def test_the_configuration_file_is_where_the_argument_says(pod: Tree, container:
     file = run.make_context("run", container["args"][1:]).params["config_file"]
     (mount,) = [mount for mount in container["volumeMounts"] if mount["mountPath"] == str(file.parent)]
     (volume,) = [volume for volume in pod["volumes"] if volume["name"] == mount["name"]]
-    config_map = load(DEPLOY / "base/configmap.yaml")
+    config_map = load(BASE / "configmap.yaml")
     assert volume["configMap"]["name"] == config_map["metadata"]["name"]
     assert file.name in config_map["data"]
-    assert config_map["metadata"]["namespace"] == load(DEPLOY / "base/daemonset.yaml")["metadata"]["namespace"]
+    assert config_map["metadata"]["namespace"] == load(BASE / "daemonset.yaml")["metadata"]["namespace"]
 
 
 def test_the_probes_ask_where_the_daemon_listens(container: Tree) -> None:
@@ -108,16 +101,6 @@ def test_the_sockets_folder_is_writable(container: Tree) -> None:
     assert not mount.get("readOnly")
 
 
-def test_folders_of_the_host_are_mounted_where_the_command_looks_for_them(pod: Tree, container: Tree) -> None:
-    of_the_host = {volume["name"]: volume["hostPath"]["path"] for volume in pod["volumes"] if "hostPath" in volume}
-    mounts = {mount["name"]: mount for mount in container["volumeMounts"] if mount["name"] in of_the_host}
-    assert {name: mount["mountPath"] for name, mount in mounts.items()} == of_the_host
-    writable = {of_the_host[name] for name, mount in mounts.items() if not mount.get("readOnly")}
-    # A longer list needs a reason in deploy/README.md.
-    assert writable == {"/var/lib/kubelet/device-plugins", "/sys/bus/pci", "/sys/devices"}
-    assert set(of_the_host.values()) - writable == {"/var/lib/kubelet/pod-resources", "/dev/vfio"}
-
-
 def test_debugfs_is_added_where_the_command_looks_for_it_and_read_only() -> None:
     (block,) = re.findall(r"^```yaml\n(.*?)^```", (DEPLOY / "README.md").read_text(), re.DOTALL | re.MULTILINE)
     added: Tree = yaml.safe_load(block)
@@ -126,33 +109,17 @@ def test_debugfs_is_added_where_the_command_looks_for_it_and_read_only() -> None
     assert Path(dev_cfg("/sys", FAMILIES[0], "0000:6b:00.0")).is_relative_to(mount["mountPath"])
 
 
-def test_the_daemon_set_has_no_right_that_it_does_not_need(pod: Tree, container: Tree) -> None:
-    assert not {"hostNetwork", "hostPID", "hostIPC", "serviceAccountName", "initContainers"} & pod.keys()
-    assert pod["automountServiceAccountToken"] is False
-    assert pod["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
-    assert container["securityContext"] == {
-        "runAsUser": 0,
-        "runAsGroup": 0,
-        "privileged": False,
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-        "appArmorProfile": {"type": "Unconfined"},
-        "seLinuxOptions": {"type": "container_device_plugin_t"},
-    }
-
-
 def test_a_service_named_qatdp_does_not_set_options(pod: Tree) -> None:
     assert pod["enableServiceLinks"] is False
 
 
 def test_an_update_never_has_two_plugins_on_a_node() -> None:
-    strategy = load(DEPLOY / "base/daemonset.yaml")["spec"]["updateStrategy"]
+    strategy = load(BASE / "daemonset.yaml")["spec"]["updateStrategy"]
     assert (strategy["type"], strategy["rollingUpdate"]["maxSurge"]) == ("RollingUpdate", 0)
 
 
 def test_the_selector_finds_the_pods() -> None:
-    spec = load(DEPLOY / "base/daemonset.yaml")["spec"]
+    spec = load(BASE / "daemonset.yaml")["spec"]
     assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
 
 

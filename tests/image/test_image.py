@@ -3,19 +3,19 @@
 import asyncio
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+import pytest
 import yaml
 from ground.waiting import until
+from manifests import DEPLOY, daemon_set_pod
 from runtime import Ground, Mount, Running
 
 from qatdp.testing.host import FakeHost
 from qatdp.testing.kubelet import Container, FakeKubelet, Pod
 
-DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 CY, DC = "qat.intel.com/cy", "qat.intel.com/dc"
 STAYS = ("/usr/bin/qatdp", "simulate", "-o", "json")
 
@@ -41,17 +41,13 @@ def started(container: Running) -> Iterator[Running]:
         container.close()
 
 
-def daemon_set() -> Any:  # noqa: ANN401
-    return yaml.safe_load((DEPLOY / "base/daemonset.yaml").read_text())["spec"]["template"]["spec"]
-
-
-def mounts(host: FakeHost, kubelet: FakeKubelet, config: Path) -> list[Mount]:
-    """Return the DaemonSet's mounts, with a made node in place of the real one."""
+def mounts(mode: str, host: FakeHost, kubelet: FakeKubelet, config: Path) -> list[Mount]:
+    """Return a mode's mounts, with a made node in place of the real one."""
     text = yaml.safe_load((DEPLOY / "base/configmap.yaml").read_text())["data"]["config.yaml"]
     (config / "config.yaml").write_text(text)
     places = {"/sys": host.sysfs, "/dev": host.dev, "/var/lib/kubelet": kubelet.folder}
     sources = {"config": config, "run": config}
-    for volume in daemon_set()["volumes"]:
+    for volume in daemon_set_pod(mode)["volumes"]:
         if "hostPath" in volume:
             path = volume["hostPath"]["path"]
             (place,) = [place for place in places if path.startswith(place + "/")]
@@ -60,7 +56,7 @@ def mounts(host: FakeHost, kubelet: FakeKubelet, config: Path) -> list[Mount]:
         Mount(host.sysfs, "/sys"),  # read-only: what every container has
         *(
             Mount(sources[mount["name"]], mount["mountPath"], writable=not mount.get("readOnly"))
-            for mount in daemon_set()["containers"][0]["volumeMounts"]
+            for mount in daemon_set_pod(mode)["containers"][0]["volumeMounts"]
         ),
     ]
 
@@ -86,15 +82,25 @@ def test_the_story_ends_well_and_pods_have_what_they_asked_for(ground: Ground) -
     assert {name: of["allocatable"] for name, of in last.items()} == {CY: 64, DC: 64}
 
 
-def test_the_kernels_own_files_for_binding_can_be_opened_without_a_capability_and_no_others(ground: Ground) -> None:
-    """Only opened: nothing is written, so nothing changes on this machine."""
-    where = [Mount(Path(path), path, writable=True) for path in ("/sys/bus/pci", "/sys/devices")]
-    with started(ground.runtime.container(ground.image, "sysfs", STAYS, where)) as container:
+def kernels_files(ground: Ground, name: str, writable: Sequence[str]) -> dict[str, str]:
+    """Return what became of opening the kernel's own files to write. Nothing is written to this machine's."""
+    where = [Mount(Path(path), path, writable=True) for path in writable]
+    with started(ground.runtime.container(ground.image, name, STAYS, where)) as container:
         until("the story is told", lambda: '"end"' in container.log())
-        answers = json.loads(container.python(OPENS))
+        answers: dict[str, str] = json.loads(container.python(OPENS))
         assert container.stop() == 0
+    assert len(answers) > 2
+    return answers
+
+
+def test_bind_can_write_the_kernels_files_for_pci_and_no_others(ground: Ground) -> None:
+    answers = kernels_files(ground, "sysfs-bind", ("/sys/bus/pci", "/sys/devices"))
     assert answers.pop("/sys/power/state") == "EROFS"
-    assert len(answers) > 1 and set(answers.values()) == {"opened"}
+    assert set(answers.values()) == {"opened"}
+
+
+def test_base_can_write_none_of_the_kernels_files(ground: Ground) -> None:
+    assert set(kernels_files(ground, "sysfs-base", ()).values()) == {"EROFS"}
 
 
 def test_a_container_has_no_capability_and_cannot_write_its_root(ground: Ground) -> None:
@@ -108,7 +114,8 @@ def test_a_container_has_no_capability_and_cannot_write_its_root(ground: Ground)
     assert (about["root"], about["no_new_privileges"], about["seccomp"]) == ("ro", "1", "2")
 
 
-async def test_the_daemon_serves_pods_and_binds_vfs_with_the_daemon_sets_rights(ground: Ground) -> None:
+@pytest.mark.parametrize("mode", ["base", "bind"])
+async def test_the_daemon_serves_pods_with_the_rights_of_a_mode(ground: Ground, mode: str) -> None:
     with tempfile.TemporaryDirectory(prefix="q", dir="/tmp") as name:
         folder = Path(name)
         for part in ("host", "kubelet", "config"):
@@ -118,9 +125,9 @@ async def test_the_daemon_serves_pods_and_binds_vfs_with_the_daemon_sets_rights(
         dc = host.add_pf("0000:70:00.0", "4xxx", "dc", vfs=4)
         unbound = host.vfs(host.add_pf("0000:75:00.0", "4xxx", "dc", vfs=4, vf_driver=None))
         async with FakeKubelet(folder / "kubelet") as kubelet:
-            command = ("/usr/bin/qatdp", *daemon_set()["containers"][0]["args"])
-            where = mounts(host, kubelet, folder / "config")
-            with started(ground.runtime.container(ground.image, "daemon", command, where)) as container:
+            command = ("/usr/bin/qatdp", *daemon_set_pod(mode)["containers"][0]["args"])
+            where = mounts(mode, host, kubelet, folder / "config")
+            with started(ground.runtime.container(ground.image, f"daemon-{mode}", command, where)) as container:
                 await kubelet.offers(CY, {str(vf) for vf in host.vfs(cy)}, timeout_s=30)
                 await kubelet.offers(DC, {str(vf) for vf in host.vfs(dc)}, timeout_s=30)
                 pod = Pod("both", (Container(limits={CY: 2, DC: 1}),))
@@ -130,7 +137,8 @@ async def test_the_daemon_serves_pods_and_binds_vfs_with_the_daemon_sets_rights(
                 assert await asyncio.to_thread(container.stop) == 0
         log = container.log()
         # A made tree has no kernel that would take the VFs; that the file could be written is the point.
-        assert {host.path(vf, "driver_override").read_text() for vf in unbound} == {"vfio-pci\n"}
+        written = {host.path(vf, "driver_override").read_text().strip() for vf in unbound}
+        assert written == {"vfio-pci" if mode == "bind" else "(null)"}
         assert len(devices) == 4
         assert "host_calls=c" in log, log
         assert "no kernel events" not in log and "Traceback" not in log, log

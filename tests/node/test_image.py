@@ -1,5 +1,6 @@
 """The daemon from its container image, as the DaemonSet runs it: the same rights and mounts, here as a static pod."""
 
+import copy
 import json
 import os
 import time
@@ -8,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ground import pfs, vfio
 from ground.configmap import ConfigMap
 from ground.faults import fault, faults
@@ -17,8 +17,8 @@ from ground.node import CY, DC, Node
 from ground.pods import CGROUPS, Container, Pod
 from ground.provisioning import hanging_writer, wish, writers
 from ground.waiting import until, until_equal
+from manifests import manifests
 
-ROOT = Path(__file__).resolve().parents[2]
 ALL = {CY: ListTaken(32, 32), DC: ListTaken(32, 32)}
 
 
@@ -31,8 +31,8 @@ def manifest(config: Path, name: str = "qatdp", options: Sequence[str] = ()) -> 
     It has no ConfigMap, so the folder is the host's; and its pods have no network but the host's, for the probes. Locks
     are the host's as well, as all that configure PFs have to share them.
     """
-    daemon_set = yaml.safe_load((ROOT / "deploy/base/daemonset.yaml").read_text())
-    spec = daemon_set["spec"]["template"]["spec"]
+    daemon_set = manifests("bind")["DaemonSet"]
+    spec = copy.deepcopy(daemon_set["spec"]["template"]["spec"])
     del spec["priorityClassName"]
     (volume,) = (volume for volume in spec["volumes"] if "configMap" in volume)
     del volume["configMap"]
