@@ -3,10 +3,11 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+LOCKED := install --require-hashes --only-binary :all: -r
 
 # The virtual environment is as new as its stamps: .tools for what others wrote, .installed for qatdp itself.
 # Folders count as well: a file that goes leaves no other trace.
-SOURCES := meson.build meson.options $(shell find csrc src -name __pycache__ -prune -o -print)
+SOURCES := pyproject.toml meson.build meson.options $(shell find csrc src -name __pycache__ -prune -o -print)
 
 # These need a real thing each, and are programs of their own as well: they import from their own folder.
 GROUNDS := guest image kernel kubelet mutants node
@@ -28,6 +29,7 @@ help:
 	@echo 'make fuzz          throw things at the C helper under sanitizers, for FUZZ_S ($(FUZZ_S)) seconds'
 	@echo 'make lint          clang-format, ruff, mypy and import-linter'
 	@echo 'make format        let ruff mend and format what it can'
+	@echo 'make lock          pin all that pip installs here anew, in requirements/'
 	@echo 'make proto         generate src/qatdp/api from proto/'
 	@echo 'make proto-check   tell whether src/qatdp/api is what proto/ generates'
 	@echo "make test-kernel   qatdp's host edge on two of Debian's kernels: a guest with QAT devices and VFIO"
@@ -47,11 +49,10 @@ help:
 setup: $(VENV)/.installed
 	@:
 
-$(VENV)/.tools: pyproject.toml tools/venv
+$(VENV)/.tools: requirements/dev.txt requirements/build.txt requirements/run.txt tools/venv
 	@tools/venv $(VENV)
-	@echo 'setup: development tools'
-	@$(PIP) install 'pip >= 25.1'  # the first that knows dependency groups
-	@$(PIP) install --group dev
+	@echo 'setup: what qatdp needs, and development tools'
+	@$(PIP) $(LOCKED) $<
 	@touch $@
 
 # The helper is there unless a C compiler or Python.h was not.
@@ -61,7 +62,7 @@ COMPILED = $(BIN)/python -c 'import qatdp.host._native' 2>/dev/null
 $(VENV)/.installed: $(VENV)/.tools $(SOURCES)
 	@echo 'setup: qatdp'
 	@touch $@.begun
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) install --no-build-isolation .
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) install --no-build-isolation --no-deps .
 	@$(COMPILED) || echo 'setup: no C helper, for lack of a C compiler or of Python.h: a scan takes longer, nothing else differs'
 	@mv $@.begun $@
 
@@ -135,9 +136,9 @@ test-iommufd: setup
 	IOMMUFD=1 tests/node/run tests/node/test_iommufd.py
 
 # Not among the development tools: mutmut brings Rust, and is asked seldom.
-$(VENV)/.mutation: $(VENV)/.tools
+$(VENV)/.mutation: requirements/mutation.txt $(VENV)/.tools
 	@echo 'setup: mutmut'
-	@$(PIP) install --group mutation
+	@$(PIP) $(LOCKED) $<
 	@touch $@
 
 .PHONY: mutation
@@ -150,6 +151,13 @@ mutation: setup $(VENV)/.mutation
 .PHONY: image
 image: setup
 	@QATDP_PYTHON=$(BIN)/python tools/image
+
+# --- lock ------------------------------------------------------------------------------------------------------------
+
+# After a change in pyproject.toml, and now and then. What is installed here needs not be what it says.
+.PHONY: lock
+lock: $(VENV)/.tools
+	@$(BIN)/python tools/lock
 
 # --- lint ------------------------------------------------------------------------------------------------------------
 
@@ -195,10 +203,10 @@ generate: $(PROTO)/.tools
 		--python_out=$(PROTO)/out --grpc_python_out=$(PROTO)/out \
 		--mypy_out=quiet:$(PROTO)/out --mypy_grpc_out=quiet:$(PROTO)/out $(PROTOS)
 
-$(PROTO)/.tools: $(VENV)/.tools
+$(PROTO)/.tools: requirements/proto.txt $(VENV)/.tools
 	@echo 'setup: protoc and its plugins'
 	@$(BIN)/python -m venv --clear --without-pip $(PROTO)
-	@$(PIP) --python $(PROTO)/bin/python install --group proto
+	@$(PIP) --python $(PROTO)/bin/python $(LOCKED) $<
 	@touch $@
 
 # --- clean -----------------------------------------------------------------------------------------------------------
