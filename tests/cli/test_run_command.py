@@ -79,6 +79,15 @@ async def test_it_ends_as_quickly_where_there_is_no_kubelet(host: FakeHost, fold
         assert status == 0, said
 
 
+@pytest.mark.parametrize("length", [57, 82])  # of a snap's folder; of the longest that leaves any room
+async def test_run_registers_a_long_name_in_a_long_folder(host: FakeHost, folder: Path, length: int) -> None:
+    host.add_pf(PF, vfs=2)
+    config, deep = folder / "config.yaml", folder / ("v" * (length - len(f"{folder}//device-plugins/")))
+    config.write_text(f"version: 1\nresources: [{{name: {'a' * 63}}}]\n")
+    async with FakeKubelet(deep) as kubelet, running(*on(host, kubelet), "--config", config):
+        await kubelet.offers(f"qat.intel.com/{'a' * 63}", map(str, host.vfs(PF)))
+
+
 async def test_it_may_open_as_many_files_as_it_is_allowed_to(host: FakeHost, folder: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, hard), hard))
@@ -176,6 +185,7 @@ def test_help_says_what_bind_is_alone_and_that_the_default_is_never(qatdp: Calla
         (["--listen", "9546"], "is no address and port, such as :9546"),
         (["--listen", ":99999"], "is no address and port, such as :9546"),
         (["--sysfs", "/etc/passwd"], "is a file"),
+        (["--kubelet-dir", "/" + "k" * 81], "takes 98 of the 107 bytes"),
     ],
 )
 async def test_what_is_wrong_from_the_start_is_status_2(folder: Path, words: list[str], said: str) -> None:

@@ -1,6 +1,7 @@
 """A socket's name is used once, fits, and is cleared away when nobody listens at it any more."""
 
 import contextlib
+import os
 import re
 import socket
 from collections.abc import Iterator
@@ -13,25 +14,46 @@ from hypothesis import strategies as st
 
 from qatdp.api import deviceplugin_v1beta1_pb2 as api
 from qatdp.core.config import NAME
+from qatdp.errors import ConfigError
 from qatdp.kubelet.registration import PREFIX, describe, new_socket_name, register, sweep
 from qatdp.testing.kubelet import FakeKubelet
 
 CY = "qat.intel.com/cy"
 
 
+PLUGINS = Path("/var/lib/kubelet/device-plugins")
+NAMES = st.from_regex(NAME, fullmatch=True)
+
+
+def folder_of(length: int) -> Path:
+    """Return a folder whose path takes so many bytes with the slash behind it; letters of two bytes are among them."""
+    return Path(f"/é{'v' * (length - 4)}")
+
+
 def test_no_name_comes_twice() -> None:
-    assert len({new_socket_name(CY) for _ in range(1000)}) == 1000
+    assert len({new_socket_name(CY, PLUGINS) for _ in range(1000)}) == 1000
 
 
-@given(st.from_regex(NAME, fullmatch=True))
-def test_every_resource_has_names_that_fit_into_the_kubelet_s_folder(name: str) -> None:
-    found = new_socket_name(f"qat.intel.com/{name}")
+@given(NAMES, st.integers(min_value=5, max_value=82))
+def test_new_socket_name_fits_whatever_the_folder_leaves(name: str, length: int) -> None:
+    folder = folder_of(length)
+    found = new_socket_name(f"qat.intel.com/{name}", folder)
     assert re.fullmatch(r"qatdp-[A-Za-z0-9-]+-[0-9a-f]{12}\.sock", found)
-    assert len(found) <= 75
+    assert len(os.fsencode(folder / found)) <= 107
+    assert len(found) <= 50  # what the folder of a snap leaves, which only the kubelet may know
+
+
+@pytest.mark.parametrize("length", [83, 107, 300])
+def test_new_socket_name_refuses_a_folder_that_leaves_no_room(length: int) -> None:
+    with pytest.raises(ConfigError) as raised:
+        new_socket_name(CY, folder_of(length))
+    assert f"takes {length} of the 107 bytes" in raised.value.problem
+    assert "need 25" in raised.value.problem
+    assert raised.value.hint is not None
 
 
 def test_the_name_tells_the_resource() -> None:
-    assert new_socket_name("qat.intel.com/dc-node0").startswith("qatdp-dc-node0-")
+    assert new_socket_name("qat.intel.com/dc-node0", PLUGINS).startswith("qatdp-dc-node0-")
 
 
 async def test_a_register_tells_all_that_the_kubelet_asks_for(kubelet: FakeKubelet) -> None:

@@ -19,6 +19,7 @@ from qatdp.daemon.run import Daemon
 from qatdp.daemon.settings import Managing, Settings
 from qatdp.host.choose import compiled_calls, host_calls
 from qatdp.host.site import CHILD, Pace, Site
+from qatdp.kubelet.registration import room_in
 from qatdp.status.pages import Address
 
 log = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ def run(
     """
     logs.set_up(log_level, log_format)
     _may_open_many_files()
+    room_in(kubelet_dir / "device-plugins")
     settings = Settings(
         sysfs=sysfs,
         dev=dev,

@@ -184,7 +184,7 @@ class Endpoint:
             await asyncio.wait(before)
         if number != self._number:
             return
-        name = new_socket_name(self.resource)
+        name = new_socket_name(self.resource, self._folder)
         try:
             listener = await self._listen(number, name)
             self._kubelet = identity(self._folder)

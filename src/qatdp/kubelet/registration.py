@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import re
 import secrets
 import socket
@@ -12,6 +13,7 @@ import grpc
 
 from qatdp.api import deviceplugin_v1beta1_pb2 as api
 from qatdp.api.deviceplugin_v1beta1_pb2_grpc import RegistrationStub
+from qatdp.errors import ConfigError
 from qatdp.kubelet.channel import channel
 
 VERSION = "v1beta1"
@@ -25,14 +27,37 @@ REGISTER_TIMEOUT_S = 25.0
 # How often to look whether a socket that is being registered is still there.
 LOOK_S = 0.1
 
-# sun_path holds 107 bytes; below /var/lib/kubelet/device-plugins/ that leaves 75.
-NAME_CHARACTERS = 40
+# sun_path holds 108 bytes, the last of which is NUL (linux/un.h).
+SOCKET_PATH_BYTES = 107
+# The kubelet dials the same socket by its own path, which can be longer than the one that a pod has mounted: that of
+# MicroK8s (/var/snap/microk8s/common/var/lib/kubelet/device-plugins/) takes 57 bytes. With this many, 59 are left for it.
+RESOURCE_CHARACTERS = 24
+UNIQUE_BYTES = 6
+FIXED_CHARACTERS = len(f"{PREFIX}-.sock") + 2 * UNIQUE_BYTES
 
 
-def new_socket_name(resource: str) -> str:
-    """Return a name that no server had before, in this process or another: a path used twice poisons the kubelet."""
-    plain = re.sub(r"[^A-Za-z0-9]+", "-", resource.rpartition("/")[2])[:NAME_CHARACTERS]
-    return f"{PREFIX}{plain}-{secrets.token_hex(6)}.sock"
+def new_socket_name(resource: str, folder: Path) -> str:
+    """Return a name that no server had before, in this process or another: a path used twice poisons the kubelet.
+
+    The resource's part of it, which is for people, is cut to what the folder leaves. Raises ConfigError where it leaves
+    no character.
+    """
+    room = min(RESOURCE_CHARACTERS, room_in(folder))
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", resource.rpartition("/")[2])[:room]
+    return f"{PREFIX}{plain}-{secrets.token_hex(UNIQUE_BYTES)}.sock"
+
+
+def room_in(folder: Path) -> int:
+    """Return how many characters of a resource's name a socket's name may have in a folder; raises ConfigError."""
+    taken, least = len(os.fsencode(folder)) + 1, FIXED_CHARACTERS + 1
+    if taken + least > SOCKET_PATH_BYTES:
+        raise ConfigError(
+            "--kubelet-dir",
+            f"{folder} takes {taken} of the {SOCKET_PATH_BYTES} bytes that the path of a Unix socket may have, "
+            f"and the plugin's sockets in it need {least}",
+            hint=f"mount the kubelet's folder at a path that leaves them, {SOCKET_PATH_BYTES - least} bytes at most",
+        )
+    return SOCKET_PATH_BYTES - taken - FIXED_CHARACTERS
 
 
 async def register(folder: Path, endpoint: str, resource: str, options: api.DevicePluginOptions) -> None:
