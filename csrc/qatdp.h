@@ -89,9 +89,12 @@ struct qatdp_watched {
 	uint64_t device, inode; /* of that file: the number may be another file's by now */
 };
 
-/* Ask all of them anew: the length of text that is used. */
-int qatdp_watch(struct qatdp_watched *watched, uint32_t count, const char *paths, char *text,
-		size_t size);
+/*
+ * Ask all of them anew: the length of text that is used. Only files whose descriptors are below
+ * `keep_below` stay open: the others are opened each time.
+ */
+int qatdp_watch(struct qatdp_watched *watched, uint32_t count, const char *paths,
+		int32_t keep_below, char *text, size_t size);
 
 /* Close what is kept open. */
 void qatdp_unwatch(struct qatdp_watched *watched, uint32_t count);

@@ -47,7 +47,7 @@ static void close_watched(struct qatdp_watched *watched)
 	watched->is_open = 0;
 }
 
-static int read_watched(struct qatdp_watched *watched, const char *path, char *content, size_t size)
+static int read_open(struct qatdp_watched *watched, const char *path, char *content, size_t size)
 {
 	int length;
 
@@ -62,8 +62,19 @@ static int read_watched(struct qatdp_watched *watched, const char *path, char *c
 	return length < 0 ? length : read_attribute(watched->descriptor, content, size);
 }
 
-int qatdp_watch(struct qatdp_watched *watched, uint32_t count, const char *paths, char *text,
-		size_t size)
+static int read_watched(struct qatdp_watched *watched, const char *path, int32_t keep_below,
+			char *content, size_t size)
+{
+	int length = read_open(watched, path, content, size);
+
+	/* The lowest number that is free was given, so those above are left to others. */
+	if (watched->is_open && watched->descriptor >= keep_below)
+		close_watched(watched);
+	return length;
+}
+
+int qatdp_watch(struct qatdp_watched *watched, uint32_t count, const char *paths,
+		int32_t keep_below, char *text, size_t size)
 {
 	uint32_t used = 0;
 	const char *path;
@@ -74,7 +85,8 @@ int qatdp_watch(struct qatdp_watched *watched, uint32_t count, const char *paths
 			return -ENOBUFS;
 		path = paths + watched[i].path;
 		if (watched[i].kind == QATDP_READ)
-			length = read_watched(&watched[i], path, text + used, size - used);
+			length = read_watched(&watched[i], path, keep_below, text + used,
+					      size - used);
 		else
 			length = qatdp_exists(QATDP_HERE, path);
 		watched[i].status = length < 0 ? length : 0;

@@ -19,7 +19,7 @@ static char *text;
 
 static int look(void)
 {
-	return qatdp_watch(watched, 3, paths, text, TEXT);
+	return qatdp_watch(watched, 3, paths, INT32_MAX, text, TEXT);
 }
 
 static int holds(int i, const char *content)
@@ -65,9 +65,21 @@ static void check_that_the_number_alone_does_not_count(void)
 static void check_room(void)
 {
 	put("services", "dc\n");
-	CHECK(qatdp_watch(watched, 3, paths, text, QATDP_READ_BYTES - 1) == -ENOBUFS);
-	CHECK(qatdp_watch(watched, 3, paths, text, QATDP_READ_BYTES) == -ENOBUFS);
-	CHECK(qatdp_watch(watched, 3, paths, text, QATDP_READ_BYTES + 6) == 6);
+	CHECK(qatdp_watch(watched, 3, paths, INT32_MAX, text, QATDP_READ_BYTES - 1) == -ENOBUFS);
+	CHECK(qatdp_watch(watched, 3, paths, INT32_MAX, text, QATDP_READ_BYTES) == -ENOBUFS);
+	CHECK(qatdp_watch(watched, 3, paths, INT32_MAX, text, QATDP_READ_BYTES + 6) == 6);
+}
+
+/* From the second descriptor on they are closed, and opened for each look. */
+static void check_keep_below(int before)
+{
+	int32_t first = watched[0].descriptor;
+
+	CHECK(qatdp_watch(watched, 3, paths, first + 1, text, TEXT) == 6 && holds(1, "dc\n"));
+	CHECK(descriptors() == before + 1 && watched[0].is_open && !watched[1].is_open);
+	CHECK(qatdp_watch(watched, 3, paths, 0, text, TEXT) == 6 && holds(0, "up\n"));
+	CHECK(descriptors() == before && !watched[0].is_open);
+	CHECK(look() == 6 && descriptors() == before + 2);
 }
 
 int main(void)
@@ -84,6 +96,7 @@ int main(void)
 	check_that_the_number_alone_does_not_count();
 	check_room();
 	CHECK(descriptors() == before + 2);
+	check_keep_below(before);
 	qatdp_unwatch(watched, 3);
 	qatdp_unwatch(watched, 3);
 	CHECK(descriptors() == before);

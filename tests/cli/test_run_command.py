@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from qatdp.descriptors import LEAST
 from qatdp.status.client import ask
 from qatdp.testing.host import FakeHost
 from qatdp.testing.kubelet import FakeKubelet, Pod
@@ -24,10 +25,12 @@ PF = "0000:6b:00.0"
 
 
 @asynccontextmanager
-async def running(*words: object, **environment: object) -> AsyncIterator[Process]:
-    """Start the program; it is killed at the end if it still runs."""
+async def running(*words: object, files: int | None = None, **environment: object) -> AsyncIterator[Process]:
+    """Start the program, which may have so many files open; it is killed at the end if it still runs."""
     env = {**os.environ, **{name: str(value) for name, value in environment.items()}}
-    process = await asyncio.create_subprocess_exec(PROGRAM, *map(str, words), stdout=DEVNULL, stderr=PIPE, env=env)
+    limited = ("sh", "-c", f'ulimit -n {files} && exec "$@"', "sh") if files else ()
+    command = (*limited, PROGRAM, *map(str, words))
+    process = await asyncio.create_subprocess_exec(*command, stdout=DEVNULL, stderr=PIPE, env=env)
     try:
         async with asyncio.timeout(20):
             yield process
@@ -72,6 +75,8 @@ async def test_it_ends_as_quickly_where_there_is_no_kubelet(host: FakeHost, fold
         line = await process.stderr.readline()
         if b"no C helper was compiled" in line:  # where there is no compiler
             line = await process.stderr.readline()
+        assert b"nothing to offer reason='no QAT device was found' hint=" in line
+        line = await process.stderr.readline()
         assert b"the kubelet cannot be asked yet" in line
         assert f"reason='{folder}/pod-resources/kubelet.sock is not there'".encode() in line
         process.terminate()
@@ -98,6 +103,28 @@ async def test_it_may_open_as_many_files_as_it_is_allowed_to(host: FakeHost, fol
             assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_run_serves_128_vfs_with_64_files_and_says_the_cost(host: FakeHost, folder: Path) -> None:
+    pfs = [f"{number:04x}:6b:00.0" for number in range(8)]
+    for pf in pfs:
+        host.add_pf(pf, vfs=16)
+    async with FakeKubelet(folder) as kubelet, running(*on(host, kubelet), files=LEAST) as process:
+        await kubelet.offers(CY, [str(vf) for pf in pfs for vf in host.vfs(pf)])
+        await kubelet.restart(kill=True)
+        await kubelet.offers(CY, [str(vf) for pf in pfs for vf in host.vfs(pf)])
+        process.terminate()
+        status, said = await ended(process)
+        assert status == 0, said
+        (line,) = [line for line in said.splitlines() if "few open files" in line]
+        assert "limit=64 wanted=448" in line
+
+
+async def test_run_refuses_a_limit_too_low_for_grpc(host: FakeHost, folder: Path) -> None:
+    async with running(*on(host, FakeKubelet(folder)), files=LEAST - 1) as process:
+        status, text = await ended(process)
+        assert status == 1
+        assert "may have 63 files open (RLIMIT_NOFILE), and needs 64 at least\nHint: " in text
 
 
 async def test_one_that_was_killed_is_followed_by_another(host: FakeHost, folder: Path) -> None:

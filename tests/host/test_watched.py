@@ -2,11 +2,13 @@
 
 import errno
 import os
-from collections.abc import Iterator
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from qatdp.descriptors import RESERVED
 from qatdp.host.abc import HostCalls, Watch
 
 STATES = (b"up\n", b"down\n")
@@ -27,6 +29,14 @@ def watch(calls: HostCalls, files: tuple[Path, Path]) -> Iterator[Watch]:
     watch.look()
     yield watch
     watch.close()
+
+
+@pytest.fixture
+def low_limit() -> Iterator[Callable[[int], None]]:
+    """Set the soft limit of open files until the end of the test."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield lambda limit: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def descriptors() -> dict[int, str]:
@@ -128,6 +138,29 @@ def test_keeps_at_most_one_descriptor_for_each_file(watch: Watch, files: tuple[P
         new.replace(files[0])
         assert watch.look()[0] == STATES[number % 2]
     assert len(descriptors()) == before
+
+
+@pytest.mark.parametrize("room", [0, 3, 20])
+def test_watch_keeps_only_what_the_limit_leaves(
+    calls: HostCalls, tmp_path: Path, low_limit: Callable[[int], None], room: int
+) -> None:
+    paths = [tmp_path / str(number) for number in range(10)]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    before = descriptors()
+    first, first_watch = min({*range(len(before) + 1)} - before.keys()), calls.watch(paths, ())
+    low_limit(first + room + RESERVED)
+    other_watch = calls.watch(paths, ())
+    for watch in (first_watch, other_watch, first_watch, other_watch):
+        assert watch.look() == tuple(path.name.encode() for path in paths)
+        kept = descriptors().keys() - before.keys()
+        assert len(kept) <= room
+        assert all(number < first + room for number in kept)
+    low_limit(RESERVED)  # by prlimit(1) for instance
+    assert first_watch.look() == other_watch.look()
+    assert descriptors() == before
+    first_watch.close()
+    other_watch.close()
 
 
 def test_sees_the_kernels_own_attributes(calls: HostCalls) -> None:

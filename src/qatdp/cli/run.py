@@ -1,10 +1,8 @@
 """`qatdp run`: the daemon."""
 
 import asyncio
-import contextlib
 import logging
 import os
-import resource
 import signal
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -17,6 +15,7 @@ from qatdp.cli.options import is_real, kubelet_options, node_options, socket_of,
 from qatdp.core.binding import BindMode
 from qatdp.daemon.run import Daemon
 from qatdp.daemon.settings import Managing, Settings
+from qatdp.descriptors import raise_limit
 from qatdp.host.choose import compiled_calls, host_calls
 from qatdp.host.site import CHILD, Pace, Site
 from qatdp.kubelet.registration import room_in
@@ -120,7 +119,7 @@ def run(
     machine is changed.
     """
     logs.set_up(log_level, log_format)
-    _may_open_many_files()
+    raise_limit()
     room_in(kubelet_dir / "device-plugins")
     settings = Settings(
         sysfs=sysfs,
@@ -147,13 +146,6 @@ def run(
     logging.shutdown()
     # Not by returning: a thread that hangs in a read of the kernel's would keep the process.
     os._exit(0)
-
-
-def _may_open_many_files() -> None:
-    """Raise the soft limit to the hard one: a runtime may give 1024, and a tick keeps eight files of each PF open."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(settings: Settings) -> None:

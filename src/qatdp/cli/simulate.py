@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from qatdp.core.qat import FAMILIES, parse_services
+from qatdp.descriptors import raise_limit
 from qatdp.testing.story import Event, Setup, story
 
 
@@ -77,6 +78,7 @@ def simulate(
     stays until stopped, so that the node's files and sockets can be looked at.
     """
     # The daemon logs what goes amiss on the node, which is what the story tells anyway.
+    raise_limit()
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s %(message)s")
     show = _as_json if output == "json" else _as_text
     with contextlib.suppress(KeyboardInterrupt):

@@ -21,6 +21,7 @@ from qatdp.daemon.health import PfHealth
 from qatdp.daemon.look import Look, Seen
 from qatdp.daemon.manage import PfKeeper
 from qatdp.daemon.node import Node
+from qatdp.daemon.notes import Notes
 from qatdp.daemon.release import Release
 from qatdp.daemon.settings import Settings
 from qatdp.daemon.status import Status
@@ -66,6 +67,7 @@ class Daemon:
         self.endpoints: dict[str, Endpoint] = {}
         self.health = PfHealth(settings.sysfs, calls, bulk, self.node, settings.health, heartbeat=settings.heartbeat)
         self.status = Status(settings, calls.name, self.node, self.endpoints, self._pod_resources, self.health)
+        self._notes = Notes(keeps_files=calls.name == "c")
         self._kubelet_is_up = False
         self._schedule = RescanSchedule()
         self._poked = asyncio.Event()
@@ -259,6 +261,7 @@ class Daemon:
     def _log_look(self, seen: Seen) -> None:
         for binding in seen.bound:
             log.info("bound vf=%s driver=%s from=%s", binding.address, binding.driver, binding.release)
+        self._notes.look(seen.snapshot)
         for problem in sorted(set(seen.snapshot.problems) - set(self.node.snapshot.problems)):
             log.warning("problem where=%s reason=%r", problem.where, problem.reason)
         for pf in sorted(of_unknown_services(seen.snapshot) - of_unknown_services(self.node.snapshot)):

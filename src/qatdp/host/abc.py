@@ -34,7 +34,10 @@ class Watch(Protocol):
     """Paths that are looked at over and over. Used by one thread at a time."""
 
     def look(self) -> Sequence[bytes | int | bool]:
-        """Return what each path holds now, in their order: a content or its errno; whether there is such a path."""
+        """Return what each path holds now, in their order: a content or its errno; whether there is such a path.
+
+        Files that are kept open leave descriptors to others (descriptors.keep_below): the rest is opened each time.
+        """
 
     def close(self) -> None:
         """Let go of what is kept open."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qatdp.core.qat import FAMILIES, VENDOR, Family
+from qatdp.descriptors import keep_below
 from qatdp.host._native import ffi, lib
 from qatdp.host.abc import Answers, GroupStatus
 from qatdp.host.portable import PortableCalls
@@ -100,7 +101,7 @@ class NativeCalls:
 
 
 class NativeWatch:
-    """Keeps the files open whose contents it looks at, until it is closed."""
+    """Keeps the files open whose contents it looks at, until it is closed, as far as there are descriptors to spare."""
 
     def __init__(self, contents: Sequence[Path], present: Sequence[Path]) -> None:
         kinds = [lib.QATDP_READ] * len(contents) + [lib.QATDP_EXISTS] * len(present)
@@ -113,7 +114,7 @@ class NativeWatch:
         self._text = raw("char[]", self._size)
 
     def look(self) -> Sequence[bytes | int | bool]:
-        used = lib.qatdp_watch(self._watched, len(self._watched), self._paths, self._text, self._size)
+        used = lib.qatdp_watch(self._watched, len(self._watched), self._paths, keep_below(), self._text, self._size)
         text = bytes(ffi.buffer(self._text, used))
         return tuple(
             status == 0 if kind == lib.QATDP_EXISTS else -status or text[data : data + length]

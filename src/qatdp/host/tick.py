@@ -92,6 +92,11 @@ class Tick:
         self._seldom_watch.close()
 
 
+def files_of(pf: PhysicalFunction) -> int:
+    """Return how many attributes of a PF are looked at."""
+    return len(AER_COUNTERS) + (len(WATCHED) + len(COUNTERS) if pf.family.selectable else 0)
+
+
 def _reading(pf: PhysicalFunction, folder: Path, values: Values) -> Reading:
     state = _state(pf, values.get(folder / "qat/state"))
     expected = {**(COUNTERS if pf.family.selectable else {}), **AER_COUNTERS}

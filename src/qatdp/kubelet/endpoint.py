@@ -14,6 +14,7 @@ import grpc
 from qatdp.api.deviceplugin_v1beta1_pb2_grpc import add_DevicePluginServicer_to_server
 from qatdp.core.endpoint import Command, Event, State, react
 from qatdp.core.pools import ResourcePool
+from qatdp.descriptors import check_room
 from qatdp.feed import Feed
 from qatdp.kubelet.convert import to_options
 from qatdp.kubelet.meter import Meter, NoMeter
@@ -203,6 +204,7 @@ class Endpoint:
             self.handle(Event.REGISTERED)
 
     async def _listen(self, number: int, name: str) -> _Listener:
+        check_room()
         server = grpc.aio.server()
         listener = _Listener(number, name, server)
         service = ResourceServer(

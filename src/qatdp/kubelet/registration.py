@@ -30,7 +30,7 @@ LOOK_S = 0.1
 # sun_path holds 108 bytes, the last of which is NUL (linux/un.h).
 SOCKET_PATH_BYTES = 107
 # The kubelet dials the same socket by its own path, which can be longer than the one that a pod has mounted: that of
-# MicroK8s (/var/snap/microk8s/common/var/lib/kubelet/device-plugins/) takes 57 bytes. With this many, 59 are left for it.
+# MicroK8s (/var/snap/microk8s/common/var/lib/kubelet/device-plugins/) takes 57 bytes, and 59 are left for it.
 RESOURCE_CHARACTERS = 24
 UNIQUE_BYTES = 6
 FIXED_CHARACTERS = len(f"{PREFIX}-.sock") + 2 * UNIQUE_BYTES
