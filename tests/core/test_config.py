@@ -57,6 +57,7 @@ def test_nothing_but_the_version_means_the_defaults() -> None:
     assert parse_config({"version": 1}) == Config()
     assert Config().defaults
     assert Config().vfio_driver == "vfio-pci"
+    assert not Config().allow_no_iommu
     assert Config().options("qat.intel.com/cy") == ResourceOptions(Policy.LOCAL, NodePath.GROUP, None, ())
     assert Config().limit("qat.intel.com/cy") is None
 
@@ -87,6 +88,7 @@ def test_everything_that_can_be_written() -> None:
         "defaults": True,
         "keep_for_host": [{"vfs": 2}, {"vfs": 4, "pfs": ["0000:6b:00.0"]}],
         "vfio_driver": "qat_vfio_pci",
+        "allowNoIommu": True,
     }
     pf = PciAddress.parse("0000:6b:00.0")
     selector = Selector(
@@ -101,6 +103,7 @@ def test_everything_that_can_be_written() -> None:
         defaults=True,
         keep_for_host=(HostShare(2), HostShare(4, frozenset({pf}))),
         vfio_driver="qat_vfio_pci",
+        allow_no_iommu=True,
     )
 
 
@@ -164,6 +167,7 @@ BAD: list[tuple[object, str, str]] = [
     ({"version": 1, "defaults": "yes"}, "defaults", "expected true or false"),
     ({"version": 1, "defaults": 1}, "defaults", "expected true or false"),
     ({"version": 1, "vfio_driver": "vfio"}, "vfio_driver", "expected 'qat_vfio_pci' or 'vfio-pci', got 'vfio'"),
+    ({"version": 1, "allowNoIommu": "yes"}, "allowNoIommu", "expected true or false, got 'yes'"),
     ({"version": 1, "vfio_driver": None}, "vfio_driver", "expected 'qat_vfio_pci'"),
     (rules({"name": "cy"}, {"name": "qat.intel.com/cy"}), "resources[1].name", "is put before it"),
     (rules({"name": ""}), "resources[0].name", "expected a resource's name"),

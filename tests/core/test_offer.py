@@ -78,6 +78,15 @@ def test_one_that_cannot_be_seen_now_may_stand_for_its_group() -> None:
     assert offer.why_not == "shares IOMMU group 0 with 0000:6b:00.0, which stands for the group"
 
 
+def test_offer_of_vf_without_iommu_has_a_defect_unless_allowed() -> None:
+    vf = replace(VF, nodes=(VfioNode(NodeKind.NOIOMMU, "/dev/vfio/noiommu-7", present=True),))
+    refused = offer_of_first(a_snapshot([PF], [vf]))
+    assert refused.resource == "qat.intel.com/cy"
+    for word in ("no-IOMMU", "/dev/vfio/noiommu-7", "CAP_SYS_RAWIO", "all memory", "allowNoIommu: true"):
+        assert word in (refused.defect or "")
+    assert offer_of_first(a_snapshot([PF], [vf]), config(allowNoIommu=True)) == Offer("qat.intel.com/cy", None)
+
+
 def test_a_good_vf_has_no_defect() -> None:
     assert offer_of_first(a_snapshot([PF], [VF])) == Offer("qat.intel.com/cy")
 

@@ -86,6 +86,7 @@ class Config:
     defaults: bool = True  # VFs that no rule selects get the default names
     keep_for_host: tuple[HostShare, ...] = ()
     vfio_driver: str = "vfio-pci"
+    allow_no_iommu: bool = False  # offer VFs that no IOMMU keeps apart: whoever has one can reach all memory
     provision: tuple[Wish, ...] = ()  # what PFs should be; the first that is about this node holds
     # Of names that are no more: what is held by one is answered as before. No part of what a file says.
     former: tuple[ResourceRule, ...] = field(default=(), compare=False)
@@ -126,7 +127,9 @@ def variable_of(resource: str) -> str:
 def parse_config(document: object) -> Config:
     """Return the configuration that plain values describe; raises ConfigError for the first fault."""
     top = plain.a_mapping(document, "")
-    plain.only_known(top, "", "version", "resources", "defaults", "keep_for_host", "vfio_driver", "provision")
+    plain.only_known(
+        top, "", "version", "resources", "defaults", "keep_for_host", "vfio_driver", "allowNoIommu", "provision"
+    )
     if "version" not in top:
         raise ConfigError("version", "missing", hint=f"this qatdp knows version: {VERSION}")
     if top["version"] != VERSION or isinstance(top["version"], bool):
@@ -139,6 +142,7 @@ def parse_config(document: object) -> Config:
         defaults=defaults,
         keep_for_host=plain.each(top, "", "keep_for_host", _host_share),
         vfio_driver=plain.a_choice(top.get("vfio_driver", "vfio-pci"), "vfio_driver", sorted(VFIO_DRIVERS)),
+        allow_no_iommu=plain.a_flag(top, "", "allowNoIommu", default=False),
         provision=plain.each(top, "", "provision", read_wish),
     )
     check_reachable(config.provision)

@@ -196,6 +196,7 @@ def defect_of(
         or (_pf_defect(pf, snapshot, circumstances) if pf else None)
         or (None if vf.on_vfio else circumstances.unbound.get(vf.address) or _driver_defect(vf, snapshot, config))
         or _group_defect(snapshot.group(vf.iommu_group))
+        or (None if config.allow_no_iommu else _no_iommu_defect(vf))
         or node_defect(vf, config.options(resource).node)
         or circumstances.stale.reasons.get(vf.address)
         or circumstances.in_doubt.get(vf.address)
@@ -234,6 +235,17 @@ def _group_defect(group: IommuGroup | None) -> str | None:
 
 def _harmless(member: GroupMember) -> bool:
     return member.driver is None or member.driver in HARMLESS_DRIVERS
+
+
+def _no_iommu_defect(vf: VirtualFunction) -> str | None:
+    """Tell what keeps a VF from being offered that no IOMMU keeps apart (drivers/vfio/group.c, vfio-noiommu)."""
+    node = vf.node(NodeKind.NOIOMMU)
+    if node is None:
+        return None
+    return (
+        f"is in VFIO's no-IOMMU mode ({node.path}): a pod that has it and CAP_SYS_RAWIO can read and write all memory of "
+        "the host (turn the IOMMU on; allowNoIommu: true in the configuration offers it all the same)"
+    )
 
 
 def node_of(vf: VirtualFunction, path: NodePath) -> VfioNode | None:

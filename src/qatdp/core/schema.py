@@ -33,6 +33,11 @@ def config_schema() -> Schema:
                 },
                 "keep_for_host": {"type": "array", "items": _host_share()},
                 "vfio_driver": {"enum": sorted(VFIO_DRIVERS), "default": "vfio-pci"},
+                "allowNoIommu": {
+                    "type": "boolean",
+                    "default": False,
+                    "description": "offer VFs in VFIO's no-IOMMU mode: their pods can reach all memory of the host",
+                },
                 "provision": {
                     "type": "array",
                     "items": _wish(),

@@ -195,6 +195,7 @@ def documents() -> st.SearchStrategy[dict[str, Any]]:
             st.fixed_dictionaries({"vfs": st.integers(1, 3)}, optional={"pfs": _some(_slots())}), max_size=2
         ),
         "vfio_driver": st.sampled_from(sorted(VFIO_DRIVERS)),
+        "allowNoIommu": st.booleans(),
         "provision": st.lists(wishes(map(str, SLOTS)), max_size=2).map(reachable),
     }
     return st.fixed_dictionaries({"version": st.just(1)}, optional=optional).map(_with_known_names)
