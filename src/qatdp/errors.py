@@ -26,14 +26,21 @@ class AddressError(QatdpError):
 
 
 class ConfigError(QatdpError):
-    """A fault of the configuration; `key_path` tells where, such as `resources[2].policy`, "" for the whole file."""
+    """A fault of the configuration; `key_path` tells where, such as `resources[2].policy`, "" for the whole file.
+
+    `file` is the one that was read, None where none is known, or where the problem names it.
+    """
 
     exit_status = 2
 
-    def __init__(self, key_path: str, problem: str, *, hint: str | None = None) -> None:
-        super().__init__(f"{key_path}: {problem}" if key_path else problem, hint=hint)
+    def __init__(self, key_path: str, problem: str, *, hint: str | None = None, file: str | None = None) -> None:
+        super().__init__(": ".join(filter(None, (file, key_path, problem))), hint=hint)
         self.key_path = key_path
         self.problem = problem
+
+    def of_file(self, file: object) -> "ConfigError":
+        """Return the same fault with the file that it is in."""
+        return ConfigError(self.key_path, self.problem, hint=self.hint, file=str(file))
 
 
 class AllocationError(QatdpError):

@@ -1,6 +1,7 @@
 """`qatdp config` says whether a file is right and, if not, where it is wrong and how to mend it."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def test_a_file_that_is_wrong_is_status_2_with_its_key_and_a_hint(
     result = checked(text)
     assert result.exit_code == 2
     assert result.stdout == ""
-    assert f"Error: {error}" in result.stderr
+    assert re.match(rf"Error: \S+/config\.yaml: {re.escape(error)}", result.stderr)
     assert ("\nHint: " in result.stderr) == (hint is not None)
     assert (hint or "") in result.stderr
 
@@ -88,7 +89,9 @@ def test_what_pfs_should_be_is_told_in_words_and_of_a_named_node_what_it_takes(q
     assert qatdp("config", "check", file, QATDP_NODE_NAME="a").stdout.splitlines() == by_name
 
 
-@pytest.mark.parametrize(("name", "error"), [("nowhere", "cannot be read: No such file"), (".", "is no file")])
+@pytest.mark.parametrize(
+    ("name", "error"), [("nowhere", "cannot be read: No such file"), (".", "cannot be read: it is no file")]
+)
 def test_a_file_that_cannot_be_read_is_status_2(qatdp: Qatdp, folder: Path, name: str, error: str) -> None:
     result = qatdp("config", "check", folder / name)
     assert result.exit_code == 2

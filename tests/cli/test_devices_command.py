@@ -162,7 +162,7 @@ def test_a_configuration_that_is_wrong_is_status_2_with_a_hint(listed: Qatdp, fo
     config.write_text("version: 3\n")
     result = listed("--config", config)
     assert result.exit_code == 2
-    assert "Error: version: expected 1, got 3\nHint: see: qatdp config schema" in result.stderr
+    assert f"Error: {config}: version: expected 1, got 3\nHint: see: qatdp config schema" in result.stderr
     assert result.stdout == ""
 
 

@@ -229,4 +229,4 @@ async def test_a_configuration_that_is_wrong_is_told_with_its_key_and_a_hint(fol
     async with running("run", "--kubelet-dir", folder, "--config", config) as process:
         status, text = await ended(process)
         assert status == 2
-        assert "Error: version: expected 1, got 9\nHint: see: qatdp config schema" in text
+        assert f"Error: {config}: version: expected 1, got 9\nHint: see: qatdp config schema" in text

@@ -32,6 +32,10 @@ def rule(**keys: object) -> dict[str, Any]:
     return {"version": 1, "resources": [{"name": "fast", **keys}]}
 
 
+def part(**keys: object) -> dict[str, Any]:
+    return {"version": 1, "provision": [{"split": [keys]}]}
+
+
 def rules(*entries: dict[str, Any], **keys: object) -> dict[str, Any]:
     return {"version": 1, "resources": list(entries), **keys}
 
@@ -285,6 +289,26 @@ def test_a_name_of_another_case_is_no_clash_where_there_are_no_defaults() -> Non
         (rule(services=[["sym"], "asym"]), "resources[0].services[1]", "sets of which any will do: [[sym], [asym]]"),
         (rule(services=["generic", "dc"]), "resources[0].services[1]", "sets of which any will do: [generic, [dc]]"),
         (rule(services="dc"), "resources[0].services", "one set: [dc]"),
+        (rule(services="sym;asym"), "resources[0].services", "one set: [sym, asym]"),
+        (rule(services="sym, dc"), "resources[0].services", "one set: [sym, dc]"),
+        (rule(services="cy"), "resources[0].services", "one set: [sym, asym]"),
+        (rule(services=["cy"]), "resources[0].services[0]", "one set: [sym, asym]"),
+        (rule(services=["cy", "dc"]), "resources[0].services[0]", "one set: [sym, asym, dc]"),
+        (rule(services=["sym;asym"]), "resources[0].services[0]", "sets of which any will do: [[sym, asym]]"),
+        (
+            rule(services=["cy;dc", "dc"]),
+            "resources[0].services[0]",
+            "sets of which any will do: [[sym, asym, dc], [dc]]",
+        ),
+        (
+            rule(services=[["sym"], ["cy"]]),
+            "resources[0].services[1][0]",
+            "sets of which any will do: [[sym], [sym, asym]]",
+        ),
+        (part(services="asym;dc"), "provision[0].split[0].services", "one set: [asym, dc]"),
+        (part(services=["cy"]), "provision[0].split[0].services[0]", "one set: [sym, asym]"),
+        (rule(services=["sim"]), "resources[0].services[0]", None),
+        (part(services="sim;asym"), "provision[0].split[0].services", None),
         ({"version": 1, "resources": None}, "resources", "leave the key out"),
         ({"version": 1, "keep_for_host": None}, "keep_for_host", "leave the key out"),
         (rule(pfs=None), "resources[0].pfs", "leave the key out"),

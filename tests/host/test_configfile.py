@@ -147,7 +147,7 @@ def test_aliases_are_refused_before_they_grow_without_end(of: str) -> None:
     names = "abcdefghijkl"
     lines = [f"&{name} {of.format(', '.join([f'*{before}'] * 10))}" for before, name in itertools.pairwise(names)]
     text = "version:\n- &a {ha: ha}\n" + "".join(f"- {line}\n" for line in lines)
-    assert problem(text).startswith("no YAML: aliases make this too large in line 8, column ")
+    assert problem(text).startswith("no YAML: aliases make this too large in line 6, column ")
 
 
 def test_a_text_named_again_and_again_is_refused_as_well() -> None:
@@ -213,8 +213,8 @@ def test_what_cannot_be_loaded_is_told_with_its_path(tmp_path: Path) -> None:
         "absent": "cannot be read: No such file or directory",
         "dangling": "cannot be read: No such file or directory",
         "loop": "cannot be read: Too many levels of symbolic links",
-        "fifo": "is no file",
-        "": "is no file",
+        "fifo": "cannot be read: it is no file",
+        "": "cannot be read: it is no file",
     }
     for name, reason in reasons.items():
         with pytest.raises(ConfigError) as caught:
@@ -222,7 +222,7 @@ def test_what_cannot_be_loaded_is_told_with_its_path(tmp_path: Path) -> None:
         assert str(caught.value) == f"{tmp_path / name} {reason}"
 
 
-def test_a_file_may_be_as_large_as_a_configmap_and_no_larger(tmp_path: Path) -> None:
+def test_load_takes_a_file_of_64_kib_and_no_larger(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     comment = "#" * (CONFIG_BYTES - len(LEAST))
     file.write_text(LEAST + comment)
@@ -230,6 +230,46 @@ def test_a_file_may_be_as_large_as_a_configmap_and_no_larger(tmp_path: Path) -> 
     file.write_text(LEAST + comment + "#")
     with pytest.raises(ConfigError, match=f"is larger than {CONFIG_BYTES} bytes"):
         load(file)
+
+
+@pytest.mark.parametrize("text", ["version: 9\n", "", "version: [\n", "version: 1\nversion: 1\n", "[]"])
+def test_load_names_the_file_whatever_is_wrong(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    assert str(caught.value).startswith(f"{file}: ")
+    assert caught.value.key_path in ("", "version")
+
+
+LONG = "x" * 60_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"version: {LONG}\n",
+        f"version: 1\n{LONG}: 1\n",
+        f"version: 1\n? {LONG}\n: 1\n? {LONG}\n: 2\n",
+        f"version: 1\nresources: {LONG}\n",
+        f"version: 1\nresources: [{{name: {LONG}}}]\n",
+        f"version: 1\nresources: [{{name: a, {LONG}: 1}}]\n",
+        f"version: 1\nresources: [{{name: a, services: {LONG}}}]\n",
+        f"version: 1\nresources: [{{name: a, services: [[sym], {LONG}]}}]\n",
+        f"version: 1\nresources: [{{name: a, pfs: [{LONG}]}}]\n",
+        f"version: 1\nresources: [{{name: a, env: {{? {LONG} : 1}}}}]\n",
+        f"version: 1\nresources: [{{name: a, env: {{A: [{LONG}]}}}}]\n",
+        f"version: 1\nprovision: [{{split: [{{services: [dc]}}], min_available: {{? {LONG} : 1}}}}]\n",
+        f"version: 1\nprovision: [{{split: [{{services: [dc]}}], min_available: {{? {LONG} : x}}}}]\n",
+        f"version: 1\nprovision: [{{split: [{{services: {LONG}}}]}}]\n",
+        f"version: *{LONG}\n",
+        f"version: !{LONG} 1\n",
+        f"%YAML {LONG}\n",
+        "- " * 30_000,
+    ],
+)
+def test_problem_is_cut_however_long_the_value(text: str) -> None:
+    assert len(problem(text[:CONFIG_BYTES])) < 500
 
 
 # identity

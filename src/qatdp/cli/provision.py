@@ -13,6 +13,7 @@ from qatdp.cli.table import Row, table
 from qatdp.core.config import Config
 from qatdp.core.qat import default_name, in_order
 from qatdp.daemon.provision import Kubelet, Provision, Report
+from qatdp.errors import ConfigError
 from qatdp.host import configfile
 from qatdp.host.choose import host_calls
 from qatdp.host.site import CHILD, Pace, Site
@@ -57,7 +58,10 @@ def provision(
     site = Site(sysfs, dev, lock_dir, who("provision"), child or CHILD, Pace(step_s=deadline))
     config = configfile.load(config_file) if config_file else Config()
     kubelet = Kubelet(kubelet_dir / "device-plugins", pod_resources or kubelet_dir / "pod-resources")
-    job = Provision(config, node_name, host_calls(), site, kubelet)
+    try:
+        job = Provision(config, node_name, host_calls(), site, kubelet)
+    except ConfigError as error:
+        raise error.of_file(config_file) from error
     report = asyncio.run(job.look() if dry_run else job.run())
     show(report, output)
     if strict and not report.as_wished and not dry_run:

@@ -13,6 +13,7 @@ from qatdp.core import plain
 from qatdp.core.pci import PciAddress
 from qatdp.core.provision import check_reachable, read_wish
 from qatdp.core.qat import FAMILIES, GENERIC, VFIO_DRIVERS, Services, default_name, default_names
+from qatdp.core.text import cut, shown
 from qatdp.core.wish import Wish
 from qatdp.errors import ConfigError
 
@@ -133,7 +134,9 @@ def parse_config(document: object) -> Config:
     if "version" not in top:
         raise ConfigError("version", "missing", hint=f"this qatdp knows version: {VERSION}")
     if top["version"] != VERSION or isinstance(top["version"], bool):
-        raise ConfigError("version", f"expected {VERSION}, got {top['version']!r}", hint="see: qatdp config schema")
+        raise ConfigError(
+            "version", f"expected {VERSION}, got {shown(top['version'])}", hint="see: qatdp config schema"
+        )
     rules = plain.each(top, "", "resources", _rule)
     defaults = plain.a_flag(top, "", "defaults", default=not rules)
     _check_names(rules, default_names() if defaults else ())
@@ -158,7 +161,7 @@ def _rule(value: object, path: str) -> ResourceRule:
     name = rule["name"]
     if not isinstance(name, str) or not NAME.fullmatch(name):
         hint = "letters, digits, '.', '_', '-', at most 63; qat.intel.com/ is put before it"
-        raise ConfigError(f"{path}.name", f"expected a resource's name, got {name!r}", hint=hint)
+        raise ConfigError(f"{path}.name", f"expected a resource's name, got {shown(name)}", hint=hint)
     return ResourceRule(
         name=name,
         services=_services(rule["services"], f"{path}.services") if "services" in rule else None,
@@ -193,30 +196,34 @@ def _options(rule: Mapping[str, object], path: str) -> ResourceOptions:
 
 def _services(value: object, path: str) -> frozenset[Services | None]:
     """Read one set of services, `generic`, or a list of those of which any will do."""
-    if isinstance(value, list) and any(isinstance(word, list) or word == GENERIC for word in value):
+    if isinstance(value, list) and any(isinstance(word, list) or word == GENERIC or _is_set(word) for word in value):
         hint = f"sets of which any will do: [{', '.join(map(_as_set, value))}]"
         return frozenset(plain.a_service_set(word, f"{path}[{index}]", hint) for index, word in enumerate(value))
     return frozenset({plain.a_service_set(value, path, f"one set: {_as_set(value)}")})
 
 
+def _is_set(word: object) -> bool:
+    """Tell whether a word is a set as cfg_services writes it."""
+    return isinstance(word, str) and ";" in word
+
+
 def _as_set(word: object) -> str:
     """Return what was perhaps meant by a word that stands where a set of services is due."""
-    words = word if isinstance(word, list) else [word]
-    return GENERIC if word == GENERIC else f"[{', '.join(map(str, words))}]"
+    return GENERIC if word == GENERIC else plain.meant_set(word) or cut(str(word))
 
 
 def _env(value: object, path: str) -> tuple[tuple[str, str], ...]:
     variables = plain.a_mapping(value, path)
     for name, text in variables.items():
         if not VARIABLE.fullmatch(name):
-            raise ConfigError(f"{path}.{name}", "no name of an environment variable")
+            raise ConfigError(plain.join(path, name), "no name of an environment variable")
         if name.startswith("QAT"):
             hint = "Intel's DPDK image takes each QAT* value for an address; for QAT_POLICY use qat_policy"
-            raise ConfigError(f"{path}.{name}", "names that begin with QAT are taken", hint=hint)
+            raise ConfigError(plain.join(path, name), "names that begin with QAT are taken", hint=hint)
         if name.startswith("PCIDEVICE_"):
-            raise ConfigError(f"{path}.{name}", "names that begin with PCIDEVICE_ are taken")
+            raise ConfigError(plain.join(path, name), "names that begin with PCIDEVICE_ are taken")
         if not isinstance(text, str):
-            raise ConfigError(f"{path}.{name}", f"expected a text, got {text!r}", hint="put it in quotes")
+            raise ConfigError(plain.join(path, name), f"expected a text, got {shown(text)}", hint="put it in quotes")
     return tuple(sorted((name, str(text)) for name, text in variables.items()))
 
 
@@ -237,13 +244,17 @@ def _check_names(rules: Sequence[ResourceRule], defaults: Iterable[str]) -> None
         variable = variable_of(full_name(rule.name))
         other, same = first.setdefault(variable, (index, rule))
         if rule.name != same.name:
-            problem = f"{rule.name!r} and {same.name!r} of resources[{other}] would share an environment variable"
+            problem = (
+                f"{shown(rule.name)} and {shown(same.name)} of resources[{other}] would share an environment variable"
+            )
             raise ConfigError(f"resources[{index}].name", problem)
         if rule.name != by_default.get(variable, rule.name):
-            problem = f"{rule.name!r} and the default name {by_default[variable]!r} would share an environment variable"
+            problem = (
+                f"{shown(rule.name)} and the default name {by_default[variable]!r} would share an environment variable"
+            )
             raise ConfigError(f"resources[{index}].name", problem, hint="take that name, or leave out defaults")
         if (rule.limit, rule.options) != (same.limit, same.options):
-            problem = f"{rule.name!r} is merged with resources[{other}], but has other options"
+            problem = f"{shown(rule.name)} is merged with resources[{other}], but has other options"
             raise ConfigError(f"resources[{index}]", problem, hint="write the same limit and options at both")
 
 
@@ -252,8 +263,10 @@ def _check_least(wishes: Sequence[Wish], names: Collection[str]) -> None:
     for index, wish in enumerate(wishes):
         for name in wish.min_available:
             if name not in names:
-                hint = f"the name behind {DOMAIN}/; known here: {', '.join(sorted(names))}"
-                raise ConfigError(f"provision[{index}].min_available.{name}", "no resource has this name", hint=hint)
+                hint = f"the name behind {DOMAIN}/; known here: {cut(', '.join(sorted(names)))}"
+                raise ConfigError(
+                    plain.join(f"provision[{index}].min_available", name), "no resource has this name", hint=hint
+                )
 
 
 def default_resource(services: Services | None) -> str:

@@ -243,8 +243,8 @@ def _no_iommu_defect(vf: VirtualFunction) -> str | None:
     if node is None:
         return None
     return (
-        f"is in VFIO's no-IOMMU mode ({node.path}): a pod that has it and CAP_SYS_RAWIO can read and write all memory of "
-        "the host (turn the IOMMU on; allowNoIommu: true in the configuration offers it all the same)"
+        f"is in VFIO's no-IOMMU mode ({node.path}): a pod that has it and CAP_SYS_RAWIO can read and write all memory "
+        "of the host (turn the IOMMU on; allowNoIommu: true in the configuration offers it all the same)"
     )
 
 

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from qatdp.core.text import shown
 from qatdp.errors import AddressError
 
 # The domain has four digits, but more where a bridge makes domains of its own (Intel VMD: 10000 and up).
@@ -23,7 +24,7 @@ class PciAddress:
         """Return the address that a text such as `0000:6b:00.1` writes; raises AddressError."""
         match = SHAPE.fullmatch(text)
         if not match:
-            raise AddressError(f"{text!r} is no PCI address", hint="expected one such as 0000:6b:00.1")
+            raise AddressError(f"{shown(text)} is no PCI address", hint="expected one such as 0000:6b:00.1")
         return cls(*(int(digits, 16) for digits in match.groups()))
 
     @classmethod

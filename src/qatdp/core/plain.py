@@ -1,24 +1,30 @@
 """Readers of plain values, as a YAML file holds them: each takes a value and its key path, for its ConfigError."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from qatdp.core.pci import PciAddress
 from qatdp.core.qat import GENERIC, Service, Services
+from qatdp.core.text import cut, shown
 from qatdp.errors import AddressError, ConfigError
 
 T = TypeVar("T")
 
+# As cfg_services writes a set, and as people do.
+SEPARATOR = re.compile(r"[;,\s]+")
+FORMER_NAMES = {"cy": ("sym", "asym")}  # the resource's name, and the out-of-tree driver's word
+
 
 def a_mapping(value: object, path: str) -> Mapping[str, object]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise ConfigError(path, f"expected keys and values, got {value!r}", hint=_if_empty(value, path))
+        raise ConfigError(path, f"expected keys and values, got {shown(value)}", hint=_if_empty(value, path))
     return value
 
 
 def a_list(value: object, path: str, *, hint: str | None = None) -> Sequence[object]:
     if not isinstance(value, list):
-        raise ConfigError(path, f"expected a list, got {value!r}", hint=hint or _if_empty(value, path))
+        raise ConfigError(path, f"expected a list, got {shown(value)}", hint=hint or _if_empty(value, path))
     return value
 
 
@@ -34,7 +40,7 @@ def only_known(mapping: Mapping[str, object], path: str, *keys: str) -> None:
 
 
 def join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
+    return f"{path}.{cut(key)}" if path else cut(key)
 
 
 def each(mapping: Mapping[str, object], path: str, key: str, read: Callable[[object, str], T]) -> tuple[T, ...]:
@@ -55,27 +61,27 @@ def a_set(mapping: Mapping[str, object], path: str, key: str, read: Callable[[ob
 def a_flag(mapping: Mapping[str, object], path: str, key: str, *, default: bool) -> bool:
     value = mapping.get(key, default)
     if not isinstance(value, bool):
-        raise ConfigError(join(path, key), f"expected true or false, got {value!r}")
+        raise ConfigError(join(path, key), f"expected true or false, got {shown(value)}")
     return value
 
 
 def a_count(value: object, path: str, *, least: int = 0) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ConfigError(path, f"expected a number of {least} or more, got {value!r}")
+        raise ConfigError(path, f"expected a number of {least} or more, got {shown(value)}")
     return value
 
 
-def a_choice(value: object, path: str, known: Sequence[str]) -> str:
+def a_choice(value: object, path: str, known: Sequence[str], *, hint: str | None = None) -> str:
     if not isinstance(value, str) or value not in known:
         names = [repr(str(word)) for word in known]
         expected = " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-        raise ConfigError(path, f"expected {expected}, got {value!r}")
+        raise ConfigError(path, f"expected {expected}, got {shown(value)}", hint=hint)
     return value
 
 
 def an_address(value: object, path: str) -> PciAddress:
     if not isinstance(value, str):
-        raise ConfigError(path, f"expected a PCI address, got {value!r}", hint="put it in quotes")
+        raise ConfigError(path, f"expected a PCI address, got {shown(value)}", hint="put it in quotes")
     try:
         return PciAddress.parse(value)
     except AddressError as error:
@@ -84,16 +90,28 @@ def an_address(value: object, path: str) -> PciAddress:
 
 def a_text(value: object, path: str) -> str:
     if not isinstance(value, str) or not value:
-        raise ConfigError(path, f"expected a text, got {value!r}", hint="put it in quotes")
+        raise ConfigError(path, f"expected a text, got {shown(value)}", hint="put it in quotes")
     return value
 
 
 def a_service_set(value: object, path: str, hint: str | None = None) -> Services | None:
-    """Read one set of services; None for `generic`. `hint` helps where it is a service rather than a set."""
+    """Read one set of services; None for `generic`. `hint` helps where it is written in another form."""
     if value == GENERIC:
         return None
-    words = a_list(value, path, hint=hint if value in list(Service) else None)
+    meant = meant_set(value)
+    advice = (hint or f"one set: {meant}") if meant else None
+    words = a_list(value, path, hint=advice)
     if not words:
         raise ConfigError(path, "empty", hint="leave the key out for any services, or write generic for none known")
     known = list(Service)
-    return frozenset(Service(a_choice(word, f"{path}[{i}]", known)) for i, word in enumerate(words))
+    return frozenset(Service(a_choice(word, f"{path}[{i}]", known, hint=advice)) for i, word in enumerate(words))
+
+
+def meant_set(value: object) -> str | None:
+    """Return the set of services that was perhaps meant, as it is to be written; None where that cannot be told."""
+    words = value if isinstance(value, list) else [value]
+    if not words or not all(isinstance(word, str) for word in words):
+        return None
+    names = [name for word in words for name in SEPARATOR.split(word.strip())]
+    services = dict.fromkeys(service for name in names for service in FORMER_NAMES.get(name, (name,)))
+    return f"[{', '.join(services)}]" if services.keys() <= set(Service) else None

@@ -85,7 +85,7 @@ def _aimed(policy: Wish, target: Mapping[str, object], path: str) -> Wish:
 
 def _least(value: object, path: str) -> Mapping[str, int]:
     counts = plain.a_mapping(value, path)
-    return {name: plain.a_count(count, f"{path}.{name}") for name, count in counts.items()}
+    return {name: plain.a_count(count, plain.join(path, name)) for name, count in counts.items()}
 
 
 def _patterns(entry: Mapping[str, object], path: str) -> tuple[str, ...] | None:

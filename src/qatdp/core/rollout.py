@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 
 from qatdp.core import plain
+from qatdp.core.text import shown
 from qatdp.errors import ConfigError
 
 WHOLE = 100.0  # per cent
@@ -47,5 +48,5 @@ def read_rollout(value: object, path: str, next_: str) -> Rollout:
 
 def _percent(value: object, path: str) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= WHOLE:
-        raise ConfigError(path, f"expected per cent, from 0 to {WHOLE:g}, got {value!r}")
+        raise ConfigError(path, f"expected per cent, from 0 to {WHOLE:g}, got {shown(value)}")
     return float(value)

@@ -5,7 +5,6 @@ file is told from its successor by what the path leads to, not by its own events
 """
 
 import os
-import stat
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,9 +12,12 @@ from typing import Any, TypeAlias
 import yaml
 
 from qatdp.core.config import Config, parse_config
+from qatdp.core.text import cut, shown
 from qatdp.errors import ConfigError
+from qatdp.files import read_regular
 
-CONFIG_BYTES = 1 << 20  # a ConfigMap can hold no more
+# A thousand rules and more. PyYAML took 23 MiB meanwhile for this much of the worst text, and gave it back.
+CONFIG_BYTES = 1 << 16
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 NUMBER_CHARACTERS = 40
 
@@ -35,15 +37,13 @@ def identity(path: Path) -> Identity:
 def load(path: Path) -> Config:
     """Return the configuration in a file; raises ConfigError for whatever is wrong with it."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise ConfigError("", f"{path} is no file")
-        with open(path, "rb") as file:
-            content = file.read(CONFIG_BYTES + 1)
+        content, _ = read_regular(path, CONFIG_BYTES)
     except OSError as error:
-        raise ConfigError("", f"{path} cannot be read: {os.strerror(error.errno or 0)}") from error
-    if len(content) > CONFIG_BYTES:
-        raise ConfigError("", f"{path} is larger than {CONFIG_BYTES} bytes")
-    return parse(content)
+        raise ConfigError("", f"{path} cannot be read: {error.strerror}") from error
+    try:
+        return parse(content)
+    except ConfigError as error:
+        raise error.of_file(path) from error.__cause__
 
 
 def parse(content: bytes) -> Config:
@@ -53,9 +53,9 @@ def parse(content: bytes) -> Config:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError("", f"no YAML: {error.problem}{where}") from error
+        raise ConfigError("", f"no YAML: {cut(error.problem or '')}{where}") from error
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise ConfigError("", f"no YAML: {str(error).splitlines()[0]}") from error
+        raise ConfigError("", f"no YAML: {cut(str(error).splitlines()[0])}") from error
     if document is None:
         raise ConfigError("", "empty", hint="the least is: version: 1")
     return parse_config(document)
@@ -96,7 +96,7 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
-                    raise _refused(f"{key.value!r} stands twice", key.start_mark)
+                    raise _refused(f"{shown(key.value)} stands twice", key.start_mark)
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 

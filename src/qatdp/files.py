@@ -1,0 +1,30 @@
+"""Files of others: read without waiting for what is no file, and no more than a bound."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+PART_BYTES = 1 << 20
+
+
+def read_regular(path: Path, most: int, *, follow: bool = True) -> tuple[bytes, os.stat_result]:
+    """Return a regular file's content, of so many bytes at most, and its status.
+
+    Raises OSError with EINVAL for anything else and EFBIG for more. A link is ELOOP unless it is to be followed.
+    """
+    # O_NONBLOCK: the open of a FIFO would wait for its writer, for ever, and that of a device may do anything.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no file", str(path))
+        content = bytearray()
+        while part := os.read(descriptor, min(most + 1 - len(content), PART_BYTES)):
+            content += part
+    finally:
+        os.close(descriptor)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most} bytes", str(path))
+    return bytes(content), status
