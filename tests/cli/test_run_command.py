@@ -11,11 +11,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import Result
 
+from qatdp.cli.run import ListenAddress
 from qatdp.descriptors import LEAST
 from qatdp.status.client import ask
+from qatdp.status.pages import Address
 from qatdp.testing.host import FakeHost
 from qatdp.testing.kubelet import FakeKubelet, Pod
 
@@ -211,7 +214,9 @@ def test_help_says_what_bind_is_alone_and_that_the_default_is_never(qatdp: Calla
         (["--log-level", "loud"], "Invalid value for '--log-level'"),
         (["--listen", "9546"], "is no address and port, such as :9546"),
         (["--listen", ":99999"], "is no address and port, such as :9546"),
+        (["--listen", "[::1"], "'[::1' is no address and port"),
         (["--sysfs", "/etc/passwd"], "is a file"),
+        (["--deadline", "nan"], "'nan' is no number of seconds"),
         (["--kubelet-dir", "/" + "k" * 81], "takes 98 of the 107 bytes"),
     ],
 )
@@ -230,3 +235,41 @@ async def test_a_configuration_that_is_wrong_is_told_with_its_key_and_a_hint(fol
         status, text = await ended(process)
         assert status == 2
         assert f"Error: {config}: version: expected 1, got 9\nHint: see: qatdp config schema" in text
+
+
+ADDRESSES = {
+    ":9546": Address(None, 9546),
+    "127.0.0.1:0": Address("127.0.0.1", 0),
+    "[::1]:80": Address("::1", 80),
+    "[fe80::1%eth0]:80": Address("fe80::1%eth0", 80),
+    "localhost:9546": Address("localhost", 9546),
+    "node-1.example.com:9546": Address("node-1.example.com", 9546),
+}
+
+
+@pytest.mark.parametrize(("text", "address"), ADDRESSES.items())
+def test_listen_takes_addresses_and_names(text: str, address: Address) -> None:
+    assert ListenAddress().convert(text, None, None) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", ":", "9546", ":99999", ":-1", ":+1", ":٣", ":1_0", ": 80", ":8 0", "x" * 200),
+        *("[::1", "[::1:80", "::1]:80", "::1:80", "[]:80", "[127.0.0.1]:80", "[localhost]:80", "[[::1]]:80"),
+        *("tcp://10.0.0.1:80", "10.0.0.1/24:80", "1.2.3.4.5:80", "1.2.3:80", "1.2.3.256:80", "127:80"),
+        *("-a:80", "a-:80", "a..b:80", ".:80", "a b:80", "a\n:80", "é:80"),
+    ],
+)
+def test_listen_refuses_what_is_no_address(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is no address and port"):
+        ListenAddress().convert(text, None, None)
+
+
+@pytest.mark.parametrize("text", ["nan", "-nan", "inf", "-1", "0", "3601", "x"])
+@pytest.mark.parametrize("command", ["run", "provision"])
+def test_deadline_refuses_what_is_no_time(qatdp: Callable[..., Result], command: str, text: str) -> None:
+    for words, environment in (([f"--deadline={text}"], {}), ([], {"QATDP_DEADLINE": text})):
+        result = qatdp(command, "--sysfs=/nowhere", *words, **environment)
+        assert result.exit_code == 2
+        assert "Invalid value for '--deadline'" in result.stderr

@@ -1,6 +1,7 @@
 """Options that several commands share. Their variables carry no command's name: QATDP_SYSFS serves all."""
 
 import datetime as dt
+import math
 import os
 import socket
 from collections.abc import Callable
@@ -15,7 +16,18 @@ from qatdp.host.site import Pace
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_SOCKET = Path("/run/qatdp/status.sock")
+LONGEST_S = 3600.0
 FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+class _Seconds(click.FloatRange):
+    """A range that `nan` is not in: to click it is neither too small nor too large."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - as click has it
+        seconds = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return seconds
 
 
 def node_options(command: Command) -> Command:
@@ -80,7 +92,7 @@ def writer_options(command: Command) -> Command:
     for option in (
         click.option(
             "--deadline",
-            type=click.FloatRange(min=0.1),
+            type=_Seconds(min=0.1, max=LONGEST_S),
             default=Pace().step_s,
             envvar="QATDP_DEADLINE",
             show_default=True,

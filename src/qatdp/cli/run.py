@@ -1,8 +1,10 @@
 """`qatdp run`: the daemon."""
 
 import asyncio
+import ipaddress
 import logging
 import os
+import re
 import signal
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -13,6 +15,7 @@ import click
 from qatdp.cli import logs
 from qatdp.cli.options import is_real, kubelet_options, node_options, socket_of, socket_option, who, writer_options
 from qatdp.core.binding import BindMode
+from qatdp.core.text import shown
 from qatdp.daemon.run import Daemon
 from qatdp.daemon.settings import Managing, Settings
 from qatdp.descriptors import raise_limit
@@ -23,12 +26,19 @@ from qatdp.status.pages import Address
 
 log = logging.getLogger(__name__)
 
+PORT = re.compile(r"[0-9]{1,5}")
 LAST_PORT = 65535
 
 MODES = {"free": BindMode.FREE, "take": BindMode.TAKE, "never": BindMode.NEVER}
 
 
-class _ListenAddress(click.ParamType[Address]):
+# A host's name (RFC 1123), of which the last part is no number: 1.2.3.4.5 is a slip.
+HOST = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*(?!\d+$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+)
+
+
+class ListenAddress(click.ParamType[Address]):
     name = "[ADDRESS]:PORT"
 
     def convert(
@@ -37,9 +47,20 @@ class _ListenAddress(click.ParamType[Address]):
         if isinstance(value, Address):
             return value
         host, colon, port = value.rpartition(":")
-        if not colon or not (port.isascii() and port.isdecimal()) or int(port) > LAST_PORT:
-            self.fail(f"{value!r} is no address and port, such as :9546 or 127.0.0.1:9546", parameter, context)
+        if not (colon and PORT.fullmatch(port) and int(port) <= LAST_PORT and _is_host(host)):
+            wanted = "no address and port, such as :9546, 127.0.0.1:9546 or [::1]:9546"
+            self.fail(f"{shown(value)} is {wanted}", parameter, context)
         return Address(host.removeprefix("[").removesuffix("]") or None, int(port))
+
+
+def _is_host(text: str) -> bool:
+    """Tell whether a text is empty, an address (of IPv6 in brackets), or the name of a host."""
+    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else None
+    try:
+        address = ipaddress.ip_address(inner or text)
+    except ValueError:
+        return not text or bool(HOST.fullmatch(text))
+    return (address.version == 6) == (inner is not None)
 
 
 @click.command()
@@ -65,7 +86,7 @@ class _ListenAddress(click.ParamType[Address]):
 @writer_options
 @click.option(
     "--listen",
-    type=_ListenAddress(),
+    type=ListenAddress(),
     envvar="QATDP_LISTEN",
     help="Serve /metrics, /healthz, /readyz and /status here, for instance :9546. Without it only the socket tells.",
 )
