@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import qatdp
-from qatdp.cli.logs import FIELD, OWN, JsonFormatter
+from qatdp.cli.logs import FIELD, OWN, TEXT, JsonFormatter, TextFormatter
 from qatdp.core.pci import PciAddress
 
 
@@ -52,6 +52,21 @@ def test_a_traceback_is_a_field() -> None:
         raise ValueError("broken")
     except ValueError:
         assert "ValueError: broken" in line("task failed task=%s", "x", error=True)["error"]
+
+
+def test_text_line_is_one_line_of_printable_characters() -> None:
+    record = logging.LogRecord("qatdp.x", logging.WARNING, "x.py", 1, "lost where=%s", ("a\n\x1b[2J\udcff",), None)
+    assert TextFormatter(TEXT).format(record).endswith(r" WARNING qatdp.x lost where=a\n\x1b[2J\udcff")
+
+
+def test_text_traceback_keeps_its_lines_and_no_escape() -> None:
+    try:
+        raise ValueError("broken\x1b[2J")
+    except ValueError:
+        record = logging.LogRecord("qatdp.x", logging.ERROR, "x.py", 1, "task failed", (), sys.exc_info())
+    lines = TextFormatter(TEXT).format(record).splitlines()
+    assert lines[1] == "Traceback (most recent call last):"
+    assert lines[-1] == r"ValueError: broken\x1b[2J"
 
 
 def templates() -> list[str]:

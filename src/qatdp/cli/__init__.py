@@ -8,6 +8,7 @@ from importlib import import_module
 
 import click
 
+from qatdp.core.text import printable
 from qatdp.errors import QatdpError
 
 COMMANDS = ("config", "devices", "provision", "run", "simulate")
@@ -21,7 +22,8 @@ class _Failed(click.ClickException):
     """An error of ours, shown as click shows its own: what, and on a line of its own how to mend it."""
 
     def __init__(self, error: QatdpError) -> None:
-        super().__init__(f"{error.message}\nHint: {error.hint}" if error.hint else error.message)
+        lines = (error.message, f"Hint: {error.hint}") if error.hint else (error.message,)
+        super().__init__("\n".join(map(printable, lines)))
         self.exit_code = error.exit_status  # type: ignore[misc] # click's own subclasses set it as well
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from qatdp.cli.options import node_name_option
+from qatdp.cli.table import print_lines
 from qatdp.core.config import Config, full_name
 from qatdp.core.schema import config_schema
 from qatdp.core.words import wishes_in_words
@@ -32,9 +33,7 @@ def check(file: Path, node_name: str | None) -> None:
     Tells in words what PFs should be and, of the node of that name, which of it this node takes.
     """
     found = configfile.load(file)
-    click.echo(f"{file}: right, {_summary(found)}")
-    for line in wishes_in_words(found.provision, node_name):
-        click.echo(line)
+    print_lines((f"{file}: right, {_summary(found)}", *wishes_in_words(found.provision, node_name)))
 
 
 def _summary(found: Config) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from qatdp.cli.options import node_options, output_option, socket_of, socket_option
-from qatdp.cli.table import Row, table
+from qatdp.cli.table import Row, print_lines, table
 from qatdp.core.config import Config
 from qatdp.core.listing import listing
 from qatdp.core.pools import build_pools
@@ -46,11 +46,11 @@ def devices(config_file: Path | None, sysfs: Path, dev: Path, socket: Path | Non
     found, why_not = _asked(where) if where else (None, "no socket of a daemon is given")
     if found is not None:
         _show(found, output, ("holders",))
-        click.echo(f"As the daemon says, on {where}.", err=True)
+        print_lines((f"As the daemon says, on {where}.",), err=True)
         return
     config = configfile.load(config_file) if config_file else Config()
     _show(_scanned(sysfs, dev, config), output)
-    click.echo(f"Scanned just now, without any history: {why_not}.", err=True)
+    print_lines((f"Scanned just now, without any history: {why_not}.",), err=True)
 
 
 def _asked(where: Path) -> tuple[client.Status | None, str]:
@@ -88,9 +88,8 @@ def _show(found: Row, output: str, more: Sequence[str] = ()) -> None:
         click.echo(json.dumps(found, indent=2))
         return
     rows = [{**row, "holders": _pods(row.get("holders", ()))} for row in found["devices"]]
-    click.echo("\n".join(table(rows, (*COLUMNS, *more), TITLES)) if rows else "no QAT VFs")
-    for line in _about_pfs(found):
-        click.echo(line)
+    print_lines(table(rows, (*COLUMNS, *more), TITLES) if rows else ("no QAT VFs",))
+    print_lines(_about_pfs(found))
 
 
 def _pods(holders: Iterable[Row]) -> str | None:

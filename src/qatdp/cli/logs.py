@@ -9,6 +9,9 @@ import logging
 import re
 import sys
 import time
+from typing import Any
+
+from qatdp.core.text import printable
 
 TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 FIELD = re.compile(r"\s*(?:(\w+)=)?%[-#0 +]*[\d.]*[srdgf]")
@@ -17,10 +20,19 @@ OWN = ("time", "level", "logger", "message", "error")
 
 def set_up(level: str, form: str) -> None:
     """Log to standard error from now on. `form` is text or json."""
-    logging.basicConfig(level=level.upper(), stream=sys.stderr, format=TEXT)
-    if form == "json":
-        for handler in logging.getLogger().handlers:
-            handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level.upper(), stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter(TEXT))
+
+
+class TextFormatter(logging.Formatter):
+    """One line a message, whatever the values in it are, and nothing that a terminal obeys; tracebacks have more."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - as logging has it
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: ANN401, N802 - as logging has it
+        return "\n".join(map(printable, super().formatException(ei).split("\n")))
 
 
 class JsonFormatter(logging.Formatter):

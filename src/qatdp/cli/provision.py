@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from qatdp.cli.options import kubelet_options, node_options, output_option, who, writer_options
-from qatdp.cli.table import Row, table
+from qatdp.cli.table import Row, print_lines, table
 from qatdp.core.config import Config
 from qatdp.core.qat import default_name, in_order
 from qatdp.daemon.provision import Kubelet, Provision, Report
@@ -63,12 +63,12 @@ def provision(
     except ConfigError as error:
         raise error.of_file(config_file) from error
     report = asyncio.run(job.look() if dry_run else job.run())
-    show(report, output)
+    _print(report, output)
     if strict and not report.as_wished and not dry_run:
         sys.exit(1)
 
 
-def show(report: Report, output: str) -> None:
+def _print(report: Report, output: str) -> None:
     """Print what became of each PF, and what the wish cannot be on this node."""
     rows = list(_rows(report))
     if output == "json":
@@ -76,11 +76,9 @@ def show(report: Report, output: str) -> None:
         steps = {str(one.address): [str(step) for step in one.steps] for one in report.plan.pfs}
         click.echo(json.dumps({"pfs": [{**row, "steps": steps[str(row["pf"])]} for row in rows], **told}, indent=2))
         return
-    click.echo("\n".join(table(rows, COLUMNS, TITLES)) if rows else "no QAT PFs")
-    for line in report.plan.rounded:
-        click.echo(f"rounded: {line}")
-    for line in report.plan.unmet:
-        click.echo(f"not met: {line}")
+    print_lines(table(rows, COLUMNS, TITLES) if rows else ("no QAT PFs",))
+    print_lines(f"rounded: {line}" for line in report.plan.rounded)
+    print_lines(f"not met: {line}" for line in report.plan.unmet)
 
 
 def _rows(report: Report) -> Iterator[Row]:

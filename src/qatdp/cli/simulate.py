@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from qatdp.cli.table import print_lines
 from qatdp.core.qat import FAMILIES, parse_services
 from qatdp.descriptors import raise_limit
 from qatdp.testing.story import Event, Setup, story
@@ -106,8 +107,7 @@ def _as_json(event: Event) -> None:
 
 
 def _as_text(event: Event) -> None:
-    for line in TEXTS[str(event["event"])](event):
-        click.echo(line)
+    print_lines(TEXTS[str(event["event"])](event))
 
 
 def _node(event: Mapping[str, Any]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from qatdp.api import deviceplugin_v1beta1_pb2 as api
 from qatdp.api.deviceplugin_v1beta1_pb2_grpc import DevicePluginServicer
 from qatdp.core.allocation import allocate, check_start, prefer
 from qatdp.core.pools import ResourcePool
+from qatdp.core.text import printable
 from qatdp.errors import AllocationError
 from qatdp.feed import Feed
 from qatdp.kubelet.convert import to_allocation, to_list, to_preference
@@ -94,7 +95,7 @@ class ResourceServer(DevicePluginServicer):
         except AllocationError as error:
             self._meter.allocate_answered(pool.resource, time.perf_counter() - began_s, granted=False)
             log.warning("allocate refused resource=%s reason=%r", pool.resource, str(error))
-            await context.abort(grpc.StatusCode[error.grpc_code], str(error))
+            await context.abort(grpc.StatusCode[error.grpc_code], printable(str(error)))
         for allocation in allocations:
             ids = [str(address) for address in allocation.devices]
             self._observer.allocated(pool.resource, ids)
@@ -112,5 +113,5 @@ class ResourceServer(DevicePluginServicer):
             check_start(pool, request.devices_ids)
         except AllocationError as error:
             log.warning("start refused resource=%s reason=%r", pool.resource, str(error))
-            await context.abort(grpc.StatusCode[error.grpc_code], str(error))
+            await context.abort(grpc.StatusCode[error.grpc_code], printable(str(error)))
         return api.PreStartContainerResponse()
