@@ -13,13 +13,13 @@ def read_regular(path: Path, most: int, *, follow: bool = True) -> tuple[bytes, 
 
     Raises OSError with EINVAL for anything else and EFBIG for more. A link is ELOOP unless it is to be followed.
     """
-    # O_NONBLOCK: the open of a FIFO would wait for its writer, for ever, and that of a device may do anything.
+    # O_NONBLOCK: the open of a FIFO would wait for its writer, for ever.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    _check_regular(os.stat(path, follow_symlinks=follow), path)  # first: to open a device may do anything
     descriptor = os.open(path, flags)
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is no file", str(path))
+        _check_regular(status, path)
         content = bytearray()
         while part := os.read(descriptor, min(most + 1 - len(content), PART_BYTES)):
             content += part
@@ -28,3 +28,10 @@ def read_regular(path: Path, most: int, *, follow: bool = True) -> tuple[bytes, 
     if len(content) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most} bytes", str(path))
     return bytes(content), status
+
+
+def _check_regular(status: os.stat_result, path: Path) -> None:
+    if stat.S_ISLNK(status.st_mode):
+        raise OSError(errno.ELOOP, "it is a link", str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is no file", str(path))

@@ -1,5 +1,6 @@
 """A daemon that starts finds pods at work: what they have stays what it was, whatever has changed meanwhile."""
 
+import os
 import shutil
 import socket
 
@@ -171,6 +172,18 @@ async def test_what_only_a_corrupt_checkpoint_named_goes_back_to_its_list(stage:
     await stage.start_daemon()
     await stage.lists(CY, held)
     await stage.lists(RENAMED, set(vfs) - held)
+
+
+async def test_daemon_begins_beside_a_checkpoint_that_is_a_fifo(stage: Stage) -> None:
+    """An open of it would wait for its writer for ever. The kubelet renames a new one over it after the first list."""
+    _, held, free = await at_work(stage)
+    checkpoint = stage.kubelet.plugins / "kubelet_internal_checkpoint"
+    checkpoint.unlink()
+    os.mkfifo(checkpoint)
+    await stage.start_daemon()
+    await stage.offers(CY, [*held, *free])
+    assert [stage.step(vf) for vf in held] == [Step.HELD]
+    assert checkpoint.is_file()
 
 
 async def test_what_another_plugin_gave_to_a_pod_is_not_offered_before_that_is_gone(stage: Stage) -> None:

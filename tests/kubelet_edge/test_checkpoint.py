@@ -2,6 +2,9 @@
 
 import base64
 import json
+import os
+import socket
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from qatdp.api import deviceplugin_v1beta1_pb2 as api
 from qatdp.core.pci import PciAddress
 from qatdp.core.stale import Holding
 from qatdp.errors import BooksError
-from qatdp.kubelet.checkpoint import FILE, Checkpoint, identity, read
+from qatdp.kubelet.checkpoint import FILE, MOST_BYTES, Checkpoint, identity, read
 from qatdp.testing.kubelet.checkpoint import dump
 from qatdp.testing.kubelet.ledger import Given
 
@@ -91,6 +94,16 @@ def test_a_kubelet_without_pods_writes_no_entries(folder: Path, entries: object)
         an_entry(ResourceName=None),
         an_entry(ResourceName=5),
         an_entry(ResourceName=[CY]),
+        an_entry(ResourceName=""),
+        an_entry(ResourceName="cy"),
+        an_entry(ResourceName="qat.intel.com/"),
+        an_entry(ResourceName="qat.intel.com/../../etc"),
+        an_entry(ResourceName="qat.intel.com/cy\n2026-11-30 INFO all is well"),
+        an_entry(ResourceName="qat.intel.com/" + "c" * 64),
+        an_entry(ResourceName="QAT.intel.com/cy"),
+        an_entry(ResourceName="x" * 254 + "/cy"),
+        GOLDEN + b"}",
+        GOLDEN.replace(b'"Data"', b"1"),
         an_entry(AllocResp="no base64!"),
         an_entry(AllocResp=base64.b64encode(b"\xff").decode()),
         an_entry(AllocResp=7),
@@ -105,8 +118,48 @@ def test_a_format_that_is_not_known_is_never_read_as_nothing_held(folder: Path, 
 
 def test_a_file_that_cannot_be_read_is_an_error(folder: Path) -> None:
     (folder / FILE).mkdir()
-    with pytest.raises(BooksError, match="cannot be read: Is a directory"):
+    with pytest.raises(BooksError, match="cannot be read: it is no file"):
         read(folder)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "socket", "link", "dangling"])
+def test_read_refuses_what_is_no_file_without_waiting(folder: Path, kind: str) -> None:
+    path, server = folder / FILE, socket.socket(socket.AF_UNIX)
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        server.bind(str(path))
+    elif kind == "device":
+        make_device(path)
+    else:
+        path.symlink_to(folder / "other")
+    if kind == "link":
+        (folder / "other").write_bytes(GOLDEN)
+    with server, pytest.raises(BooksError, match=r"cannot be read: it is (no file|a link)"):
+        read(folder)
+
+
+def make_device(path: Path) -> None:
+    """Make a node of /dev/zero's, which would be read for ever."""
+    try:
+        os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 5))
+    except PermissionError:
+        pytest.skip("it takes root to make a device node")
+
+
+def test_read_refuses_what_is_larger_than_any_checkpoint(folder: Path) -> None:
+    with (folder / FILE).open("wb") as file:
+        file.truncate(100 << 20)  # of zeros that are nowhere written
+    with pytest.raises(BooksError, match=f"larger than {MOST_BYTES} bytes"):
+        read(folder)
+
+
+def test_read_takes_100_000_entries(folder: Path) -> None:
+    one = {"PodUID": "5e1d8d4e", "ContainerName": "c", "DeviceIDs": {"0": [str(VFS[0])]}, "AllocResp": ""}
+    entries = [{**one, "ResourceName": f"example.com/{number}"} for number in range(100_000)]
+    write(folder, {"Data": {"PodDeviceEntries": entries}})
+    holdings = read(folder).holdings
+    assert (len(holdings), holdings[-1]) == (100_000, Holding("example.com/99999", (VFS[0],)))
 
 
 def test_a_file_is_told_from_the_one_that_is_renamed_into_its_place(folder: Path) -> None:

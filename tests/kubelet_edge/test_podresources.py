@@ -124,6 +124,18 @@ async def test_each_call_finds_the_kubelet_that_runs_now(folder: Path) -> None:
             await books.named()
 
 
+BAD_NAMES = ["qat.intel.com/../etc", "qat.intel.com/cy\nINFO", "cy", "qat.intel.com/", "Qat.intel.com/cy"]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+async def test_names_that_no_kubelet_registers_are_refused(server: Server, folder: Path, name: str) -> None:
+    server.devices = (entry(name, "0000:6b:00.1"),)
+    for call in (PodResources(folder).named, PodResources(folder).holders, PodResources(folder).offered):
+        with pytest.raises(BooksError, match="is no resource's name") as raised:
+            await call()
+        assert "\n" not in str(raised.value)
+
+
 async def test_who_has_a_vf_of_ours_is_told_with_pod_and_container(server: Server, folder: Path) -> None:
     server.devices = (entry(CY, str(VFS[0])), entry(GPU, str(VFS[1])), entry(CY, "no-address"))
     assert await PodResources(folder).holders() == {VFS[0]: {Holder("default", "pod", "main")}}

@@ -22,6 +22,9 @@ DOMAIN = "qat.intel.com"
 
 # The part of an extended resource's name behind the domain (kubelet: pkg/apis/core/v1/helper, IsExtendedResourceName).
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+# And its domain (k8s.io/apimachinery, IsQualifiedName: RFC 1123).
+SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+DOMAIN_CHARACTERS = 253
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -113,6 +116,12 @@ class Config:
 
 def full_name(name: str) -> str:
     return f"{DOMAIN}/{name}"
+
+
+def is_extended_resource(name: str) -> bool:
+    """Tell whether a kubelet can have registered a resource of this name: a domain, a slash and a name."""
+    domain, _, rest = name.partition("/")
+    return len(domain) <= DOMAIN_CHARACTERS and bool(SUBDOMAIN.fullmatch(domain)) and bool(NAME.fullmatch(rest))
 
 
 def is_ours(resource: str) -> bool:

@@ -109,8 +109,9 @@ def a_service_set(value: object, path: str, hint: str | None = None) -> Services
 
 def meant_set(value: object) -> str | None:
     """Return the set of services that was perhaps meant, as it is to be written; None where that cannot be told."""
-    words = value if isinstance(value, list) else [value]
-    if not words or not all(isinstance(word, str) for word in words):
+    given = value if isinstance(value, list) else [value]
+    words = [word for word in given if isinstance(word, str)]
+    if not words or len(words) < len(given):
         return None
     names = [name for word in words for name in SEPARATOR.split(word.strip())]
     services = dict.fromkeys(service for name in names for service in FORMER_NAMES.get(name, (name,)))

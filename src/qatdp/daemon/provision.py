@@ -13,6 +13,7 @@ from qatdp.core.pci import PciAddress
 from qatdp.core.snapshot import Snapshot
 from qatdp.core.split import PfPlan, Plan, plan
 from qatdp.core.wish import wish_of
+from qatdp.daemon.checkpoints import Checkpoints
 from qatdp.daemon.worker import Worker
 from qatdp.errors import BooksError, QatdpError
 from qatdp.host.abc import HostCalls
@@ -21,7 +22,6 @@ from qatdp.host.opened import enable_of, is_open
 from qatdp.host.site import Site
 from qatdp.host.sysfs import SysfsScanner
 from qatdp.host.writer import configure
-from qatdp.kubelet import checkpoint
 from qatdp.kubelet.podresources import PodResources
 
 SCAN_S = 60.0
@@ -56,6 +56,7 @@ class Provision:
         self._config, self._calls, self._site = config, calls, site
         self._wish = wish_of(config.provision, node)
         self._plugins, self._pod_resources = kubelet.plugins, PodResources(kubelet.pod_resources)
+        self._checkpoints = Checkpoints(kubelet.plugins)
         self._worker = Worker("scan")
 
     async def look(self) -> Report:
@@ -121,7 +122,7 @@ class Provision:
         except OSError as error:
             return Evidence({}, enabled, f"{self._plugins}: {error.strerror}")
         try:
-            books = checkpoint.read(self._plugins)
+            books = await self._checkpoints.read()
             told, offered = await self._pod_resources.named(), await self._pod_resources.offered()
         except BooksError as error:
             return Evidence({}, enabled, str(error))

@@ -11,17 +11,16 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from qatdp.core.config import is_ours
 from qatdp.core.holders import LEAVING, Fact, Step
 from qatdp.core.in_use import looked_for, may_be_over
 from qatdp.core.pci import PciAddress
+from qatdp.daemon.checkpoints import Checkpoints
 from qatdp.daemon.node import Node
 from qatdp.daemon.worker import Worker
 from qatdp.errors import BooksError
 from qatdp.host.opened import Opened
-from qatdp.kubelet import checkpoint
 from qatdp.kubelet.podresources import PodResources
 
 log = logging.getLogger(__name__)
@@ -48,12 +47,12 @@ class Pace:
 
 
 class Release:
-    """`plugins` is the device-plugins folder, which holds the checkpoint."""
+    """Makes rounds over the books; each takes the steps that an ID has come to."""
 
     def __init__(
-        self, node: Node, pod_resources: PodResources, plugins: Path, opened: Opened, pace: Pace = Pace()
+        self, node: Node, pod_resources: PodResources, checkpoints: Checkpoints, opened: Opened, pace: Pace = Pace()
     ) -> None:
-        self._node, self._pod_resources, self._plugins, self._pace = node, pod_resources, plugins, pace
+        self._node, self._pod_resources, self._checkpoints, self._pace = node, pod_resources, checkpoints, pace
         self._opened, self._worker = opened, Worker("opened")
         self._said: str | None = None
 
@@ -161,14 +160,14 @@ class Release:
         resources = set(waiting.values()) | self._stale_resources()
         if not resources:
             return
-        before = checkpoint.identity(self._plugins)
+        before = self._checkpoints.identity()
         for resource in resources:
             self._node.feeds[resource].again()
         await self._until(lambda: not self._node.at(*REWRITING))
-        if not await self._until(lambda: checkpoint.identity(self._plugins) != before):
+        if not await self._until(lambda: self._checkpoints.identity() != before):
             return
         began = self._node.moment()
-        read = checkpoint.read(self._plugins)
+        read = await self._checkpoints.read()
         if read.identity is None:  # removed by somebody: that says nothing
             return
         self._node.written_down(read.holdings)

@@ -15,6 +15,7 @@ from qatdp.core.config import Config
 from qatdp.core.endpoint import Event
 from qatdp.core.offer import of_unknown_services
 from qatdp.core.pools import ResourcePool
+from qatdp.daemon.checkpoints import Checkpoints
 from qatdp.daemon.configuration import Configuration
 from qatdp.daemon.events import listen
 from qatdp.daemon.health import PfHealth
@@ -32,7 +33,7 @@ from qatdp.host.abc import HostCalls
 from qatdp.host.opened import Opened
 from qatdp.host.patience import PatientCalls
 from qatdp.host.tick import Tick, Values
-from qatdp.kubelet import checkpoint, watch
+from qatdp.kubelet import watch
 from qatdp.kubelet.endpoint import Endpoint
 from qatdp.kubelet.podresources import Named, PodResources
 from qatdp.kubelet.registration import KUBELET_SOCKET, sweep
@@ -62,6 +63,7 @@ class Daemon:
         self._opened = Opened(settings.sysfs, bulk)
         self._worker, self._tick_worker = Worker("look"), Worker("tick")
         self._pod_resources = PodResources(settings.pod_resources)
+        self._checkpoints = Checkpoints(settings.plugins)
         self._configuration = Configuration(settings.config, settings.tick_s, calls)
         self.node = Node(self._configuration.first, self._serve)
         self.endpoints: dict[str, Endpoint] = {}
@@ -118,7 +120,7 @@ class Daemon:
             return
         begun.result()
         async with asyncio.TaskGroup() as self._tasks:
-            release = Release(self.node, self._pod_resources, self._settings.plugins, self._opened, self._settings.pace)
+            release = Release(self.node, self._pod_resources, self._checkpoints, self._opened, self._settings.pace)
             self.node.serve()
             self._start("scan", self._scan)
             self._start("tick", self._tick)
@@ -151,11 +153,11 @@ class Daemon:
     async def _read_books(self) -> None:
         """Read the kubelet's books. What only the checkpoint names must not be offered while that cannot be read."""
         named, offered = await self._asked()
-        unread, holdings = self.node.unread, self.node.holdings
+        unread = self.node.unread
         try:
-            holdings, self.node.unread = checkpoint.read(self._settings.plugins).holdings, None
+            holdings, self.node.unread = (await self._checkpoints.read()).holdings, None
         except BooksError as error:
-            self.node.unread = str(error)
+            holdings, self.node.unread = self.node.holdings, str(error)
             if unread != self.node.unread:
                 log.error("nothing more is offered before the kubelet's checkpoint can be read reason=%r", str(error))
         in_checkpoint = {(device, holding.resource) for holding in holdings for device in holding.devices}
@@ -224,7 +226,7 @@ class Daemon:
                 continue
             self._schedule, last_s = self._schedule.scanned(), loop.time()
             due = len(self._due)
-            self._take(await self._patiently(self._looked()))
+            await self._take(await self._patiently(self._looked()))
             for looked in self._due[:due]:  # not before: a look that fails is done again
                 if not looked.done():
                     looked.set_result(None)
@@ -236,13 +238,13 @@ class Daemon:
         self.status.scanned(time.perf_counter() - began_s)
         return seen
 
-    def _take(self, seen: Seen) -> None:
+    async def _take(self, seen: Seen) -> None:
         self._log_look(seen)
         if (seen.snapshot, seen.unbound) == (self.node.snapshot, self.node.unbound) and not self._checkpoint_is_due:
             return
         holdings = None
         try:  # nodes may have changed hands: see core/stale.py
-            read = checkpoint.read(self._settings.plugins)
+            read = await self._checkpoints.read()
             if read.identity is not None:  # else it was removed by somebody, or never written: that says nothing
                 holdings = read.holdings
         except BooksError as error:

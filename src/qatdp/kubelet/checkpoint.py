@@ -6,19 +6,25 @@ It is the kubelet's internal file, without a version of its own. The format read
 
 import base64
 import binascii
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+from qatdp.core.config import is_extended_resource
 from qatdp.core.pci import PciAddress
 from qatdp.core.stale import Holding
+from qatdp.core.text import shown
 from qatdp.errors import BooksError
+from qatdp.files import read_regular
 from qatdp.kubelet.convert import nodes_of_answer
+from qatdp.kubelet.walk import Walk
 
 FILE = "kubelet_internal_checkpoint"
+# An entry has 200 to 400 bytes, and a node some hundred pods. It is in memory twice while it is read.
+MOST_BYTES = 48 << 20
 
 T = TypeVar("T")
 Identity: TypeAlias = tuple[int, int, int] | None
@@ -35,35 +41,71 @@ class Checkpoint:
 def identity(folder: Path) -> Identity:
     """Return what tells one checkpoint from the next: it is renamed into place, so it is another file each time."""
     try:
-        status = (folder / FILE).stat()
+        return _identity((folder / FILE).lstat())
     except OSError:
         return None
+
+
+def _identity(status: os.stat_result) -> Identity:
     return (status.st_dev, status.st_ino, status.st_ctime_ns)
 
 
 def read(folder: Path) -> Checkpoint:
-    """Return the checkpoint of a device-plugins folder; an empty one where no kubelet has written any."""
+    """Return the checkpoint of a device-plugins folder; an empty one where no kubelet has written any.
+
+    A large one takes seconds: not on an event loop (daemon/checkpoints.py).
+    """
     try:
-        with open(folder / FILE, "rb") as file:
-            status = os.fstat(file.fileno())
-            content = file.read()
+        # Not through a link: the kubelet renames a file into place.
+        content, status = read_regular(folder / FILE, MOST_BYTES, follow=False)
     except FileNotFoundError:
         return Checkpoint(None)
     except OSError as error:
-        raise BooksError(f"{folder / FILE} cannot be read: {os.strerror(error.errno or 0)}") from error
+        raise BooksError(f"{folder / FILE} cannot be read: {error.strerror}") from error
     try:
-        holdings = tuple(_holdings(content))
+        holdings = tuple(_holdings(content.decode()))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         hint = "this kubelet writes another format than 1.26 to 1.37: nothing is released meanwhile"
-        raise BooksError(f"{folder / FILE} is not understood: {error!r}", hint=hint) from error
-    return Checkpoint((status.st_dev, status.st_ino, status.st_ctime_ns), holdings)
+        raise BooksError(f"{folder / FILE} is not understood: {shown(error)}", hint=hint) from error
+    return Checkpoint(_identity(status), holdings)
 
 
-def _holdings(content: bytes) -> Iterator[Holding]:
-    entries = json.loads(content)["Data"]["PodDeviceEntries"]
-    for entry in () if entries is None else _a(list, entries):  # Go writes null for an empty slice
+def _holdings(content: str) -> Iterator[Holding]:
+    for entry in map(partial(_a, dict), _entries(Walk(content))):
         devices = tuple(sorted(_devices(entry["DeviceIDs"])))
-        yield Holding(_a(str, entry["ResourceName"]), devices, _nodes(entry["AllocResp"]))
+        yield Holding(_resource(entry["ResourceName"]), devices, _nodes(entry["AllocResp"]))
+
+
+def _entries(walk: Walk) -> Iterator[object]:
+    """Yield the entries, one after the other; KeyError where there is no list of them."""
+    known = False
+    for _ in _members(walk, "Data"):
+        for _ in _members(walk, "PodDeviceEntries"):
+            known = True
+            if walk.is_next("n"):  # Go writes null for an empty slice
+                walk.value()
+            else:
+                yield from walk.elements()
+    walk.end()
+    if not known:
+        raise KeyError("PodDeviceEntries")
+
+
+def _members(walk: Walk, wanted: str) -> Iterator[str]:
+    """Yield where the object that comes next has a value by this key, to be read then; pass by all others."""
+    for key in walk.members():
+        if key == wanted:
+            yield key
+        else:
+            walk.value()
+
+
+def _resource(value: object) -> str:
+    """Read a name. One that no kubelet can have registered must not become a resource, or get into the log."""
+    name = _a(str, value)
+    if not is_extended_resource(name):
+        raise ValueError(f"{shown(name)} is no resource's name")
+    return name
 
 
 def _devices(ids: object) -> set[PciAddress]:

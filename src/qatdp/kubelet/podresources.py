@@ -1,7 +1,7 @@
 """PodResources: what the kubelet would hand out, and what it names for whom (podresources/v1)."""
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -9,9 +9,10 @@ import grpc
 
 from qatdp.api import podresources_v1_pb2 as api
 from qatdp.api.podresources_v1_pb2_grpc import PodResourcesListerStub
-from qatdp.core.config import is_ours
+from qatdp.core.config import is_extended_resource, is_ours
 from qatdp.core.pci import PciAddress
 from qatdp.core.report import Holder
+from qatdp.core.text import shown
 from qatdp.errors import BooksError
 from qatdp.kubelet.channel import channel
 
@@ -50,6 +51,15 @@ class PodResources:
                 answer = await PodResourcesListerStub(kubelet).List(api.ListPodResourcesRequest(), timeout=TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             raise self._failed("List", error) from error
+        self._check(
+            "List",
+            (
+                devices.resource_name
+                for pod in answer.pod_resources
+                for container in pod.containers
+                for devices in container.devices
+            ),
+        )
         return [
             (address, devices.resource_name, Holder(pod.namespace, pod.name, container.name))
             for pod in answer.pod_resources
@@ -67,6 +77,7 @@ class PodResources:
                 answer = await PodResourcesListerStub(kubelet).GetAllocatableResources(request, timeout=TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             raise self._failed("GetAllocatableResources", error) from error
+        self._check("GetAllocatableResources", (devices.resource_name for devices in answer.devices))
         found: dict[str, set[str]] = {}
         for devices in answer.devices:
             found.setdefault(devices.resource_name, set()).update(devices.device_ids)
@@ -77,6 +88,12 @@ class PodResources:
         found = await self.allocatable()
         pairs = ((PciAddress.parse_or_none(text), resource) for resource, ids in found.items() for text in ids)
         return frozenset((address, resource) for address, resource in pairs if address)
+
+    def _check(self, call: str, resources: Iterable[str]) -> None:
+        """Refuse names that no kubelet can have registered: they would become resources, or lines of the log."""
+        for name in resources:
+            if not is_extended_resource(name):
+                raise BooksError(f"{call} on {self._socket}: {shown(name)} is no resource's name")
 
     def _failed(self, call: str, error: grpc.aio.AioRpcError) -> BooksError:
         # In a few words, as it is so on each node whose kubelet comes later; gRPC needs 300 letters.

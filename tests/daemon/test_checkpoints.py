@@ -1,0 +1,52 @@
+"""A checkpoint is read beside the event loop, however large it is, and in the order in which it was asked for."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from qatdp.daemon.checkpoints import Checkpoints
+from qatdp.errors import BooksError
+from qatdp.kubelet.checkpoint import FILE
+
+ENTRY = {"PodUID": "u", "ContainerName": "c", "DeviceIDs": {"0": ["0000:6b:00.1"]}, "AllocResp": ""}
+
+
+def write(folder: Path, count: int) -> None:
+    entries = [{**ENTRY, "ResourceName": f"example.com/{number}"} for number in range(count)]
+    (folder / "new").write_text(json.dumps({"Data": {"PodDeviceEntries": entries}}))
+    (folder / "new").rename(folder / FILE)
+
+
+async def test_loop_turns_while_100_000_entries_are_read(tmp_path: Path) -> None:
+    write(tmp_path, 100_000)
+    reading, turns = asyncio.create_task(Checkpoints(tmp_path).read()), 0
+    while not reading.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert len(reading.result().holdings) == 100_000
+    assert turns > 10
+
+
+async def test_reads_come_back_in_their_order(tmp_path: Path) -> None:
+    checkpoints, order = Checkpoints(tmp_path), []
+    write(tmp_path, 10_000)
+
+    async def read(number: int) -> None:
+        order.append((number, len((await checkpoints.read()).holdings)))
+
+    first = asyncio.create_task(read(1))
+    await asyncio.sleep(0)
+    before = checkpoints.identity()
+    write(tmp_path, 1)
+    assert checkpoints.identity() != before
+    await asyncio.gather(first, read(2))
+    assert [number for number, _ in order] == [1, 2]
+    assert order[1] == (2, 1)
+
+
+async def test_error_of_the_file_belongs_to_who_reads(tmp_path: Path) -> None:
+    (tmp_path / FILE).mkdir()
+    with pytest.raises(BooksError, match="it is no file"):
+        await Checkpoints(tmp_path).read()
