@@ -65,7 +65,7 @@ def test_a_dry_run_tells_the_steps_and_changes_nothing(provision: Qatdp, host: F
 def test_a_pf_that_fails_fails_the_command_only_where_that_is_asked_for(
     provision: Qatdp, host: FakeHost, folder: Path
 ) -> None:
-    lock = Lock(folder / f"run/{TWO}.lock", Who("other", 7, "run", "long ago"))
+    lock = Lock(folder / "run", f"{TWO}.lock", Who("other", 7, "run", "long ago"))
     for words, status in (((), 0), (("--strict",), 1)):
         result = provision(*words)
         assert "busy" in result.stdout

@@ -249,7 +249,7 @@ async def test_where_locks_cannot_be_made_it_says_so_and_serves(
     site = replace(node.settings.manage.site, locks=folder / "file")
     node.settings = replace(node.settings, manage=replace(node.settings.manage, site=site))
     await node.restart_daemon()
-    await node.until(lambda: "not managed, see --lock-dir" in caplog.text)
+    await node.until(lambda: "see --lock-dir" in caplog.text)
     await node.offers(CY, of(node, *PFS))
 
 
@@ -257,7 +257,7 @@ async def test_while_another_one_configures_the_node_it_waits_and_says_who(
     node: Stage, kernel: FakeKernel, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     await node.end_daemon()
-    lock = Lock(folder / "locks" / NODE_LOCK, Who("qatdp-other", 7, "run", "long ago"))
+    lock = Lock(folder / "locks", NODE_LOCK, Who("qatdp-other", 7, "run", "long ago"))
     node.configure(wish(2))
     await node.start_daemon()
     await node.until(lambda: "qatdp-other (process 7, run) configures it since long ago" in caplog.text)

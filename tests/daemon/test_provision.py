@@ -99,7 +99,7 @@ async def test_a_pf_with_an_open_vf_is_busy_and_the_others_are_done(ground: Grou
 
 
 async def test_one_process_configures_a_node_and_the_other_says_who(ground: Ground) -> None:
-    lock = Lock(ground.site.locks / NODE_LOCK, Who("qatdp-abc", 7, "run", "long ago"))
+    lock = Lock(ground.site.locks, NODE_LOCK, Who("qatdp-abc", 7, "run", "long ago"))
     report = await ground.provision(half(50))
     lock.close()
     assert became(report) == [Status.BUSY] * 4
@@ -155,7 +155,7 @@ async def test_what_the_kubelet_still_offers_is_not_touched(stage: Stage, beside
 async def test_beside_a_daemon_that_manages_the_node_it_says_who_does(stage: Stage, beside: Ground) -> None:
     await stage.start_daemon()
     await stage.offers(CY, [vf for pf in PFS for vf in stage.host.vfs(pf)])
-    lock = Lock(beside.site.locks / NODE_LOCK, Who("qatdp-abc", 7, "run", "long ago"))
+    lock = Lock(beside.site.locks, NODE_LOCK, Who("qatdp-abc", 7, "run", "long ago"))
     report = await beside.provision(half(0))
     lock.close()
     assert became(report) == [Status.BUSY] * 4

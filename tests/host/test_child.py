@@ -29,7 +29,7 @@ def folder() -> Iterator[Path]:
 async def test_it_ends_with_its_parent_in_the_middle_of_a_write(host: FakeHost, folder: Path) -> None:
     host.add_pf(PF, vfs=2)
     host.open_vf(host.vfs(PF)[0], seen=False)
-    job = {"pf": PF, "sysfs": str(host.sysfs), "dev": str(host.dev), "who": asdict(WHO), "lock": str(folder / "lock")}
+    job = {"pf": PF, "sysfs": str(host.sysfs), "dev": str(host.dev), "who": asdict(WHO), "locks": str(folder)}
     pipe = asyncio.subprocess.PIPE
     with FakeKernel(host, folder) as kernel:
         parent = await asyncio.create_subprocess_exec(
@@ -43,7 +43,7 @@ async def test_it_ends_with_its_parent_in_the_middle_of_a_write(host: FakeHost, 
         parent.kill()
         assert await parent.stdout.read() == b""  # the end of the file is that of the last process that had it
         await parent.wait()
-        Lock(folder / "lock", WHO).close()
+        Lock(folder, f"{PF}.lock", WHO).close()
         host.close_vf(host.vfs(PF)[0])
     assert host.path(PF, "qat/state").read_text() == "up\n"
 

@@ -159,7 +159,7 @@ async def test_a_write_that_hangs_past_its_deadline_is_a_failure(host: FakeHost,
 
 async def test_a_pf_that_another_process_configures_is_left_to_it(host: FakeHost, site: Site) -> None:
     plans = to_dc(host)[:2]
-    lock = Lock(site.locks / f"{ONE}.lock", Who("qatdp-abc", 7, "run", "long ago"))
+    lock = Lock(site.locks, f"{ONE}.lock", Who("qatdp-abc", 7, "run", "long ago"))
     outcomes = await configure(plans, site)
     lock.close()
     assert became(outcomes) == [Status.BUSY, Status.CHANGED]

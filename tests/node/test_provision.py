@@ -124,7 +124,7 @@ def test_a_vf_opened_between_check_and_write_fails_its_pf_in_time_and_once_let_g
 
 def test_of_two_at_once_one_writes_and_the_other_says_who_does(provisioning: Provisioning) -> None:
     provisioning.run(50)
-    since, file = time.monotonic(), provisioning.locks / "node.lock"
+    since, file = time.monotonic(), provisioning.locks / "locks/node.lock"
     writing = provisioning.start(100)
     until("it configures the node", lambda: f'"pid": {writing.pid},' in file.read_text(), every_s=0.01)
     writing.send_signal(signal.SIGSTOP)  # so that it is at it for as long as the other takes

@@ -104,7 +104,7 @@ def writer_options(command: Command) -> Command:
             default="/run/qatdp",
             envvar="QATDP_LOCK_DIR",
             show_default=True,
-            help="Where locks are, which say who configures a PF; the same for all on this node.",
+            help="Where the folder `locks` is, or is made: it says who configures a PF. The same for all on this node.",
         ),
         node_name_option,
     ):

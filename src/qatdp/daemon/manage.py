@@ -18,7 +18,7 @@ from qatdp.core.wish import NO_WISH, Wish, wish_of
 from qatdp.daemon.node import Node
 from qatdp.daemon.settings import Managing
 from qatdp.errors import ConfigError
-from qatdp.host.locks import NODE_LOCK, Lock, LockedError
+from qatdp.host.locks import NODE_LOCK, Lock, LockedError, LockFolderError
 from qatdp.host.writer import configure
 
 log = logging.getLogger(__name__)
@@ -65,11 +65,11 @@ class PfKeeper:
         """Wait until nobody else configures this node's PFs."""
         while True:
             try:
-                return Lock(self._managing.site.locks / NODE_LOCK, self._managing.site.who)
+                return Lock(self._managing.site.locks, NODE_LOCK, self._managing.site.who)
             except LockedError as error:
                 self._say("the PFs are not managed here", str(error))
-            except OSError as error:
-                self._say("the PFs are not managed, see --lock-dir", str(error))
+            except LockFolderError as error:
+                self._say("the PFs are not managed", str(error))
             await asyncio.sleep(self._managing.lock_s)
 
     async def _step(self) -> None:

@@ -70,12 +70,10 @@ class Provision:
         if not any(one.steps or one.later for one in before.plan.pfs):
             return before
         try:
-            lock = Lock(self._site.locks / NODE_LOCK, self._site.who)
+            lock = Lock(self._site.locks, NODE_LOCK, self._site.who)
         except LockedError as error:
             held = tuple(_locked(outcome, str(error)) for outcome in before.outcomes)
             return replace(before, outcomes=held)
-        except OSError as error:
-            raise QatdpError(f"{self._site.locks} cannot be used: {error.strerror}", hint="see --lock-dir") from error
         try:
             return await self._write()
         finally:

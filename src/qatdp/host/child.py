@@ -19,7 +19,7 @@ from qatdp.errors import QatdpError
 from qatdp.host.abc import HostCalls
 from qatdp.host.choose import host_calls
 from qatdp.host.hand import Hand, HeldError
-from qatdp.host.locks import Lock, LockedError, Who
+from qatdp.host.locks import Lock, LockedError, LockFolderError, Who
 
 PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
@@ -35,8 +35,8 @@ def serve(steps: TextIO, progress: TextIO, calls: HostCalls, open_node: Callable
     if job is None:
         return
     try:
-        lock = Lock(Path(job["lock"]), Who(**job["who"]))
-    except (LockedError, OSError) as error:
+        lock = Lock(Path(job["locks"]), f"{job['pf']}.lock", Who(**job["who"]))
+    except (LockedError, LockFolderError) as error:
         say(error=str(error), held=isinstance(error, LockedError))
         return
     hand = Hand(Path(job["sysfs"]), Path(job["dev"]), PciAddress.parse(job["pf"]), calls, open_node)

@@ -25,7 +25,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where things are, and who writes."""
+    """Where things are, and who writes; `locks` is the folder in which that of the locks is made."""
 
     sysfs: Path
     dev: Path

@@ -83,7 +83,7 @@ async def _end(process: asyncio.subprocess.Process, end_s: float) -> None:
 
 async def _all_steps(process: asyncio.subprocess.Process, plan: PfPlan, site: Site, queue: _Queue) -> Outcome:
     job = {"pf": str(plan.address), "sysfs": str(site.sysfs), "dev": str(site.dev), "who": asdict(site.who)}
-    answer = await _ask(process, {**job, "lock": str(site.locks / f"{plan.address}.lock")}, site.pace.step_s)
+    answer = await _ask(process, {**job, "locks": str(site.locks)}, site.pace.step_s)
     if answer["error"]:
         return _failed(plan.address, "", answer)
     refused: Outcome | None = None
