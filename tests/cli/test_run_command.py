@@ -7,8 +7,8 @@ import resource
 import signal
 import sysconfig
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import click
@@ -27,13 +27,20 @@ CY, DC = "qat.intel.com/cy", "qat.intel.com/dc"
 PF = "0000:6b:00.0"
 
 
+def running(*words: object, **environment: object) -> AbstractAsyncContextManager[Process]:
+    """Start the program; it is killed at the end if it still runs."""
+    return started((PROGRAM, *words), environment)
+
+
+def running_with(files: int, *words: object) -> AbstractAsyncContextManager[Process]:
+    """Start the program, which may have so many files open."""
+    return started(("sh", "-c", f'ulimit -n {files} && exec "$@"', "sh", PROGRAM, *words), {})
+
+
 @asynccontextmanager
-async def running(*words: object, files: int | None = None, **environment: object) -> AsyncIterator[Process]:
-    """Start the program, which may have so many files open; it is killed at the end if it still runs."""
+async def started(command: Sequence[object], environment: Mapping[str, object]) -> AsyncIterator[Process]:
     env = {**os.environ, **{name: str(value) for name, value in environment.items()}}
-    limited = ("sh", "-c", f'ulimit -n {files} && exec "$@"', "sh") if files else ()
-    command = (*limited, PROGRAM, *map(str, words))
-    process = await asyncio.create_subprocess_exec(*command, stdout=DEVNULL, stderr=PIPE, env=env)
+    process = await asyncio.create_subprocess_exec(*map(str, command), stdout=DEVNULL, stderr=PIPE, env=env)
     try:
         async with asyncio.timeout(20):
             yield process
@@ -112,7 +119,7 @@ async def test_run_serves_128_vfs_with_64_files_and_says_the_cost(host: FakeHost
     pfs = [f"{number:04x}:6b:00.0" for number in range(8)]
     for pf in pfs:
         host.add_pf(pf, vfs=16)
-    async with FakeKubelet(folder) as kubelet, running(*on(host, kubelet), files=LEAST) as process:
+    async with FakeKubelet(folder) as kubelet, running_with(LEAST, *on(host, kubelet)) as process:
         await kubelet.offers(CY, [str(vf) for pf in pfs for vf in host.vfs(pf)])
         await kubelet.restart(kill=True)
         await kubelet.offers(CY, [str(vf) for pf in pfs for vf in host.vfs(pf)])
@@ -124,7 +131,7 @@ async def test_run_serves_128_vfs_with_64_files_and_says_the_cost(host: FakeHost
 
 
 async def test_run_refuses_a_limit_too_low_for_grpc(host: FakeHost, folder: Path) -> None:
-    async with running(*on(host, FakeKubelet(folder)), files=LEAST - 1) as process:
+    async with running_with(LEAST - 1, *on(host, FakeKubelet(folder))) as process:
         status, text = await ended(process)
         assert status == 1
         assert "may have 63 files open (RLIMIT_NOFILE), and needs 64 at least\nHint: " in text

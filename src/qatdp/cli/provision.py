@@ -13,6 +13,7 @@ from qatdp.cli.table import Row, print_lines, table
 from qatdp.core.config import Config
 from qatdp.core.qat import default_name, in_order
 from qatdp.daemon.provision import Kubelet, Provision, Report
+from qatdp.descriptors import raise_limit
 from qatdp.errors import ConfigError
 from qatdp.host import configfile
 from qatdp.host.choose import host_calls
@@ -54,6 +55,7 @@ def provision(
 
     A PF with a VF in use is not touched. One that is busy or fails does not fail the command, except with --strict.
     """
+    raise_limit()  # each PF that changes has a process, and a pipe to it and from it
     # A made node has processes of its own that write to it; nobody else passes an object.
     site = Site(sysfs, dev, lock_dir, who("provision"), child or CHILD, Pace(step_s=deadline))
     config = configfile.load(config_file) if config_file else Config()
