@@ -24,7 +24,19 @@ SCAN = (
 
 def wheel(folder: Path, path: str) -> Path:
     """Build a wheel with the programs that are on a path."""
-    command = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps", "-w", folder, ROOT)
+    command = (
+        sys.executable,
+        "-I",
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-build-isolation",
+        "--no-deps",
+        "-w",
+        folder,
+        ROOT,
+    )
     environment = {name: value for name, value in os.environ.items() if name not in ("CC", "CFLAGS", "LDFLAGS")}
     subprocess.run(command, check=True, env=environment | {"PATH": path})
     (made,) = folder.glob("*.whl")

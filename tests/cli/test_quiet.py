@@ -20,5 +20,7 @@ import qatdp.cli.run
 def test_grpc_is_told_to_be_quiet_before_it_is_imported() -> None:
     """It reads the variable then, and never again."""
     environment = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
-    done = subprocess.run([sys.executable, "-c", WATCH], env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", WATCH], env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
     assert done.stdout.split() == ["ERROR"]

@@ -12,7 +12,7 @@ LOADED = "import sys; from qatdp.cli import main; main(sys.argv[1:], standalone_
 
 
 def loaded(*arguments: str) -> set[str]:
-    command = (sys.executable, "-c", LOADED, *arguments)
+    command = (sys.executable, "-P", "-c", LOADED, *arguments)
     return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
 
 
@@ -24,7 +24,9 @@ def test_devices_loads_neither_grpc_nor_protobuf_nor_hypothesis(host: FakeHost) 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_is_there_by_its_name(command: str) -> None:
     asked = subprocess.run(
-        (sys.executable, "-c", "from qatdp.cli import main; main()", command, "--help"), capture_output=True, text=True
+        (sys.executable, "-P", "-c", "from qatdp.cli import main; main()", command, "--help"),
+        capture_output=True,
+        text=True,
     )
     assert asked.returncode == 0, asked.stderr
     assert f" {command} " in asked.stdout.splitlines()[0]

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -10,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+import qatdp
 from qatdp.core.steps import Step, What
 from qatdp.host.locks import Lock, Who
+from qatdp.host.site import CHILD
 from qatdp.testing.host import FakeHost
 from qatdp.testing.kernel import FakeKernel
 
@@ -49,7 +54,58 @@ async def test_it_ends_with_its_parent_in_the_middle_of_a_write(host: FakeHost, 
 
 
 async def test_it_does_nothing_for_a_parent_that_has_ended_before() -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "qatdp.host.child", "1", stdin=asyncio.subprocess.DEVNULL
-    )
+    process = await asyncio.create_subprocess_exec(*CHILD, "1", stdin=asyncio.subprocess.DEVNULL)
     assert await process.wait() == 1
+
+
+@pytest.fixture
+def strangers(folder: Path) -> Path:
+    """A folder with false modules, each of which leaves a file `ran` there."""
+    there = folder / "strangers"
+    for name in (
+        "qatdp/__init__",
+        "qatdp/host/__init__",
+        "qatdp/host/child",
+        "qatdp/testing/__init__",
+        "json",
+        "runpy",
+    ):
+        (there / name).parent.mkdir(parents=True, exist_ok=True)
+        (there / f"{name}.py").write_text(f"open({str(there / 'ran')!r}, 'w')\n")
+    return there
+
+
+@pytest.mark.parametrize("by_variable", [False, True])
+@pytest.mark.parametrize("ours", [True, False])
+def test_child_ignores_modules_of_the_working_directory(
+    host: FakeHost, folder: Path, strangers: Path, *, ours: bool, by_variable: bool
+) -> None:
+    job = {"pf": PF, "sysfs": str(host.sysfs), "dev": str(host.dev), "who": asdict(WHO), "lock": str(folder / "lock")}
+    with FakeKernel(host, folder) as kernel:
+        done = subprocess.run(
+            [*(CHILD if ours else kernel.child), str(os.getpid())],
+            input=json.dumps(job) + "\n",
+            cwd=strangers,
+            env={**os.environ, **({"PYTHONPATH": str(strangers)} if by_variable else {})},
+            capture_output=True,
+            text=True,
+        )
+    assert (json.loads(done.stdout), done.stderr, done.returncode) == ({"error": None}, "", 0)
+    assert not (strangers / "ran").exists()
+
+
+def test_isolated_command_runs_the_code_of_its_parent(folder: Path) -> None:
+    """Wherever that was imported from: here a folder that no interpreter knows by itself."""
+    copied = shutil.copytree(Path(qatdp.__file__).parent, folder / "elsewhere/qatdp")
+    (copied / "host/child.py").write_text("def main():\n    print(__file__)\n")
+    program = "import subprocess; from qatdp.host.site import CHILD; subprocess.run(CHILD)"
+    command = [sys.executable, "-P", "-c", program]
+    environment = {**os.environ, "PYTHONPATH": str(copied.parent)}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout == f"{copied / 'host/child.py'}\n"
+
+
+def test_qatdp_command_ignores_modules_of_the_working_directory(strangers: Path) -> None:
+    done = subprocess.run([Path(sys.executable).with_name("qatdp"), "--version"], cwd=strangers, capture_output=True)
+    assert done.returncode == 0
+    assert not (strangers / "ran").exists()

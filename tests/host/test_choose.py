@@ -74,4 +74,4 @@ def test_scan_and_tick_make_no_file_call_of_pythons(host: FakeHost) -> None:
     if compiled_calls() is None:
         pytest.skip("the C helper was not compiled")
     host.fill()
-    subprocess.run([sys.executable, "-c", HOT_PATH, host.sysfs.parent], check=True)
+    subprocess.run([sys.executable, "-P", "-c", HOT_PATH, host.sysfs.parent], check=True)

@@ -90,7 +90,7 @@ def test_what_becomes_of_others_is_none(monitor: Monitor) -> None:
 
 def test_a_listener_in_a_network_of_its_own_is_told_as_well(bare: list[str]) -> None:
     """As a pod is that does not share the host's."""
-    command = ("unshare", "--net", sys.executable, "-c", LISTENER)
+    command = ("unshare", "--net", sys.executable, "-P", "-c", LISTENER)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listener:
         assert listener.stdout
         assert listener.stdout.readline().strip() not in ("", os.readlink("/proc/self/ns/net"))
@@ -114,7 +114,7 @@ def held(monitor: Monitor) -> Held:
 
 
 def start_storm(of: Path, events: int) -> Sequence[subprocess.Popen[bytes]]:
-    command = (sys.executable, "-c", SOURCE, of, str(events // SOURCES))
+    command = (sys.executable, "-P", "-c", SOURCE, of, str(events // SOURCES))
     return [subprocess.Popen(command) for _ in range(SOURCES)]
 
 

@@ -66,7 +66,3 @@ def die_with(parent: int) -> None:
 def main() -> None:
     die_with(int(sys.argv[1]))
     serve(sys.stdin, sys.stdout, host_calls(), lambda node: os.open(node, os.O_RDWR | os.O_CLOEXEC))
-
-
-if __name__ == "__main__":
-    main()

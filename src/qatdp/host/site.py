@@ -1,5 +1,6 @@
 """A site: what those need to know who configure PFs. Apart from what they do, so that it loads at once."""
 
+import os.path
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,7 +8,24 @@ from pathlib import Path
 
 from qatdp.host.locks import Who
 
-CHILD = (sys.executable, "-m", "qatdp.host.child")
+# The folder that this package was imported from, as it is written in sys.path.
+_INSTALLED = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_MAIN = (
+    "import importlib, sys; folder, module = sys.argv.pop(1), sys.argv.pop(1); "
+    "sys.path[:0] = [] if folder in sys.path else [folder]; importlib.import_module(module).main()"
+)
+
+
+def isolated(module: str) -> tuple[str, ...]:
+    """Return the command that runs `main` of a module of ours in an interpreter of its own; arguments go behind it.
+
+    No other code gets in: -I ignores the working directory, which can be anybody's, and all PYTHON* variables. The
+    module comes from where this process has its own, which an isolated interpreter need not know by itself.
+    """
+    return (sys.executable, "-I", "-c", _MAIN, _INSTALLED, module)
+
+
+CHILD = isolated("qatdp.host.child")
 
 
 @dataclass(frozen=True, slots=True)

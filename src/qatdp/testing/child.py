@@ -34,7 +34,7 @@ class RemoteCalls(PortableCalls):
             raise OSError(number, os.strerror(number))
 
 
-if __name__ == "__main__":
+def main() -> None:
     die_with(int(sys.argv[2]))
     calls = RemoteCalls(sys.argv[1])
     serve(sys.stdin, sys.stdout, calls, calls.open_node)

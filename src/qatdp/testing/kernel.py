@@ -4,11 +4,11 @@ import base64
 import errno
 import json
 import socket
-import sys
 import threading
 from pathlib import Path
 from typing import Self
 
+from qatdp.host.site import isolated
 from qatdp.testing.calls import FakeKernelCalls
 from qatdp.testing.host import FakeHost
 
@@ -24,7 +24,7 @@ class FakeKernel:
     @property
     def child(self) -> tuple[str, ...]:
         """The command that takes the place of the process that configures a PF."""
-        return (sys.executable, "-m", "qatdp.testing.child", self._path)
+        return (*isolated("qatdp.testing.child"), self._path)
 
     def __enter__(self) -> Self:
         self._server.bind(self._path)

@@ -89,7 +89,7 @@ def stumbling(file: Path, how: Stumble, places: Mapping[str, int]) -> Sequence[s
 
 def with_child(child: Sequence[str]) -> Sequence[str]:
     """Return the command that is `qatdp`, but for its writers."""
-    return (sys.executable, "-c", WITH_CHILD, json.dumps(child))
+    return (sys.executable, "-P", "-c", WITH_CHILD, json.dumps(child))
 
 
 def said(process: subprocess.Popen[bytes], since: float) -> Said:

@@ -20,7 +20,7 @@ class Recorder(Process):
 
     def __init__(self, logs: Path) -> None:
         self.folder = Path(tempfile.mkdtemp(dir="/run"))  # short: sockets lie in it
-        program = ("env", f"PYTHONPATH={OTHERS}", sys.executable, "-m", "ground.recorder")
+        program = ("env", f"PYTHONPATH={OTHERS}", sys.executable, "-P", "-m", "ground.recorder")
         super().__init__("recorder", [*program, self.folder, FOLDER], logs)
 
     def start(self) -> None:
