@@ -190,6 +190,7 @@ static void ask_pf(struct scan *scan, const char *address, const char *driver)
 			ask_linked_vf(scan, &pf, name);
 	ask_of(scan, &pf, QATDP_LINK, "driver");
 	ask_of(scan, &pf, QATDP_READ, "numa_node");
+	ask_of(scan, &pf, QATDP_READ, "sriov_totalvfs");
 	ask_of(scan, &pf, QATDP_READ, "qat/state");
 	ask_of(scan, &pf, QATDP_READ, "qat/auto_reset");
 	/* Kernels before 6.0 have no cfg_services. */

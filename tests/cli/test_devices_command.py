@@ -108,19 +108,31 @@ def test_a_node_without_vfs_says_so_and_what_its_pfs_lack(listed: Qatdp, host: F
     assert listed().stdout == "no QAT VFs\n"
     host.add_pf(CY_PF, vfs=0)
     host.add_pf(DC_PF, state="down")
-    assert listed().stdout.splitlines() == [
-        "no QAT VFs",
-        f"PF {CY_PF} (4xxx) is up and has no VFs (they come by writing its sriov_numvfs)",
-        f"PF {DC_PF} (4xxx) is down and has no VFs (they come by writing its sriov_numvfs)",
+    first, *lines = listed().stdout.splitlines()
+    assert first == "no QAT VFs"
+    assert [line.partition(" has no VFs (qatdp provision ")[0] for line in lines] == [
+        f"PF {CY_PF} (4xxx): is up and",
+        f"PF {DC_PF} (4xxx): is down and",
     ]
-    assert json.loads(listed("-o", "json").stdout) == {
-        "devices": [],
-        "problems": [],
-        "pfs": [
-            {"address": CY_PF, "family": "4xxx", "state": "up"},
-            {"address": DC_PF, "family": "4xxx", "state": "down"},
-        ],
-    }
+    found = json.loads(listed("-o", "json").stdout)
+    assert (found["devices"], found["problems"]) == ([], [])
+    assert [(pf["address"], pf["family"], pf["state"], pf["driver"]) for pf in found["pfs"]] == [
+        (CY_PF, "4xxx", "up", "4xxx"),
+        (DC_PF, "4xxx", "down", "4xxx"),
+    ]
+    assert all("has no VFs" in pf["no_vfs"] for pf in found["pfs"])
+
+
+def test_devices_advise_on_a_pf_that_can_have_no_vfs(listed: Qatdp, host: FakeHost) -> None:
+    host.add_pf(CY_PF, vfs=0)
+    host.attribute(CY_PF, "sriov_totalvfs", "0")
+    host.add_pf(DC_PF, vfs=1)
+    host.unbind(DC_PF)
+    host.load_driver("uio_pci_generic")
+    host.bind(DC_PF, "uio_pci_generic")
+    without, given = listed().stdout.splitlines()[1:]
+    assert CY_PF in without and "SR-IOV" in without
+    assert DC_PF in given and "uio_pci_generic" in given
 
 
 def test_what_cannot_be_read_is_told_and_waited_for_by_nobody(listed: Qatdp, host: FakeHost) -> None:

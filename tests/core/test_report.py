@@ -27,6 +27,8 @@ def test_it_is_told_field_by_field_whatever_lies_in_it() -> None:
         "counters": {"ras_fatal": 0},
         "phase": None,
         "progress": None,
+        "driver": None,
+        "no_vfs": None,
     }
     told = plain(replace(REPORT, history=(Happening(11.5, "added", devices=("a", "b")),)))
     assert isinstance(told, dict)

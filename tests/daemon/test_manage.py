@@ -74,6 +74,16 @@ async def test_from_bare_pfs_to_what_is_wished(stage: Stage, kernel: FakeKernel)
     await stage.until(lambda: len(stage.kubelet.offered(CY)) == len(stage.kubelet.offered(DC)) == 4)
 
 
+async def test_manage_leaves_pf_without_sriov_alone(stage: Stage, kernel: FakeKernel) -> None:
+    for pf, total in zip(PFS[:3], ("0", "2", "2"), strict=True):
+        stage.host.add_pf(pf, vfs=0)
+        stage.host.attribute(pf, "sriov_totalvfs", total)
+    stage.configure(wish(1))
+    await stage.start_daemon()
+    await stage.until(lambda: len(stage.kubelet.offered(CY)) == len(stage.kubelet.offered(DC)) == 2)
+    assert not any(PFS[0] in path for path, _ in kernel.calls.written)
+
+
 async def test_idle_pfs_change_and_their_vfs_come_up_under_the_new_name(node: Stage) -> None:
     node.configure(wish(2))
     await node.until(lambda: len(node.kubelet.offered(DC)) == 4)

@@ -56,7 +56,11 @@ def test_4xxx_with_16_vfs(host: FakeHost) -> None:
     host.add_pf(PF, "4xxx", "sym;asym", numa_node=0)
     family = FAMILY["4xxx"]
     assert host.scan() == Snapshot(
-        pfs=(PhysicalFunction(at(PF), family, "4xxx", 0, "up", frozenset({SYM, ASYM}), "sym;asym", auto_reset=False),),
+        pfs=(
+            PhysicalFunction(
+                at(PF), family, "4xxx", 0, "up", frozenset({SYM, ASYM}), "sym;asym", auto_reset=False, total_vfs=16
+            ),
+        ),
         vfs=tuple(
             VirtualFunction(at(vf), family, at(PF), index, "vfio-pci", 0, 1 + index, (group_node(1 + index),))
             for index, vf in enumerate(GEN4_VFS)
@@ -73,7 +77,7 @@ def test_c62x_with_16_vfs_on_the_kernels_own_driver(host: FakeHost) -> None:
     host.add_pf("0000:3d:00.0", "c62x", numa_node=1, vf_driver="c6xxvf")
     family = FAMILY["c62x"]
     assert host.scan() == Snapshot(
-        pfs=(PhysicalFunction(at("0000:3d:00.0"), family, "c6xx", 1),),
+        pfs=(PhysicalFunction(at("0000:3d:00.0"), family, "c6xx", 1, total_vfs=16),),
         vfs=tuple(
             VirtualFunction(at(vf), family, at("0000:3d:00.0"), index, "c6xxvf", 1, 1 + index)
             for index, vf in enumerate(GEN2_VFS)
@@ -91,7 +95,11 @@ def test_6xxx_with_three_services(host: FakeHost) -> None:
     pf, vf = at("0000:01:00.0"), at("0000:01:00.1")
     services = frozenset({ASYM, SYM, DC})
     assert host.scan() == Snapshot(
-        pfs=(PhysicalFunction(pf, FAMILY["6xxx"], "6xxx", 1, "up", services, "asym;sym;dc", auto_reset=False),),
+        pfs=(
+            PhysicalFunction(
+                pf, FAMILY["6xxx"], "6xxx", 1, "up", services, "asym;sym;dc", auto_reset=False, total_vfs=16
+            ),
+        ),
         vfs=(VirtualFunction(vf, FAMILY["6xxx"], pf, 0, None, 1, 1),),
         groups=(IommuGroup(1, (GroupMember(vf, None, qat_vf=True),)),),
         problems=(),
@@ -112,7 +120,11 @@ def test_pf_that_is_down_has_no_vfs_and_keeps_its_services(host: FakeHost) -> No
     pf = host.add_pf(PF, services="dc")
     host.set_state(pf, "down")
     assert host.scan() == Snapshot(
-        pfs=(PhysicalFunction(pf, FAMILY["4xxx"], "4xxx", 0, "down", frozenset({DC}), "dc", auto_reset=False),),
+        pfs=(
+            PhysicalFunction(
+                pf, FAMILY["4xxx"], "4xxx", 0, "down", frozenset({DC}), "dc", auto_reset=False, total_vfs=16
+            ),
+        ),
         drivers=frozenset({"4xxx", "vfio-pci"}),
     )
 

@@ -61,7 +61,7 @@ def test_problems_are_in_order_and_each_is_told_once(host: FakeHost) -> None:
 def test_pf_without_a_driver(host: FakeHost) -> None:
     pf = host.add_pf(PF, bound=False)
     snapshot = host.scan()
-    assert snapshot.pfs == (PhysicalFunction(pf, FAMILY["4xxx"], None, 0),)
+    assert snapshot.pfs == (PhysicalFunction(pf, FAMILY["4xxx"], None, 0, total_vfs=16),)
     assert (snapshot.vfs, snapshot.problems) == ((), ())
 
 

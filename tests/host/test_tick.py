@@ -137,3 +137,9 @@ def test_a_pf_without_a_state_is_up_with_its_driver(host: FakeHost) -> None:
     assert (found[old].state, found[gone].state) == ("up", "without its driver")
     found = tick.readings(tick.values(host.scan()), host.scan())
     assert found[gone].state == "without a driver"
+    for pf in (old, gone):
+        host.load_driver("uio_pci_generic")
+        host.unbind(pf) if host.driver(pf) else None
+        host.bind(pf, "uio_pci_generic")
+        found = tick.readings(tick.values(host.scan()), host.scan())
+        assert found[pf].state == "on driver uio_pci_generic"

@@ -16,6 +16,7 @@ from qatdp.cli.options import node_options, output_option, socket_of, socket_opt
 from qatdp.cli.table import Row, print_lines, table
 from qatdp.core.config import Config
 from qatdp.core.listing import listing
+from qatdp.core.pf_defects import why_no_vfs
 from qatdp.core.pools import build_pools
 from qatdp.core.progress import Phase
 from qatdp.core.report import DeviceReport, plain
@@ -80,7 +81,17 @@ def _without_history(device: DeviceReport) -> Row:
 
 
 def _pfs(snapshot: Snapshot) -> list[Row]:
-    return [{"address": str(pf.address), "family": pf.family.name, "state": pf.state} for pf in snapshot.pfs]
+    with_vfs = {vf.pf for vf in snapshot.vfs}
+    return [
+        {
+            "address": str(pf.address),
+            "family": pf.family.name,
+            "state": pf.state,
+            "driver": pf.driver,
+            "no_vfs": None if pf.address in with_vfs else why_no_vfs(pf, snapshot),
+        }
+        for pf in snapshot.pfs
+    ]
 
 
 def _show(found: Row, output: str, more: Sequence[str] = ()) -> None:
@@ -106,11 +117,9 @@ def _check_listed(snapshot: Snapshot, sysfs: Path) -> None:
 
 def _about_pfs(found: Row) -> Iterator[str]:
     """Yield what no row tells: PFs without a VF, what of their health cannot be seen, and what could not be read."""
-    with_vfs = {row["pf"] for row in found["devices"]}
     for pf in found["pfs"]:
-        if pf["address"] not in with_vfs:
-            state = f"is {pf['state']} and " if pf["state"] else ""
-            yield f"PF {pf['address']} ({pf['family']}) {state}has no VFs (they come by writing its sriov_numvfs)"
+        if why := pf.get("no_vfs"):
+            yield f"PF {pf['address']} ({pf['family']}): {why}"
     for pf in found["pfs"]:
         if pf.get("progress") and pf.get("phase") != Phase.DONE:
             yield f"PF {pf['address']} is {pf['progress']}"

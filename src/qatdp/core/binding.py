@@ -7,7 +7,7 @@ from enum import StrEnum
 from qatdp.core.config import Config
 from qatdp.core.offer import Offer
 from qatdp.core.pci import PciAddress
-from qatdp.core.snapshot import Snapshot, VirtualFunction
+from qatdp.core.snapshot import PhysicalFunction, Snapshot, VirtualFunction
 
 
 class BindMode(StrEnum):
@@ -37,7 +37,13 @@ def plan_bindings(
         Binding(vf.address, config.vfio_driver, vf.driver)
         for vf in snapshot.vfs
         if found[vf.address].resource is not None and _may_bind(vf, mode) and snapshot.problem(vf.address) is None
+        if _is_ours(snapshot.pf(vf.pf))
     )
+
+
+def _is_ours(pf: PhysicalFunction | None) -> bool:
+    # A PF on another driver is somebody's, with all its VFs: of vfio-pci's own SR-IOV, or of its user's.
+    return pf is None or pf.driver is None or pf.on_own_driver
 
 
 def _may_bind(vf: VirtualFunction, mode: BindMode) -> bool:

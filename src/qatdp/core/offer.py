@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from qatdp.core.config import Config, NodePath, Selector, default_resource, full_name
 from qatdp.core.pci import PciAddress
+from qatdp.core.pf_defects import driver_defect
 from qatdp.core.qat import VFIO_DRIVERS, Services
 from qatdp.core.snapshot import (
     GroupMember,
@@ -143,6 +144,8 @@ def _undecided(vf: VirtualFunction, pf: PhysicalFunction | None, snapshot: Snaps
         return f"its PF {pf.address}: {problem}"
     if pf.services_text is None and pf.is_down:
         return f"its PF {pf.address} is {pf.state}"
+    if pf.services_text is None and pf.family.selectable and (defect := driver_defect(pf, snapshot)):
+        return f"its PF {pf.address}: {defect}"
     if pf.services_text is not None and not pf.services_text.strip("; "):
         return f"its PF {pf.address} has no services configured"
     return None
@@ -153,7 +156,7 @@ def of_unknown_services(snapshot: Snapshot) -> frozenset[PciAddress]:
     return frozenset(
         pf.address
         for pf in snapshot.pfs
-        if pf.family.selectable and pf.driver and not pf.is_down
+        if pf.family.selectable and pf.on_own_driver and not pf.is_down
         if pf.services_text is None and snapshot.problem(pf.address) is None
     )
 
@@ -206,8 +209,8 @@ def defect_of(
 def _pf_defect(pf: PhysicalFunction, snapshot: Snapshot, circumstances: Circumstances) -> str | None:
     if pf.is_down:
         return f"its PF {pf.address} is {pf.state}"
-    if pf.driver is None:
-        return f"its PF {pf.address} has no driver (modprobe {pf.family.module})"
+    if defect := driver_defect(pf, snapshot):
+        return f"its PF {pf.address}: {defect}"
     # What a scan leaves out, as a read beside it hangs, is a problem as well; the verdict says which read it is.
     if sick := circumstances.sick.get(pf.address):
         return sick

@@ -52,7 +52,7 @@ class PfReport:
     """A PF. `condition` and `reason` are what core/health.py says of it; `unseen` tells by signal why one is not seen.
 
     `counters` are those of the kernel, by names such as "ras_fatal". `phase` is how far it is from what it should be
-    (core/progress.py), `progress` the same in words; None where it is not managed.
+    (core/progress.py), `progress` the same in words; None where it is not managed. `no_vfs` says why it has no VFs.
     """
 
     address: str
@@ -67,6 +67,8 @@ class PfReport:
     counters: Mapping[str, int] | None = None
     phase: str | None = None
     progress: str | None = None
+    driver: str | None = None
+    no_vfs: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,12 @@ class PhysicalFunction:
     services: Services | None = None  # None: not selectable, unknown, or unreadable
     services_text: str | None = None  # as the kernel writes them
     auto_reset: bool | None = None  # None before gen4, and before 6.9
+    total_vfs: int | None = None  # None: no SR-IOV
+
+    @property
+    def on_own_driver(self) -> bool:
+        """Tell whether its family's PF driver has it. The out-of-tree package's drivers have the same names."""
+        return self.driver == self.family.pf_driver
 
     @property
     def is_down(self) -> bool:

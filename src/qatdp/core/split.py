@@ -11,6 +11,7 @@ from itertools import groupby
 from qatdp.core.assign import NOWHERE, assign
 from qatdp.core.config import Config
 from qatdp.core.pci import PciAddress
+from qatdp.core.pf_defects import driver_defect, sriov_defect
 from qatdp.core.quota import Quota, quotas
 from qatdp.core.shortfall import named_in_vain, none_can, rounded, too_few
 from qatdp.core.snapshot import PhysicalFunction, Snapshot, VirtualFunction
@@ -107,9 +108,7 @@ def _left_out(pf: PhysicalFunction, node: _Node) -> str | None:
         return "to be left alone"
     if problem := node.snapshot.problem(pf.address):
         return problem
-    if pf.driver is None:
-        return f"has no driver (modprobe {pf.family.module})"
-    return None
+    return driver_defect(pf, node.snapshot) or sriov_defect(pf)
 
 
 def _can_be(pf: PhysicalFunction, part: Part) -> bool:

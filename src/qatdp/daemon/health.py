@@ -88,7 +88,7 @@ class PfHealth:
         try:
             while True:
                 for pf in self._node.snapshot.pfs:
-                    if pf.address not in under_way or under_way[pf.address].done():
+                    if pf.on_own_driver and (pf.address not in under_way or under_way[pf.address].done()):
                         probing = self._probe_on(pf.address)
                         under_way[pf.address] = asyncio.create_task(probing, name=f"probe {pf.address}")
                 await asyncio.sleep(self._pace.probe_s)
@@ -97,10 +97,14 @@ class PfHealth:
                 task.cancel()
 
     async def _probe_on(self, at: PciAddress) -> None:
-        """Probe a PF for as long as it is there: what hangs is seen after a pause and a deadline at the latest."""
-        while pf := self._node.snapshot.pf(at):
+        """Probe a PF for as long as it is there: what hangs is seen after a pause and a deadline at the latest.
+
+        One on another driver is its user's: its configuration space is not read either, which would wake it up.
+        """
+        while (pf := self._node.snapshot.pf(at)) and pf.on_own_driver:
             await self._probe(pf)
             await asyncio.sleep(self._pace.probe_s)
+        self.pulses.pop(at, None)
 
     async def _probe(self, pf: PhysicalFunction) -> None:
         found = await self._prober.probe(pf)

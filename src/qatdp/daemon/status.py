@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 from qatdp.core.health import Health
 from qatdp.core.listing import listing
+from qatdp.core.pf_defects import why_no_vfs
 from qatdp.core.progress import Users, users_by_pf
 from qatdp.core.report import DeviceReport, EndpointReport, PfReport, ProblemReport, Report
 from qatdp.daemon.health import PfHealth
@@ -76,7 +77,9 @@ class Status:
 
     def _pfs(self, devices: Iterable[DeviceReport]) -> Iterator[PfReport]:
         since_s, users = time.time() - time.monotonic(), users_by_pf(devices)
-        for pf in self._node.snapshot.pfs:
+        snapshot = self._node.snapshot
+        with_vfs = {vf.pf for vf in snapshot.vfs}
+        for pf in snapshot.pfs:
             health = self._health.health.get(pf.address, Health())
             progress = self._node.progress.get(pf.address)
             yield PfReport(
@@ -92,6 +95,8 @@ class Status:
                 counters=self._health.counters(pf.address),
                 phase=str(progress.phase) if progress else None,
                 progress=progress.told(users.get(str(pf.address), Users())) if progress else None,
+                driver=pf.driver,
+                no_vfs=None if pf.address in with_vfs else why_no_vfs(pf, snapshot),
             )
 
     # Tasks

@@ -147,6 +147,7 @@ class Survey:
                 self._linked_vf(f"{folder}/{name}")
         self._link(f"{folder}/driver")
         self._read(f"{folder}/numa_node")
+        self._read(f"{folder}/sriov_totalvfs")
         self._read(f"{folder}/qat/state")
         self._read(f"{folder}/qat/auto_reset")
         # Kernels before 6.0 have no cfg_services.

@@ -2,7 +2,8 @@
 
 One device that cannot be read is a Problem, its neighbours are untouched; the scan itself never fails. Links and
 attributes are those of Documentation/ABI/testing/sysfs-bus-pci and sysfs-driver-qat. Not read, because they can block
-as long as a write to the PF hangs: sriov_numvfs (it takes the PF's lock); its virtfn links are counted instead.
+as long as a write to the PF hangs: sriov_numvfs (it takes the PF's lock, sriov_totalvfs does not: drivers/pci/iov.c);
+its virtfn links are counted instead.
 """
 
 import errno
@@ -117,6 +118,7 @@ class _Reading:
             services=parse_services(text) if text is not None else None,
             services_text=text,
             auto_reset=AUTO_RESET.get(self._text(at, "qat/auto_reset") or ""),
+            total_vfs=self._number(at, "sriov_totalvfs"),
         )
 
     def _found_vf(self, pf: PciAddress, index: int, link: str) -> None:

@@ -113,9 +113,9 @@ def _reading(pf: PhysicalFunction, folder: Path, values: Values) -> Reading:
 
 
 def _state(pf: PhysicalFunction, value: bytes | int | None) -> str | None:
-    """Return what is known of the PF's state; None where it cannot be told. Before gen4 it is up with its driver."""
+    """Return what is known of the PF's state; None where it cannot be told. Before gen4 it is up on its own driver."""
     if isinstance(value, bytes):
         return value.decode("ascii", "replace").strip()
     if not pf.family.selectable or (value in ABSENT and pf.state is None):  # or before 6.0
-        return "up" if pf.driver else "without a driver"
+        return "up" if pf.on_own_driver else f"on driver {pf.driver}" if pf.driver else "without a driver"
     return "without its driver" if value in ABSENT else None

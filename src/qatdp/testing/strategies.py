@@ -23,6 +23,7 @@ from qatdp.core.snapshot import (
     VfioNode,
     VirtualFunction,
 )
+from qatdp.testing.makes import TOTAL_VFS
 from qatdp.testing.wishes import reachable, wishes
 
 FAMILY = {family.name: family for family in FAMILIES}
@@ -58,6 +59,7 @@ def a_pf(
         services=parse_services(text) if text is not None else None,
         services_text=text,
         auto_reset=auto_reset,
+        total_vfs=TOTAL_VFS.get(family, 16),
     )
 
 
@@ -159,13 +161,21 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
 
 @st.composite
 def _pfs(draw: st.DrawFn, address: PciAddress) -> PhysicalFunction:
-    return a_pf(
+    """A PF on its driver, mostly, else on another or on none, which leaves it neither services nor a state."""
+    pf = a_pf(
         address,
         draw(st.sampled_from(FAMILIES)).name,
         draw(st.sampled_from(TEXTS)),
         state=draw(st.sampled_from(("up", "up", "down"))),
         numa_node=draw(st.sampled_from((None, 0, 1))),
     )
+    what = draw(st.sampled_from(("", "", "", "", "no driver", "vfio-pci", "no SR-IOV")))
+    if what == "no SR-IOV":
+        return replace(pf, total_vfs=draw(st.sampled_from((None, 0))))
+    if what:
+        driver = None if what == "no driver" else what
+        return replace(pf, driver=driver, state=None, services=None, services_text=None, auto_reset=None)
+    return pf
 
 
 @st.composite
