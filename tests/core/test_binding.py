@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qatdp.core.binding import Binding, BindMode, plan_bindings, refusal
+from qatdp.core.binding import Binding, BindMode, plan_bindings
 from qatdp.core.config import Config, parse_config
 from qatdp.core.offer import offers
 from qatdp.core.snapshot import Problem, Snapshot
@@ -75,10 +75,3 @@ def test_the_driver_is_the_configured_one() -> None:
 )
 def test_what_is_not_wanted_or_not_known_is_left_alone(snapshot: Snapshot, keys: dict[str, object]) -> None:
     assert plan(snapshot, BindMode.FREE, parse_config({"version": 1, **keys})) == ()
-
-
-def test_a_refusal_says_what_to_do() -> None:
-    old = its_vfs(a_pf("0000:70:00.0", "c62x"), 1)[0]
-    assert refusal(FREE, "vfio-pci", "ENODEV", loaded=False) == "vfio-pci is not loaded (modprobe vfio-pci)"
-    assert refusal(FREE, "vfio-pci", "EIO", loaded=True) == "vfio-pci refused it: EIO (see the kernel's log)"
-    assert "disable_denylist=1" in refusal(old, "vfio-pci", "EINVAL", loaded=True)

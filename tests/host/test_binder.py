@@ -6,6 +6,7 @@ import pytest
 
 from qatdp.core.binding import Binding
 from qatdp.core.pci import PciAddress
+from qatdp.core.refusals import Refused
 from qatdp.host.binder import Binder
 from qatdp.testing.calls import FakeKernelCalls, FaultyCalls
 from qatdp.testing.host import FakeHost
@@ -89,7 +90,7 @@ def test_driver_that_is_not_loaded_is_told_before_anything_is_written(
     host: FakeHost, calls: FakeKernelCalls, binder: Binder, gen2_vf: PciAddress
 ) -> None:
     host.unload_driver("vfio-pci")
-    assert binder.bind(Binding(gen2_vf, "vfio-pci", "c6xxvf")) == "no such driver"
+    assert binder.bind(Binding(gen2_vf, "vfio-pci", "c6xxvf")) == Refused("no such driver")
     assert calls.written == []
     assert host.driver(gen2_vf) == "c6xxvf"
 
@@ -97,49 +98,49 @@ def test_driver_that_is_not_loaded_is_told_before_anything_is_written(
 def test_driver_that_refuses_in_silence_is_told(host: FakeHost, binder: Binder, gen2_vf: PciAddress) -> None:
     # The kernel answers drivers_probe with success also where vfio-pci's denylist has the VF.
     host.unbind(gen2_vf)
-    assert binder.bind(Binding(gen2_vf, "vfio-pci")) == "Invalid argument"
+    assert binder.bind(Binding(gen2_vf, "vfio-pci")) == Refused("Invalid argument", errno.EINVAL)
 
 
 def test_refusal_is_told_as_the_kernel_puts_it(host: FakeHost, calls: FakeKernelCalls, vf: PciAddress) -> None:
     binder = Binder(host.sysfs, FaultyCalls(calls, {"drivers_probe": errno.EINVAL}))
-    assert binder.bind(Binding(vf, "vfio-pci")) == "Invalid argument"
+    assert binder.bind(Binding(vf, "vfio-pci")) == Refused("Invalid argument", errno.EINVAL)
 
 
 def test_vf_that_is_not_there_is_told(host: FakeHost, binder: Binder, vf: PciAddress) -> None:
     host.remove(vf)
-    assert binder.bind(Binding(vf, "vfio-pci")) == "No such file or directory"
+    assert binder.bind(Binding(vf, "vfio-pci")) == Refused("No such file or directory", errno.ENOENT)
 
 
 def test_vf_that_goes_in_between_is_told(host: FakeHost, calls: FakeKernelCalls, vf: PciAddress) -> None:
     binder = Binder(host.sysfs, FaultyCalls(calls, {"drivers_probe": lambda: host.remove(vf)}))
-    assert binder.bind(Binding(vf, "vfio-pci")) == "No such device"
+    assert binder.bind(Binding(vf, "vfio-pci")) == Refused("No such device", errno.ENODEV)
 
 
 def test_vf_that_goes_at_the_end_is_told(host: FakeHost, calls: FakeKernelCalls, vf: PciAddress) -> None:
     binder = Binder(host.sysfs, FaultyCalls(calls, {f"{vf}/driver": lambda: host.remove(vf)}))
-    assert binder.bind(Binding(vf, "vfio-pci")) == "No such device"
+    assert binder.bind(Binding(vf, "vfio-pci")) == Refused("No such device", errno.ENODEV)
 
 
 def test_vf_that_another_driver_got_first_is_told(host: FakeHost, calls: FakeKernelCalls, gen2_vf: PciAddress) -> None:
     host.unbind(gen2_vf)
     binder = Binder(host.sysfs, FaultyCalls(calls, {"drivers_probe": lambda: host.bind(gen2_vf, "c6xxvf")}))
-    assert binder.bind(Binding(gen2_vf, "vfio-pci")) == "it is on c6xxvf afterwards"
+    assert binder.bind(Binding(gen2_vf, "vfio-pci")) == Refused("it is on c6xxvf afterwards")
 
 
 def test_vf_that_its_driver_has_let_go_by_itself_is_told(host: FakeHost, binder: Binder, gen2_vf: PciAddress) -> None:
     host.unbind(gen2_vf)
-    assert binder.bind(Binding(gen2_vf, "vfio-pci", "c6xxvf")) == "No such file or directory"
+    assert binder.bind(Binding(gen2_vf, "vfio-pci", "c6xxvf")) == Refused("No such file or directory", errno.ENOENT)
 
 
 def test_sysfs_that_is_read_only_is_told(host: FakeHost, calls: FakeKernelCalls, vf: PciAddress) -> None:
     binder = Binder(host.sysfs, FaultyCalls(calls, {"driver_override": errno.EROFS}))
-    assert binder.bind(Binding(vf, "vfio-pci")) == "Read-only file system"
+    assert binder.bind(Binding(vf, "vfio-pci")) == Refused("Read-only file system", errno.EROFS)
     assert host.driver(vf) is None
 
 
 def test_a_vf_that_vfio_does_not_take_goes_back_to_its_driver(
     host: FakeHost, binder: Binder, gen2_vf: PciAddress
 ) -> None:
-    assert binder.bind(Binding(gen2_vf, "vfio-pci", "c6xxvf")) == "Invalid argument"
+    assert binder.bind(Binding(gen2_vf, "vfio-pci", "c6xxvf")) == Refused("Invalid argument", errno.EINVAL)
     assert host.driver(gen2_vf) == "c6xxvf"
     assert host.path(gen2_vf, "driver_override").read_text() == "(null)\n"

@@ -49,15 +49,3 @@ def _is_ours(pf: PhysicalFunction | None) -> bool:
 def _may_bind(vf: VirtualFunction, mode: BindMode) -> bool:
     # Only the kernel's own VF drivers are taken from: any other driver was put there by somebody on purpose.
     return vf.driver is None or (mode is BindMode.TAKE and vf.driver == vf.family.vf_driver)
-
-
-def refusal(vf: VirtualFunction, driver: str, error: str, *, loaded: bool) -> str:
-    """Return why a VF could not be bound, for people: `error` is what came back."""
-    if not loaded:
-        return f"{driver} is not loaded (modprobe {driver})"
-    if vf.family.denylisted:
-        return (
-            f"{driver} refused it: {error} (this family is on its denylist: modprobe {driver} disable_denylist=1, "
-            f"as an option of vfio-pci at load time)"
-        )
-    return f"{driver} refused it: {error} (see the kernel's log)"

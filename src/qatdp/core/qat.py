@@ -14,6 +14,8 @@ VENDOR = 0x8086
 
 # Drivers that hand a function to VFIO. qat_vfio_pci (6.10) adds live migration; its nodes and ioctls are vfio-pci's.
 VFIO_DRIVERS = frozenset({"vfio-pci", "qat_vfio_pci"})
+# Whose VFs the latter has ids of (drivers/vfio/pci/qat/main.c: 6.10, 6xxx 6.17).
+QAT_VFIO_PCI_FAMILIES = frozenset({"4xxx", "401xx", "402xx", "6xxx"})
 
 
 class Service(StrEnum):

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from qatdp.core.binding import Binding, BindMode, plan_bindings, refusal
+from qatdp.core.binding import Binding, BindMode, plan_bindings
 from qatdp.core.config import Config
 from qatdp.core.offer import offers
 from qatdp.core.pci import PciAddress
+from qatdp.core.refusals import Refused, bind_refusal
 from qatdp.core.snapshot import Snapshot
 from qatdp.host.abc import BulkCalls, HostCalls
 from qatdp.host.binder import Binder
@@ -37,7 +38,7 @@ class Look:
         self._scanner = SysfsScanner(sysfs, dev, bulk or calls)
         self._binder = Binder(sysfs, calls)
         self._mode = mode
-        self._refused: dict[Binding, str] = {}  # those that cost another driver its device in vain
+        self._refused: dict[Binding, Refused] = {}  # those that cost another driver its device in vain
 
     def __call__(self, config: Config) -> Seen:
         """Scan, bind what is to be bound, and scan again where something was."""
@@ -54,7 +55,9 @@ class Look:
         return Seen(self._scanner.scan() if bound else snapshot, bound, unbound)
 
 
-def _why(snapshot: Snapshot, binding: Binding, error: str) -> str:
+def _why(snapshot: Snapshot, binding: Binding, error: Refused) -> str:
     vf = snapshot.vf(binding.address)
-    loaded = binding.driver in snapshot.drivers
-    return refusal(vf, binding.driver, error, loaded=loaded) if vf else error
+    if vf is None:
+        return error.text
+    loaded, has_group = binding.driver in snapshot.drivers, vf.iommu_group is not None
+    return bind_refusal(vf.family, binding.driver, error, loaded=loaded, has_group=has_group)

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from qatdp.core.binding import Binding
+from qatdp.core.refusals import Refused
 from qatdp.host.abc import HostCalls
 
 
@@ -19,16 +20,16 @@ class Binder:
         self._pci = sysfs / "bus/pci"
         self._calls = calls
 
-    def bind(self, binding: Binding) -> str | None:
+    def bind(self, binding: Binding) -> Refused | None:
         """Bind one VF; return None where it is on the driver now, else what came back."""
         if not self._loaded(binding.driver):
-            return "no such driver"
+            return Refused("no such driver")
         device = self._pci / "devices" / str(binding.address)
         try:
             self._write(device, binding)
             refused = self._check(device, binding.driver)
         except OSError as error:
-            refused = os.strerror(error.errno or 0)
+            refused = _refused(error)
         if refused and binding.release:
             self._give_back(device, binding)
         return refused
@@ -48,17 +49,21 @@ class Binder:
     def _loaded(self, driver: str) -> bool:
         return self._calls.exists(self._pci / "drivers" / driver)
 
-    def _check(self, device: Path, driver: str) -> str | None:
+    def _check(self, device: Path, driver: str) -> Refused | None:
         try:
             found = self._calls.link(device / "driver")
         except OSError:
             return self._bind_by_name(device, driver)
-        return None if found == driver else f"it is on {found} afterwards"
+        return None if found == driver else Refused(f"it is on {found} afterwards")
 
-    def _bind_by_name(self, device: Path, driver: str) -> str | None:
+    def _bind_by_name(self, device: Path, driver: str) -> Refused | None:
         """Bind a device that drivers_probe left without a driver: only here the kernel says why it is refused."""
         try:
             self._calls.write(self._pci / "drivers" / driver / "bind", device.name.encode())
         except OSError as error:
-            return os.strerror(error.errno or 0)
-        return None if self._calls.exists(device / "driver") else "it has no driver afterwards"
+            return _refused(error)
+        return None if self._calls.exists(device / "driver") else Refused("it has no driver afterwards")
+
+
+def _refused(error: OSError) -> Refused:
+    return Refused(os.strerror(error.errno or 0), error.errno)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from qatdp.core.binding import Binding
 from qatdp.core.pci import PciAddress
-from qatdp.core.qat import FAMILY_OF_PF, VFIO_DRIVERS, parse_services
+from qatdp.core.qat import FAMILY_OF_PF, VFIO_DRIVERS, Family, parse_services
+from qatdp.core.refusals import Refused, bind_refusal
 from qatdp.core.steps import Step, What, may_take
 from qatdp.errors import QatdpError
 from qatdp.host.abc import HostCalls
@@ -140,7 +141,7 @@ class Hand:
     # Binding
 
     def _bind(self, driver: str, skip: int) -> None:
-        refused = {}
+        refused: dict[PciAddress, Refused] = {}
         for index, vf in self._vfs().items():
             has = self._driver(vf)
             if index >= skip and has != driver and may_take(has, self._vf_driver()):
@@ -149,8 +150,18 @@ class Hand:
                 if error := self._binder.bind(Binding(vf, driver, has)):
                     refused[vf] = error
         for vf, error in refused.items():
-            raise RefusedError(f"{driver} did not take {len(refused)} VFs, {vf} first: {error}")
+            raise RefusedError(f"{len(refused)} VFs are not bound, {vf} first: {self._why_not(vf, driver, error)}")
+
+    def _why_not(self, vf: PciAddress, driver: str, error: Refused) -> str:
+        if (family := self._family()) is None:
+            return error.text
+        loaded = self._calls.exists(self._devices.parent / "drivers" / driver)
+        has_group = self._calls.exists(self._devices / str(vf) / "iommu_group")
+        return bind_refusal(family, driver, error, loaded=loaded, has_group=has_group)
+
+    def _family(self) -> Family | None:
+        return FAMILY_OF_PF.get(int(self._read("device"), 16))
 
     def _vf_driver(self) -> str:
-        family = FAMILY_OF_PF.get(int(self._read("device"), 16))
+        family = self._family()
         return family.vf_driver if family else ""

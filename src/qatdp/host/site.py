@@ -33,12 +33,18 @@ class Pace:
     """Seconds. `step_s`: what one step may take (a PF waits 10 s for its VFs' drivers: adf_sriov.c).
 
     `place_s`: how long the others wait for a PF whose turn it is. `pause_s`: before a PF that is busy is asked again.
+    `least_s`: what a writer has to start, and what each answer has of a busy PF, which may be free by the last one.
     """
 
     step_s: float = 30.0
     place_s: float = 15.0
     pause_s: float = 1.0
     end_s: float = 0.5
+    least_s: float = 15.0
+
+    def answer_within_s(self, passed_s: float) -> float:
+        """Return what an answer has, as so much of the step's time has passed."""
+        return max(self.step_s - passed_s, min(self.least_s, self.step_s))
 
 
 @dataclass(frozen=True, slots=True)

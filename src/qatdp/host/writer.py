@@ -16,8 +16,10 @@ from typing import Any
 
 from qatdp.core.outcome import Outcome, Status
 from qatdp.core.pci import PciAddress
+from qatdp.core.refusals import remedy
 from qatdp.core.split import PfPlan
 from qatdp.core.steps import Step, What
+from qatdp.errors import QatdpError
 from qatdp.host.site import Pace, Site
 
 
@@ -30,6 +32,10 @@ async def configure(plans: Sequence[PfPlan], site: Site) -> tuple[Outcome, ...]:
         return tuple(await asyncio.gather(*(_configure(one, site, queue) for one in plans)))
     finally:
         usher.cancel()
+
+
+class LateError(QatdpError):
+    """No answer came in time."""
 
 
 class _Queue:
@@ -56,8 +62,8 @@ async def _configure(plan: PfPlan, site: Site, queue: _Queue) -> Outcome:
     try:
         process = await _start(site)
         return await _all_steps(process, plan, site, queue)
-    except TimeoutError:
-        return Outcome(plan.address, Status.FAILED, f"no answer within {site.pace.step_s:g} s: see the kernel's log")
+    except LateError as error:
+        return Outcome(plan.address, Status.FAILED, str(error))
     except (OSError, ValueError) as error:  # it could not be started, or has ended
         return Outcome(plan.address, Status.FAILED, f"its writer has ended: {error}")
     finally:
@@ -83,9 +89,10 @@ async def _end(process: asyncio.subprocess.Process, end_s: float) -> None:
 
 async def _all_steps(process: asyncio.subprocess.Process, plan: PfPlan, site: Site, queue: _Queue) -> Outcome:
     job = {"pf": str(plan.address), "sysfs": str(site.sysfs), "dev": str(site.dev), "who": asdict(site.who)}
-    answer = await _ask(process, {**job, "locks": str(site.locks)}, site.pace.step_s)
+    job["locks"] = str(site.locks)
+    answer = await _ask(process, job, max(site.pace.step_s, site.pace.least_s))  # to start is no step
     if answer["error"]:
-        return _failed(plan.address, "", answer)
+        return _failed(plan.address, None, answer)
     refused: Outcome | None = None
     for step in plan.steps:
         if step.what is What.VFS:
@@ -94,7 +101,7 @@ async def _all_steps(process: asyncio.subprocess.Process, plan: PfPlan, site: Si
         if step.what is What.VFS:
             queue.leave(plan.address)
         if answer["error"]:
-            refused = refused or _failed(plan.address, f"{step}: ", answer)
+            refused = refused or _failed(plan.address, step, answer)
             # Services that are refused leave the PF down and without VFs: it is brought back as it was.
             if step.what is not What.SERVICES:
                 return refused
@@ -103,11 +110,15 @@ async def _all_steps(process: asyncio.subprocess.Process, plan: PfPlan, site: Si
 
 async def _take(process: asyncio.subprocess.Process, step: Step, pace: Pace) -> Mapping[str, Any]:
     """Have a step taken. A PF that is busy, in a reset for instance, is asked again until the step's time is over."""
-    until = asyncio.get_running_loop().time() + pace.step_s
+    began_s = asyncio.get_running_loop().time()
     while True:
-        left_s = until - asyncio.get_running_loop().time()
-        answer = await _ask(process, asdict(step), max(left_s, 0))
-        if answer.get("errno") != errno.EBUSY or left_s <= pace.pause_s:
+        busy_s = asyncio.get_running_loop().time() - began_s
+        try:
+            answer = await _ask(process, asdict(step), pace.answer_within_s(busy_s))
+        except LateError as error:
+            before = f"busy for {busy_s:.3g} s, then " if busy_s >= pace.pause_s else ""
+            raise LateError(f"{step}: {before}{error}") from error
+        if answer.get("errno") != errno.EBUSY or pace.step_s - busy_s <= pace.pause_s:
             return answer
         await asyncio.sleep(pace.pause_s)
 
@@ -115,22 +126,20 @@ async def _take(process: asyncio.subprocess.Process, step: Step, pace: Pace) -> 
 async def _ask(process: asyncio.subprocess.Process, question: object, within_s: float) -> Mapping[str, Any]:
     assert process.stdin and process.stdout
     process.stdin.write(json.dumps(question).encode() + b"\n")
-    line = await asyncio.wait_for(process.stdout.readline(), within_s)
+    try:
+        line = await asyncio.wait_for(process.stdout.readline(), within_s)
+    except TimeoutError as error:
+        raise LateError(f"no answer within {within_s:.3g} s: see the kernel's log") from error
     answer: Mapping[str, Any] = json.loads(line or b"null") or {}
     if "error" not in answer:
         raise ValueError("no answer")
     return answer
 
 
-def _failed(pf: PciAddress, what: str, answer: Mapping[str, Any]) -> Outcome:
+def _failed(pf: PciAddress, step: Step | None, answer: Mapping[str, Any]) -> Outcome:
     status = Status.BUSY if answer.get("held") else Status.FAILED
-    hint = BUSY.get(str(answer.get("state")), "") if answer.get("errno") == errno.EBUSY else ""
-    return Outcome(pf, status, f"{what}{answer['error']}{hint}")
-
-
-# Of a PF that is busy for a whole step's time, by what it says: it is down while it is reset (adf_aer.c), and up for
-# those who use it (adf_dev_in_use in adf_sysfs.c, adf_sriov.c).
-BUSY = {
-    "down": " (a reset that does not end: bind the PF to its driver anew, or reboot)",
-    "up": " (the kernel itself uses it, dm-crypt or IPsec perhaps)",
-}
+    text, number = str(answer["error"]), answer.get("errno")
+    if step is None:
+        return Outcome(pf, status, text)
+    why = remedy(step.what, number, answer.get("state")) if number else None
+    return Outcome(pf, status, f"{step}: {text} ({why})" if why else f"{step}: {text}")
