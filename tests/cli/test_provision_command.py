@@ -62,6 +62,21 @@ def test_a_dry_run_tells_the_steps_and_changes_nothing(provision: Qatdp, host: F
     assert host.vfs(TWO) == ()
 
 
+@pytest.mark.parametrize("words", [(), ("--strict",), ("--dry-run",)])
+def test_provision_fails_when_sysfs_cannot_be_listed(provision: Qatdp, folder: Path, words: tuple[str, ...]) -> None:
+    result = provision("--sysfs", folder / "nowhere", *words)
+    assert result.exit_code == 1
+    assert f"{folder}/nowhere/bus/pci/devices" in result.stderr
+    assert result.stdout == ""
+
+
+def test_provision_is_done_on_a_node_without_qat(provision: Qatdp, host: FakeHost) -> None:
+    for pf in (ONE, TWO):
+        host.remove(pf)
+    result = provision("--strict")
+    assert (result.exit_code, result.stdout) == (0, "no QAT PFs\n")
+
+
 def test_a_pf_that_fails_fails_the_command_only_where_that_is_asked_for(
     provision: Qatdp, host: FakeHost, folder: Path
 ) -> None:

@@ -22,9 +22,9 @@ from qatdp.core.progress import Phase
 from qatdp.core.report import DeviceReport, plain
 from qatdp.core.snapshot import Snapshot
 from qatdp.daemon.look import Look
-from qatdp.errors import QatdpError
 from qatdp.host import configfile
 from qatdp.host.choose import host_calls
+from qatdp.host.sysfs import check_listed
 from qatdp.status import client
 
 COLUMNS = ("pf", "address", "services", "resource", "numa_node", "iommu_group", "driver", "node", "health", "reason")
@@ -67,7 +67,7 @@ def _asked(where: Path) -> tuple[client.Status | None, str]:
 
 def _scanned(sysfs: Path, dev: Path, config: Config) -> Row:
     snapshot = Look(sysfs, dev, host_calls())(config).snapshot
-    _check_listed(snapshot, sysfs)
+    check_listed(snapshot, sysfs)
     pools, _ = build_pools(snapshot, config, {}, moment=1)
     rows = [_without_history(device) for device in listing(snapshot, config, pools, {})]
     problems = [{"where": problem.where, "reason": problem.reason} for problem in snapshot.problems]
@@ -105,14 +105,6 @@ def _show(found: Row, output: str, more: Sequence[str] = ()) -> None:
 
 def _pods(holders: Iterable[Row]) -> str | None:
     return ",".join(f"{one['namespace']}/{one['pod']}" for one in holders) or None
-
-
-def _check_listed(snapshot: Snapshot, sysfs: Path) -> None:
-    """Raise QatdpError where nothing is known of the bus, which is not the same as a node without VFs."""
-    bus = str(sysfs / "bus/pci/devices")
-    for problem in snapshot.problems:
-        if problem.where == bus:
-            raise QatdpError(f"{bus} {problem.reason}", hint="--sysfs is a mounted sysfs, or a copy of one")
 
 
 def _about_pfs(found: Row) -> Iterator[str]:

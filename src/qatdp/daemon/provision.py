@@ -20,7 +20,7 @@ from qatdp.host.abc import HostCalls
 from qatdp.host.locks import NODE_LOCK, Lock, LockedError
 from qatdp.host.opened import enable_of, is_open
 from qatdp.host.site import Site
-from qatdp.host.sysfs import SysfsScanner
+from qatdp.host.sysfs import SysfsScanner, check_listed
 from qatdp.host.writer import configure
 from qatdp.kubelet.podresources import PodResources
 
@@ -100,9 +100,11 @@ class Provision:
             return snapshot, frozenset(vf.address for vf in snapshot.vfs if self._is_enabled(vf.address))
 
         try:
-            return await asyncio.wait_for(self._worker.do(scan), SCAN_S)
+            snapshot, enabled = await asyncio.wait_for(self._worker.do(scan), SCAN_S)
         except TimeoutError as error:
             raise QatdpError(f"{self._site.sysfs} gave no answer within {SCAN_S:g} s") from error
+        check_listed(snapshot, self._site.sysfs)  # else all would seem to be as wished
+        return snapshot, enabled
 
     def _is_enabled(self, vf: PciAddress) -> bool:
         try:

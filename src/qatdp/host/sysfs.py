@@ -25,6 +25,7 @@ from qatdp.core.snapshot import (
     VfioNode,
     VirtualFunction,
 )
+from qatdp.errors import QatdpError
 from qatdp.host import names
 from qatdp.host.abc import Answers, BulkCalls
 from qatdp.host.portable import dev_cfg
@@ -47,6 +48,14 @@ class SysfsScanner:
     def scan(self) -> Snapshot:
         """Return the node as it is now. Takes a few reads a function; runs in a thread of the daemon's own."""
         return snapshot(self._calls.bus(self._sysfs, self._dev), self._sysfs, self._dev)
+
+
+def check_listed(snapshot: Snapshot, sysfs: Path) -> None:
+    """Raise QatdpError where nothing is known of the bus, which is not the same as a node without QAT."""
+    bus = f"{sysfs}/bus/pci/devices"
+    for problem in snapshot.problems:
+        if problem.where == bus:
+            raise QatdpError(f"{bus} {problem.reason}", hint="--sysfs is a mounted sysfs, or a copy of one")
 
 
 def snapshot(answers: Answers, sysfs: Path, dev: Path) -> Snapshot:
