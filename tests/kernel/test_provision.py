@@ -119,7 +119,7 @@ async def _open_between_check_and_write(pf: str, other: str, stumbling: Site, si
     with vfio.held(pfs.vf_addresses(pf)[0]):
         os.kill(writer, signal.SIGCONT)
         failed, done = await task
-        assert (failed.status, failed.reason) == (Status.FAILED, "no answer within 30 s: see the kernel's log")
+        assert (failed.status, failed.reason) == (Status.FAILED, "down: no answer within 30 s: see the kernel's log")
         assert done.status is Status.CHANGED, "its VFs are made although another PF's cannot go"
         assert hanging_writer() == writer
         (busy,) = await configure(plans[:1], site)

@@ -112,7 +112,10 @@ def test_a_vf_opened_between_check_and_write_fails_its_pf_in_time_and_once_let_g
         since = time.monotonic()
         os.kill(writer, signal.SIGCONT)
         during = said(run, since)
-        assert (during.outcomes[pf], during.reasons[pf]) == ("failed", "no answer within 15 s: see the kernel's log")
+        assert (during.outcomes[pf], during.reasons[pf]) == (
+            "failed",
+            "down: no answer within 15 s: see the kernel's log",
+        )
         assert during.outcomes[other] == "changed", "its VFs are made although another PF's cannot go"
         assert during.took_s < DEADLINE_S
         assert writer in writers(), "it waits in the kernel"

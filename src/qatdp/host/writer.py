@@ -116,7 +116,7 @@ async def _take(process: asyncio.subprocess.Process, step: Step, pace: Pace) -> 
         try:
             answer = await _ask(process, asdict(step), pace.answer_within_s(busy_s))
         except LateError as error:
-            before = f"busy for {busy_s:.3g} s, then " if busy_s >= pace.pause_s else ""
+            before = f"busy for {round(busy_s, 1):g} s, then " if busy_s >= pace.pause_s else ""
             raise LateError(f"{step}: {before}{error}") from error
         if answer.get("errno") != errno.EBUSY or pace.step_s - busy_s <= pace.pause_s:
             return answer
@@ -129,7 +129,7 @@ async def _ask(process: asyncio.subprocess.Process, question: object, within_s: 
     try:
         line = await asyncio.wait_for(process.stdout.readline(), within_s)
     except TimeoutError as error:
-        raise LateError(f"no answer within {within_s:.3g} s: see the kernel's log") from error
+        raise LateError(f"no answer within {round(within_s, 1):g} s: see the kernel's log") from error
     answer: Mapping[str, Any] = json.loads(line or b"null") or {}
     if "error" not in answer:
         raise ValueError("no answer")
