@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from qatdp.core.config import Config, NodePath, parse_config
-from qatdp.core.offer import Circumstances, Offer, node_of, of_unknown_services, offers, resource_of
+from qatdp.core.offer import Circumstances, Offer, node_of, of_unknown_services, of_unknown_words, offers, resource_of
 from qatdp.core.pci import PciAddress
 from qatdp.core.snapshot import GroupMember, NodeKind, Problem, Snapshot, VfioNode
 from qatdp.core.stale import Stale
@@ -241,6 +241,19 @@ def test_what_is_wrong_is_said(snapshot: Snapshot, words: str) -> None:
     offer = offer_of_first(snapshot)
     assert offer.resource == "qat.intel.com/cy"
     assert words in str(offer.defect)
+
+
+@pytest.mark.parametrize("driver", ["igb_uio", "uio_pci_generic", "nvme"])
+@pytest.mark.parametrize("drivers", [("vfio-pci",), ()])
+def test_vf_that_nobody_takes_is_not_promised_to_be_taken(driver: str, drivers: tuple[str, ...]) -> None:
+    offer = offer_of_first(a_snapshot([PF], [replace(UNBOUND, driver=driver)], drivers=drivers))
+    assert driver in str(offer.defect)
+    assert "--bind" not in str(offer.defect)
+
+
+def test_words_that_are_no_services_are_told_with_their_pf() -> None:
+    pfs = [PF, a_pf("0000:70:00.0", services="sym;new; odd"), a_pf("0000:f3:00.0", services="cy;dc")]
+    assert of_unknown_words(a_snapshot(pfs)) == {(pfs[1].address, "new;odd")}
 
 
 def test_a_vf_without_a_group_is_told_what_to_switch_on() -> None:

@@ -14,6 +14,7 @@ from qatdp.core.qat import (
     in_order,
     parse_services,
     refused_services,
+    unknown_words,
 )
 from qatdp.testing.strategies import services
 
@@ -27,8 +28,15 @@ def test_any_order_of_the_same_services_is_the_same_set(drawn: tuple[frozenset[S
 @given(st.text(st.sampled_from("symadcep; \n"), max_size=12))
 def test_what_is_read_is_what_is_written_word_by_word(text: str) -> None:
     words = {word.strip() for word in text.split(";")} - {""}
-    known = {service.value for service in Service}
-    assert parse_services(text) == (words if words and words <= known else None)
+    known = {service.value for service in Service} | {"cy"}
+    meant = (words - {"cy"}) | ({"sym", "asym"} if "cy" in words else set())
+    assert parse_services(text) == (meant if words and words <= known else None)
+    assert set(unknown_words(text)) == words - known
+
+
+@pytest.mark.parametrize(("text", "services"), [("cy", "sym;asym"), ("cy;dc", "sym;asym;dc"), ("cy;sym", "sym;asym")])
+def test_word_cy_of_the_out_of_tree_driver_is_sym_and_asym(text: str, services: str) -> None:
+    assert parse_services(text) == parse_services(services)
 
 
 @pytest.mark.parametrize("text", ["", "\n", ";", "sym;new", "SYM", "sym,asym", "sym asym"])

@@ -248,6 +248,16 @@ async def test_a_pf_of_unknown_services_is_told_once_with_what_to_do(
     assert "kernel 6.0 or later" in told[0] and "/sys/kernel/debug" in told[0]
 
 
+async def test_unknown_word_of_services_is_logged_once(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    stage.host.add_pf(CY_PF, services="sym;new", vfs=1)
+    await stage.start_daemon()
+    await stage.offers("qat.intel.com/generic", stage.host.vfs(CY_PF))
+    stage.host.add_pf(DC_PF, services="dc", vfs=1)
+    await stage.offers(DC, stage.host.vfs(DC_PF))
+    told = [text for text in caplog.messages if "services unknown" in text]
+    assert [text.split()[2:4] for text in told] == [[f"pf={CY_PF}", "words='new'"]]
+
+
 class HangingCalls(PassingCalls):
     """Calls that hang once they are told to, as reads of a driver that waits for its firmware do."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from qatdp.core.config import Config, NodePath, Selector, default_resource, full_name
 from qatdp.core.pci import PciAddress
 from qatdp.core.pf_defects import driver_defect
-from qatdp.core.qat import VFIO_DRIVERS, Services
+from qatdp.core.qat import VFIO_DRIVERS, Services, unknown_words
 from qatdp.core.snapshot import (
     GroupMember,
     IommuGroup,
@@ -161,6 +161,13 @@ def of_unknown_services(snapshot: Snapshot) -> frozenset[PciAddress]:
     )
 
 
+def of_unknown_words(snapshot: Snapshot) -> frozenset[tuple[PciAddress, str]]:
+    """Return the PFs whose services have words that are not known here, with these: their VFs are generic."""
+    return frozenset(
+        (pf.address, ";".join(words)) for pf in snapshot.pfs if (words := unknown_words(pf.services_text or ""))
+    )
+
+
 def services_of(vf: VirtualFunction, pf: PhysicalFunction | None) -> Services | None:
     return pf.services if pf and vf.family.selectable else None
 
@@ -223,6 +230,8 @@ def _driver_defect(vf: VirtualFunction, snapshot: Snapshot, config: Config) -> s
     missing = "" if wanted in snapshot.drivers else f"; {wanted} is not loaded (modprobe {wanted})"
     if vf.driver is None:
         return f"has no driver{missing or f' (qatdp run --bind gives it to {wanted})'}"
+    if vf.driver != vf.family.vf_driver:  # no mode of --bind takes it: see core/binding.py
+        return f"driver {vf.driver} has it, to which somebody gave it (to have it offered, unbind it there)"
     return f"driver {vf.driver} has it{missing or f' (qatdp run --bind=take gives it to {wanted})'}"
 
 

@@ -4,7 +4,7 @@ Ids and driver names are those of drivers/crypto/intel/qat/qat_*/adf_drv.c; fami
 tree (D15xx, 200xx, C4xxx) have out-of-tree drivers only.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
@@ -34,6 +34,8 @@ GEN6 = 6
 MOST_SERVICES = {4: 2, GEN6: 3}  # of a PF at a time, by its generation (adf_cfg_services.c)
 CRYPTO: Services = frozenset({Service.SYM, Service.ASYM})
 GENERIC = "generic"
+# `cy` is the out-of-tree driver's, of its ServicesEnabled, which its dev_cfg shows.
+WORDS: Mapping[str, Services] = {**{service.value: frozenset({service}) for service in Service}, "cy": CRYPTO}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,19 @@ def parse_services(text: str) -> Services | None:
 
     A set, because kernels differ in order: 6.16 and later write back in an order of their own what was written in any.
     """
-    words = [word.strip() for word in text.split(";") if word.strip()]
-    if not words or any(word not in set(Service) for word in words):
+    words = _words(text)
+    if not words or unknown_words(text):
         return None
-    return frozenset(Service(word) for word in words)
+    return frozenset(service for word in words for service in WORDS[word])
+
+
+def unknown_words(text: str) -> tuple[str, ...]:
+    """Return the words in it that are no services known here."""
+    return tuple(word for word in _words(text) if word not in WORDS)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(";") if word.strip()]
 
 
 def in_order(services: Iterable[Service]) -> tuple[Service, ...]:

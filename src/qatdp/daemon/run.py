@@ -13,7 +13,7 @@ from functools import partial
 from qatdp.core.coalesce import RescanSchedule
 from qatdp.core.config import Config
 from qatdp.core.endpoint import Event
-from qatdp.core.offer import of_unknown_services
+from qatdp.core.offer import of_unknown_services, of_unknown_words
 from qatdp.core.pools import ResourcePool
 from qatdp.daemon.checkpoints import Checkpoints
 from qatdp.daemon.configuration import Configuration
@@ -47,6 +47,7 @@ SERVICES_HINT = (
     "its VFs are generic: kernel 6.0 or later tells services in qat/cfg_services, an older one at most in debugfs, "
     "if /sys/kernel/debug is mounted and can be read"
 )
+WORDS_HINT = "its VFs are generic, as this qatdp does not know these words of its services: a newer one may"
 
 
 class Daemon:
@@ -268,6 +269,8 @@ class Daemon:
             log.warning("problem where=%s reason=%r", problem.where, problem.reason)
         for pf in sorted(of_unknown_services(seen.snapshot) - of_unknown_services(self.node.snapshot)):
             log.warning("services unknown pf=%s hint=%r", pf, SERVICES_HINT)
+        for pf, words in sorted(of_unknown_words(seen.snapshot) - of_unknown_words(self.node.snapshot)):
+            log.warning("services unknown pf=%s words=%r hint=%r", pf, words, WORDS_HINT)
 
     async def _tick(self) -> None:
         """Look every second at what changes without an event."""

@@ -227,7 +227,8 @@ class FakeHost(FakeBus):
         """Write qat/cfg_services, which can be done while the PF is down only. It is kept in the order of 6.16."""
         wanted, family = parse_services(services), self._families[as_address(pf)]
         down = self.path(pf, "qat/state").read_text() == "down\n"
-        if wanted is None or not down or not makes.takes(family, wanted):
+        foreign = "cy" in services.split(";")  # the out-of-tree driver's
+        if wanted is None or foreign or not down or not makes.takes(family, wanted):
             raise kernel_error(errno.EINVAL, self.path(pf, "qat/cfg_services"))
         self._write_services(pf, ";".join(in_order(wanted)))
 
