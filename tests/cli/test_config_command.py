@@ -40,6 +40,14 @@ def test_a_file_that_is_right_is_status_0_and_told_in_short(
     assert result.stdout.endswith(f"config.yaml: {summary}\n")
 
 
+def test_config_check_warns_and_is_status_0(checked: Callable[[str], Result]) -> None:
+    names = "{name: a, addressVariables: [index]}, {name: b, addressVariables: [index]}"
+    result = checked(f"version: 1\nresources: [{names}]")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("Warning: resources[1].addressVariables: ")
+    assert "right, qat.intel.com/a" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("text", "error", "hint"),
     [

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qatdp.core.allocation import PERMISSIONS, Allocation, allocate, check_start, environment
-from qatdp.core.config import Config, NodePath, ResourceOptions, variable_of
+from qatdp.core.config import AddressVariable, Config, NodePath, ResourceOptions, parse_config, variable_of
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import PoolDevice, ResourcePool, build_pools
 from qatdp.core.snapshot import Snapshot
@@ -84,7 +84,39 @@ def test_the_same_ids_in_any_order_get_the_same_answer(snapshot: Snapshot, confi
 def test_variables_of_devices_never_collide(some: list[PciAddress]) -> None:
     env = environment(a_pool(), some)
     assert addresses_for_dpdk(env) == sorted(map(str, some))
-    assert len(env) == len(some) + 1
+    assert len(env) == len(some) + 2
+
+
+@pytest.mark.parametrize(
+    ("kinds", "names"),
+    [
+        ({"pcidevice"}, {"PCIDEVICE_QAT_INTEL_COM_CY"}),
+        ({"qat"}, {"QAT27393", "QAT27394"}),
+        ({"index"}, {"QAT0", "QAT1"}),
+        ({"index", "qat"}, {"QAT0", "QAT1", "QAT27393", "QAT27394"}),
+        ({"kubevirt"}, {"PCI_RESOURCE_QAT_INTEL_COM_CY"}),
+    ],
+)
+def test_environment_has_the_variables_that_are_asked_for(kinds: set[str], names: set[str]) -> None:
+    config = parse_config({"version": 1, "resources": [{"name": "cy", "addressVariables": sorted(kinds)}]})
+    pool = a_pool(options=config.options(CY))
+    some = [PciAddress(0, 0x6B, 0, 1), PciAddress(0, 0x6B, 0, 2)]
+    env = environment(pool, some)
+    assert env.keys() == names | {"PCIDEVICE_QAT_INTEL_COM_CY"}
+    assert {text for value in env.values() for text in value.split(",")} == set(map(str, some))
+
+
+def test_index_counts_in_the_order_of_addresses() -> None:
+    pool = a_pool(options=ResourceOptions(address_variables=frozenset({AddressVariable.INDEX})))
+    some = [PciAddress(0, 0x6B, 0, 1), PciAddress(0, 0x70, 0, 1)]
+    env = environment(pool, some)
+    assert [env["QAT0"], env["QAT1"]] == ["0000:6b:00.1", "0000:70:00.1"]
+
+
+def test_kubevirt_variable_is_named_as_kubevirt_looks_for_it() -> None:
+    """It replaces dots and slashes alone, the SR-IOV convention all but letters and digits."""
+    pool = ResourcePool("qat.intel.com/asym-dc", ())
+    assert set(environment(pool, [])) == {"PCIDEVICE_QAT_INTEL_COM_ASYM_DC", "PCI_RESOURCE_QAT_INTEL_COM_ASYM-DC"}
 
 
 def test_an_answer_to_the_letter() -> None:
@@ -96,6 +128,7 @@ def test_an_answer_to_the_letter() -> None:
             env={
                 "LIB_X": "1",
                 "PCIDEVICE_QAT_INTEL_COM_CY": "0000:6b:00.1,0000:6b:00.2",
+                "PCI_RESOURCE_QAT_INTEL_COM_CY": "0000:6b:00.1,0000:6b:00.2",
                 "QAT27393": "0000:6b:00.1",
                 "QAT27394": "0000:6b:00.2",
                 "QAT_POLICY": "2",

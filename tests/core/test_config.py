@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 
 from qatdp.core.config import (
+    AddressVariable,
     Config,
     HostShare,
     NodePath,
@@ -23,6 +24,7 @@ from qatdp.core.qat import Service, Services
 from qatdp.errors import ConfigError
 from qatdp.testing.strategies import documents
 
+PCIDEVICE, INDEX = AddressVariable.PCIDEVICE, AddressVariable.INDEX
 CY = frozenset({Service.SYM, Service.ASYM})
 DC = frozenset({Service.DC})
 
@@ -55,6 +57,7 @@ def test_good_documents_are_read_rule_by_rule(document: dict[str, Any]) -> None:
         assert config.limit(name) == entry.get("limit")
         assert config.options(name).policy == entry.get("policy", Policy.LOCAL)
         assert dict(config.options(name).env) == entry.get("env", {})
+        assert config.options(name).address_variables >= {"pcidevice", *entry.get("addressVariables", ["qat"])}
 
 
 def test_nothing_but_the_version_means_the_defaults() -> None:
@@ -87,6 +90,7 @@ def test_everything_that_can_be_written() -> None:
                 "node": "cdev",
                 "qat_policy": 2,
                 "env": {"B": "2", "A": "1"},
+                "addressVariables": ["index"],
             }
         ],
         "defaults": True,
@@ -101,7 +105,7 @@ def test_everything_that_can_be_written() -> None:
         families=frozenset({"4xxx"}),
         drivers=frozenset({"qat_vfio_pci"}),
     )
-    options = ResourceOptions(Policy.PACKED, NodePath.CDEV, 2, (("A", "1"), ("B", "2")))
+    options = ResourceOptions(Policy.PACKED, NodePath.CDEV, 2, (("A", "1"), ("B", "2")), frozenset({PCIDEVICE, INDEX}))
     assert parse_config(document) == Config(
         resources=(ResourceRule("fast", frozenset({CY, None}), selector, 0, options),),
         defaults=True,
@@ -210,6 +214,9 @@ BAD: list[tuple[object, str, str]] = [
     (rule(env={"QAT_POLICY": "1"}), "resources[0].env.QAT_POLICY", "use qat_policy"),
     (rule(env={"QATX": "1"}), "resources[0].env.QATX", "begin with QAT"),
     (rule(env={"PCIDEVICE_X": "1"}), "resources[0].env.PCIDEVICE_X", "begin with PCIDEVICE_"),
+    (rule(env={"PCI_RESOURCE_X": "1"}), "resources[0].env.PCI_RESOURCE_X", "begin with PCI_RESOURCE_"),
+    (rule(addressVariables="qat"), "resources[0].addressVariables", "expected a list"),
+    (rule(addressVariables=["qat0"]), "resources[0].addressVariables[0]", "'index'"),
     (rules({"name": "a.b"}, {"name": "c"}, {"name": "A-B"}), "resources[2].name", "'a.b' of resources[0]"),
     (rules({"name": "a", "limit": 1}, {"name": "a"}), "resources[1]", "same limit and options"),
     (rules({"name": "a"}, {"name": "a", "policy": "packed"}), "resources[1]", "merged with resources[0]"),

@@ -86,6 +86,17 @@ async def test_a_configuration_that_is_wrong_changes_nothing(
     await stage.lists(RENAMED, vfs)
 
 
+async def test_configuration_warnings_are_logged(
+    stage: Stage, vfs: tuple[PciAddress, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    both = ", ".join(f"{{name: {name}, services: [sym, asym], addressVariables: [index]}}" for name in ("a", "b"))
+    stage.configure(f"version: 1\nresources: [{both}]")
+    await stage.lists("qat.intel.com/a", vfs)
+    told = [text for text in caplog.messages if text.startswith("configuration warning")]
+    assert len(told) == 1
+    assert "resources[1].addressVariables" in told[0]
+
+
 async def test_a_configuration_that_goes_away_changes_nothing(stage: Stage, vfs: tuple[PciAddress, ...]) -> None:
     stage.config.unlink()
     await stage.scanned(3)

@@ -103,8 +103,9 @@ async def test_a_container_gets_the_devices_of_two_resources_each_under_its_own_
         (dc,) = ids - ALL[CY]
         options = await node.kubelet.options(pod)
     of_resources = {
-        "PCIDEVICE_QAT_INTEL_COM_CY": ",".join(sorted(ALL[CY])),
-        "PCIDEVICE_QAT_INTEL_COM_DC": dc,
+        f"{kind}_QAT_INTEL_COM_{name}": text
+        for kind in ("PCIDEVICE", "PCI_RESOURCE")
+        for name, text in (("CY", ",".join(sorted(ALL[CY]))), ("DC", dc))
     }
     assert options.envs == {**of_resources, **variables(ids)}
     assert {one.host for one in options.devices} == {"/dev/vfio/vfio", *group_nodes(node, ids)}

@@ -170,6 +170,7 @@ async def test_allocate_gives_nodes_and_environment_and_tells_who_got_what(serve
     assert [spec.host_path for spec in answer.devices] == ["/dev/vfio/0", "/dev/vfio/3", "/dev/vfio/vfio"]
     assert dict(answer.envs) == {
         "PCIDEVICE_QAT_INTEL_COM_CY": f"{IDS[0]},{IDS[3]}",
+        "PCI_RESOURCE_QAT_INTEL_COM_CY": f"{IDS[0]},{IDS[3]}",
         f"QAT{VFS[0].number}": IDS[0],
         f"QAT{VFS[3].number}": IDS[3],
     }

@@ -98,8 +98,9 @@ def test_the_environment_has_one_qat_variable_a_vf_and_one_list_a_resource(
 ) -> None:
     named = Counter[str]()
     for event in proved[name].report.of("device"):
-        of_resource, of_device = sorted(event["variables"].split())  # P... and Q...
+        of_resource, of_kubevirt, of_device = sorted(event["variables"].split())  # PCID..., PCI_... and Q...
         assert re.fullmatch(r"QAT\d+", of_device), event
+        assert of_kubevirt == of_resource.replace("PCIDEVICE", "PCI_RESOURCE")
         named.update([of_resource, of_device])
     expected = {
         f"PCIDEVICE_{re.sub('[./]', '_', resource).upper()}": count for resource, count in REQUESTS[name].items()

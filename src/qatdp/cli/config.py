@@ -8,6 +8,7 @@ import click
 from qatdp.cli.options import node_name_option
 from qatdp.cli.table import print_lines
 from qatdp.core.config import Config, full_name
+from qatdp.core.config_warnings import config_warnings
 from qatdp.core.schema import config_schema
 from qatdp.core.words import wishes_in_words
 from qatdp.host import configfile
@@ -30,9 +31,13 @@ def schema() -> None:
 def check(file: Path, node_name: str | None) -> None:
     """Tell whether FILE is right: exit status 0, or 2 with the key that is wrong and how to mend it.
 
+    What is right and yet perhaps not meant is a warning, and leaves the status 0.
+
     Tells in words what PFs should be and, of the node of that name, which of it this node takes.
     """
     found = configfile.load(file)
+    for warning in config_warnings(found):
+        print_lines((f"Warning: {warning}",), err=True)
     print_lines((f"{file}: right, {_summary(found)}", *wishes_in_words(found.provision, node_name)))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from types import MappingProxyType
 
-from qatdp.core.config import Policy, variable_of
+from qatdp.core.config import AddressVariable, Policy, kubevirt_variable_of, variable_of
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import Health, PoolDevice, ResourcePool
 from qatdp.errors import AllocationError, UnknownDeviceError
@@ -64,15 +64,28 @@ def check_start(pool: ResourcePool, ids: Collection[str]) -> None:
 def environment(pool: ResourcePool, addresses: Collection[PciAddress]) -> Mapping[str, str]:
     """Return the environment that names a container's devices.
 
-    One list under the resource's own variable (the SR-IOV convention), and QAT<n> for each device, as Intel's images
-    want it: n derives from the address, so that the answers for two resources of one container never collide. Intel's
-    DPDK image hands the value of every variable that begins with QAT to `-a`, so there is no other, unless QAT_POLICY
-    is asked for.
+    Which variables, the resource's options say. Intel's DPDK image hands the value of every variable that begins with
+    QAT to `-a`, so each of them is an address, unless QAT_POLICY is asked for.
     """
-    named = {variable_of(pool.resource): ",".join(str(address) for address in addresses)}
-    numbered = {f"QAT{address.number}": str(address) for address in addresses}
+    wanted = sorted(pool.options.address_variables)
+    named = {name: value for kind in wanted for name, value in VARIABLES[kind](pool.resource, addresses).items()}
     policy = {"QAT_POLICY": str(pool.options.qat_policy)} if pool.options.qat_policy else {}
-    return {**dict(pool.options.env), **named, **numbered, **policy}
+    return {**dict(pool.options.env), **named, **policy}
+
+
+def _joined(addresses: Iterable[PciAddress]) -> str:
+    return ",".join(map(str, addresses))
+
+
+# QAT<n> of two resources in one container never collide where n derives from the address; where it counts, they do.
+VARIABLES: Mapping[AddressVariable, Callable[[str, Collection[PciAddress]], Mapping[str, str]]] = MappingProxyType(
+    {
+        AddressVariable.PCIDEVICE: lambda resource, of: {variable_of(resource): _joined(of)},
+        AddressVariable.KUBEVIRT: lambda resource, of: {kubevirt_variable_of(resource): _joined(of)},
+        AddressVariable.QAT: lambda _, of: {f"QAT{address.number}": str(address) for address in of},
+        AddressVariable.INDEX: lambda _, of: {f"QAT{index}": str(address) for index, address in enumerate(of)},
+    }
+)
 
 
 def prefer(pool: ResourcePool, available: Collection[str], must_include: Collection[str], size: int) -> tuple[str, ...]:

@@ -25,6 +25,8 @@ NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 # And its domain (k8s.io/apimachinery, IsQualifiedName: RFC 1123).
 SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 DOMAIN_CHARACTERS = 253
+OPTION_KEYS = ("policy", "node", "qat_policy", "env", "addressVariables")
+RESERVED_PREFIXES = ("PCIDEVICE_", "PCI_RESOURCE_")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -41,6 +43,18 @@ class NodePath(StrEnum):
 
     GROUP = "group"
     CDEV = "cdev"
+
+
+class AddressVariable(StrEnum):
+    """Which variables carry the addresses of a container's VFs, so that each program finds the one that it reads."""
+
+    PCIDEVICE = "pcidevice"  # PCIDEVICE_<RESOURCE>, of the SR-IOV device plugin: always there
+    QAT = "qat"  # QAT<n> for each VF, where n derives from the address
+    INDEX = "index"  # QAT0, QAT1, ..., as Intel's plugin has them
+    KUBEVIRT = "kubevirt"  # PCI_RESOURCE_<RESOURCE>, from which KubeVirt takes devices of other plugins
+
+
+DEFAULT_VARIABLES = frozenset({AddressVariable.PCIDEVICE, AddressVariable.QAT, AddressVariable.KUBEVIRT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,7 @@ class ResourceOptions:
     node: NodePath = NodePath.GROUP
     qat_policy: int | None = None  # QAT_POLICY for qatlib: how many of the container's VFs one process takes
     env: tuple[tuple[str, str], ...] = ()
+    address_variables: frozenset[AddressVariable] = DEFAULT_VARIABLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +149,12 @@ def variable_of(resource: str) -> str:
     return "PCIDEVICE_" + re.sub(r"[^A-Z0-9]", "_", resource.upper())
 
 
+def kubevirt_variable_of(resource: str) -> str:
+    """Return the variable in which KubeVirt looks for a resource's devices; it replaces dots and slashes alone
+    (pkg/util, ResourceNameToEnvVar)."""
+    return "PCI_RESOURCE_" + resource.upper().replace("/", "_").replace(".", "_")
+
+
 def parse_config(document: object) -> Config:
     """Return the configuration that plain values describe; raises ConfigError for the first fault."""
     top = plain.a_mapping(document, "")
@@ -164,7 +185,7 @@ def parse_config(document: object) -> Config:
 
 def _rule(value: object, path: str) -> ResourceRule:
     rule = plain.a_mapping(value, path)
-    plain.only_known(rule, path, "name", "services", *_names(Selector), "limit", *_names(ResourceOptions))
+    plain.only_known(rule, path, "name", "services", *_names(Selector), "limit", *OPTION_KEYS)
     if "name" not in rule:
         raise ConfigError(f"{path}.name", "missing", hint="the name behind qat.intel.com/, such as cy")
     name = rule["name"]
@@ -180,7 +201,7 @@ def _rule(value: object, path: str) -> ResourceRule:
     )
 
 
-def _names(of: type[Selector] | type[ResourceOptions]) -> Iterable[str]:
+def _names(of: type[Selector]) -> Iterable[str]:
     return (field.name for field in fields(of))
 
 
@@ -200,7 +221,16 @@ def _options(rule: Mapping[str, object], path: str) -> ResourceOptions:
         node=NodePath(plain.a_choice(rule.get("node", NodePath.GROUP), f"{path}.node", list(NodePath))),
         qat_policy=plain.a_count(rule["qat_policy"], f"{path}.qat_policy", least=1) if "qat_policy" in rule else None,
         env=_env(rule.get("env", {}), f"{path}.env"),
+        address_variables=_address_variables(rule, path),
     )
+
+
+def _address_variables(rule: Mapping[str, object], path: str) -> frozenset[AddressVariable]:
+    if "addressVariables" not in rule:
+        return DEFAULT_VARIABLES
+    known = list(AddressVariable)
+    words = plain.each(rule, path, "addressVariables", lambda word, key: plain.a_choice(word, key, known))
+    return frozenset({AddressVariable.PCIDEVICE, *map(AddressVariable, words)})
 
 
 def _services(value: object, path: str) -> frozenset[Services | None]:
@@ -229,8 +259,9 @@ def _env(value: object, path: str) -> tuple[tuple[str, str], ...]:
         if name.startswith("QAT"):
             hint = "Intel's DPDK image takes each QAT* value for an address; for QAT_POLICY use qat_policy"
             raise ConfigError(plain.join(path, name), "names that begin with QAT are taken", hint=hint)
-        if name.startswith("PCIDEVICE_"):
-            raise ConfigError(plain.join(path, name), "names that begin with PCIDEVICE_ are taken")
+        for prefix in RESERVED_PREFIXES:
+            if name.startswith(prefix):
+                raise ConfigError(plain.join(path, name), f"names that begin with {prefix} are taken")
         if not isinstance(text, str):
             raise ConfigError(plain.join(path, name), f"expected a text, got {shown(text)}", hint="put it in quotes")
     return tuple(sorted((name, str(text)) for name, text in variables.items()))

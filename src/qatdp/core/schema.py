@@ -5,7 +5,16 @@ core/config.py is what decides; tests hold the two together.
 
 from typing import Any
 
-from qatdp.core.config import DOMAIN, NAME, VERSION, NodePath, Policy
+from qatdp.core.config import (
+    DEFAULT_VARIABLES,
+    DOMAIN,
+    NAME,
+    RESERVED_PREFIXES,
+    VERSION,
+    AddressVariable,
+    NodePath,
+    Policy,
+)
 from qatdp.core.pci import SHAPE
 from qatdp.core.provision import STAGED_KEYS, TARGET_KEYS
 from qatdp.core.qat import FAMILIES, GENERIC, VFIO_DRIVERS, Service
@@ -77,8 +86,14 @@ def _resource() -> Schema:
             "qat_policy": {"type": "integer", "minimum": 1, "description": "sets QAT_POLICY, for qatlib"},
             "env": {
                 "type": "object",
-                "propertyNames": {"pattern": "^(?!QAT|PCIDEVICE_)[A-Za-z_][A-Za-z0-9_]*$"},
+                "propertyNames": {"pattern": f"^(?!QAT|{'|'.join(RESERVED_PREFIXES)})[A-Za-z_][A-Za-z0-9_]*$"},
                 "additionalProperties": {"type": "string"},
+            },
+            "addressVariables": {
+                "type": "array",
+                "items": {"enum": list(AddressVariable)},
+                "default": sorted(DEFAULT_VARIABLES),
+                "description": "which variables carry the addresses; pcidevice is always there",
             },
         },
         required=["name"],

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from qatdp.core.config import Config
+from qatdp.core.config_warnings import config_warnings
 from qatdp.daemon.worker import Worker
 from qatdp.errors import ConfigError
 from qatdp.host import configfile
@@ -31,6 +32,7 @@ class Configuration:
         self._worker = Worker("configuration")  # of its own: a look at /sys may hang
         self._seen = configfile.identity(path) if path else None
         self.first = configfile.load(path) if path else Config()
+        _warn(self.first)
         self._poked = asyncio.Event()
 
     def load_anew(self) -> None:
@@ -61,7 +63,13 @@ class Configuration:
             log.error("the configuration is wrong, the last good one stays reason=%r", str(error))
             return None
         log.info("configuration loaded path=%s", path)
+        _warn(config)
         return config
+
+
+def _warn(config: Config) -> None:
+    for warning in config_warnings(config):
+        log.warning("configuration warning reason=%r", warning)
 
 
 @contextlib.contextmanager

@@ -244,6 +244,7 @@ BEHAVIOUR: Mapping[str, st.SearchStrategy[Any]] = {
     "policy": st.sampled_from([policy.value for policy in Policy]),
     "node": st.sampled_from([path.value for path in NodePath]),
     "qat_policy": st.integers(1, 3),
+    "addressVariables": st.sampled_from((["qat"], ["kubevirt", "qat"], ["qat", "pcidevice"])),
     "env": st.dictionaries(st.from_regex(r"LIB_[A-Z]{1,3}", fullmatch=True), st.sampled_from(("", "1")), max_size=2),
 }
 
