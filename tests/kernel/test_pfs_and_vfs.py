@@ -11,6 +11,7 @@ from release import AUTO_RESET, ERROR_COUNTERS, HEARTBEAT, VFS_GO_BY_NUMVFS
 
 from qatdp.core.binding import Binding
 from qatdp.core.pci import PciAddress
+from qatdp.core.refusals import Refused
 from qatdp.core.snapshot import NodeKind, PhysicalFunction, Snapshot, VirtualFunction
 from qatdp.core.steps import Step, What
 from qatdp.host.binder import Binder
@@ -113,8 +114,10 @@ def test_a_driver_that_does_not_take_a_vf_is_told_with_the_kernels_reason(off: s
     pfs.bring_up(off)
     first = vfs_of(off)[0].address
     binder = Binder(SYS, host_calls())
-    assert binder.bind(Binding(first, "pcieport")) == "No such device"  # no port: pcie_portdrv_probe
-    assert binder.bind(Binding(first, "no-such-driver")) == "no such driver"
+    assert binder.bind(Binding(first, "pcieport")) == Refused(
+        "No such device", errno.ENODEV
+    )  # no port: pcie_portdrv_probe
+    assert binder.bind(Binding(first, "no-such-driver")) == Refused("no such driver")
     assert vfs_of(off)[0].driver is None
 
 
