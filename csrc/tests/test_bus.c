@@ -76,6 +76,7 @@ static void make_bus(void)
 	put(PF "vendor", "0x8086\n");
 	put(PF "device", "0x4940\n");
 	put(PF "qat/state", "up\n");
+	put(PF "sriov_totalvfs", "16\n");
 	put_link(PF "driver", "../../drivers/4xxx");
 	put_link(PF "virtfn0", "../0000:6b:00.1");
 	put_link(PF "virtfn1", "../0000:6b:00.2");
@@ -103,6 +104,7 @@ static void check_answers(void)
 	CHECK(scan(&answers) == 0);
 	CHECK(find(&answers, QATDP_LIST, "sys/bus/pci/drivers")->length == sizeof("vfio-pci"));
 	CHECK(holds(&answers, QATDP_READ, PF "qat/state", "up\n"));
+	CHECK(holds(&answers, QATDP_READ, PF "sriov_totalvfs", "16\n"));
 	CHECK(holds(&answers, QATDP_LINK, PF "driver", "4xxx"));
 	CHECK(holds(&answers, QATDP_LINK, PF "virtfn0", "0000:6b:00.1"));
 	CHECK(fails(&answers, QATDP_READ, PF "qat/cfg_services", -ENOENT));
