@@ -138,7 +138,9 @@ class HandOvers(RuleBasedStateMachine):
             answer = allocate(self._pool(), [text])
         except AllocationError:
             return False
-        self.node.allocated(CY, [text])
+        began = self.node.call_began()
+        self.node.allocated(CY, [text], began)
+        self.node.call_ended(began)
         given = Given(answer.devices[0], frozenset(answer.nodes) - SHARED_NODES)
         for pod in self.pods:
             assert not pod.nodes & given.nodes, f"{given} although {pod} runs"

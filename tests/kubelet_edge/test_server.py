@@ -248,3 +248,17 @@ async def test_each_container_of_a_preference_is_answered(served: Served) -> Non
     assert await served.kubelet.GetPreferredAllocation(api.PreferredAllocationRequest()) == (
         api.PreferredAllocationResponse()
     )
+
+
+async def test_each_call_is_told_from_its_begin_to_its_end(served: Served) -> None:
+    await served.allocate((IDS[0],))
+    await served.kubelet.GetPreferredAllocation(api.PreferredAllocationRequest())
+    (_, first), _, (_, second), _ = served.observer.calls
+    assert served.observer.calls == [("began", first), ("ended", first), ("began", second), ("ended", second)]
+    assert served.observer.allocations == [(CY, (IDS[0],))]
+
+
+async def test_call_that_is_refused_is_told_to_its_end(served: Served) -> None:
+    with pytest.raises(grpc.aio.AioRpcError):
+        await served.allocate(("0000:99:00.1",))
+    assert [what for what, _ in served.observer.calls] == ["began", "ended"]

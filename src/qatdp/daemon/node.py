@@ -5,8 +5,10 @@ Whatever becomes known (a snapshot, a configuration, a fact about an ID) leads t
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
+from qatdp.core.calls import Calls
 from qatdp.core.changes import changes
 from qatdp.core.config import Config, is_ours
 from qatdp.core.holders import LEAVING, MAYBE_IN_USE, Books, Fact, Observation, Step, found, observe
@@ -23,9 +25,18 @@ log = logging.getLogger(__name__)
 
 
 class Node:
-    """`on_resource` is called with the feed of a resource that had none; `leaving` is set when an ID is to leave."""
+    """`on_resource` is called with the feed of a resource that had none; `leaving` is set when an ID is to leave.
 
-    def __init__(self, config: Config, on_resource: Callable[[Feed[ResourcePool]], None]) -> None:
+    `on_granted` is called meanwhile, before an Allocate is answered: with the resource, the IDs, and when it began.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        on_resource: Callable[[Feed[ResourcePool]], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.config = config
         self.snapshot = Snapshot()
         self.books: Books = {}
@@ -44,6 +55,9 @@ class Node:
         self.feeds: dict[str, Feed[ResourcePool]] = {}
         self.history = History()
         self.leaving = asyncio.Event()
+        self.on_granted: Callable[[str, Collection[PciAddress], int], None] | None = None
+        self.clock = clock
+        self.calls = Calls(ended_s=clock())
         self._on_resource = on_resource
         self._moment = 0
         self._serves = False
@@ -118,11 +132,22 @@ class Node:
     def cut(self, resource: str) -> None:
         self.learn(Fact.CUT, self.of_resource(resource), self._moment)
 
-    def allocated(self, resource: str, ids: Collection[str]) -> None:
+    def call_began(self) -> int:
+        moment = self.moment()
+        self.calls = self.calls.began(moment)
+        return moment
+
+    def call_ended(self, began: int) -> None:
+        self.calls = self.calls.ended(began, self.clock())
+
+    def allocated(self, resource: str, ids: Collection[str], began: int) -> None:
         for device in self.feeds[resource].value.devices if resource in self.feeds else ():
             if str(device.address) in ids:
                 self._answers[device.address] = Holding(resource, (device.address,), frozenset(device.nodes))
-        self.learn(Fact.ALLOCATED, self._addresses(resource, ids), self._moment)
+        granted = self._addresses(resource, ids)
+        self.learn(Fact.ALLOCATED, granted, self._moment)
+        if self.on_granted and self.leaving.is_set():
+            self.on_granted(resource, granted, began)
 
     def asked(self, resource: str, ids: Collection[str]) -> None:
         self.learn(Fact.ASKED, self._addresses(resource, ids), self._moment)

@@ -19,8 +19,14 @@ class Observer(Protocol):
     def cut(self, resource: str) -> None:
         """Take note that a resource has no stream, or will have another one."""
 
-    def allocated(self, resource: str, ids: Collection[str]) -> None:
-        """Take note that an Allocate that named these IDs is answered."""
+    def call_began(self) -> int:
+        """Take note that the kubelet has called GetPreferredAllocation or Allocate; return the moment."""
+
+    def call_ended(self, began: int) -> None:
+        """Take note that the call of that moment has ended, with whatever answer or with none."""
+
+    def allocated(self, resource: str, ids: Collection[str], began: int) -> None:
+        """Take note that an Allocate that named these IDs, and began at that moment, is about to be answered."""
 
     def asked(self, resource: str, ids: Collection[str]) -> None:
         """Take note that the kubelet is about to choose among these IDs."""

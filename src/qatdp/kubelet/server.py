@@ -4,9 +4,10 @@ Every answer comes from the pool that the last list was built from: no await, no
 admission, which the kubelet serialises for the whole node, never waits for the machine.
 """
 
+import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TypeAlias
 
 import grpc
@@ -79,16 +80,32 @@ class ResourceServer(DevicePluginServicer):
         self, request: api.PreferredAllocationRequest, context: object
     ) -> api.PreferredAllocationResponse:
         """Answer what to choose; an error would fail the pod, so there is none."""
-        pool = self._feed.value
-        answers = []
-        for one in request.container_requests:
-            available, must = one.available_deviceIDs, one.must_include_deviceIDs
-            self._observer.asked(pool.resource, (*available, *must))
-            answers.append(to_preference(prefer(pool, available, must, one.allocation_size)))
-        return api.PreferredAllocationResponse(container_responses=answers)
+        with self._call():
+            pool = self._feed.value
+            answers = []
+            for one in request.container_requests:
+                available, must = one.available_deviceIDs, one.must_include_deviceIDs
+                self._observer.asked(pool.resource, (*available, *must))
+                answers.append(to_preference(prefer(pool, available, must, one.allocation_size)))
+            return api.PreferredAllocationResponse(container_responses=answers)
 
     async def Allocate(self, request: api.AllocateRequest, context: AllocateContext) -> api.AllocateResponse:
         """Answer what the containers get; what cannot be given is said in words that the pod's owner reads."""
+        with self._call() as began:
+            return await self._allocate(request, context, began)
+
+    @contextlib.contextmanager
+    def _call(self) -> Iterator[int]:
+        """Let the observer know that a call is in flight, however it ends; yield the moment at which it began."""
+        began = self._observer.call_began()
+        try:
+            yield began
+        finally:
+            self._observer.call_ended(began)
+
+    async def _allocate(
+        self, request: api.AllocateRequest, context: AllocateContext, began: int
+    ) -> api.AllocateResponse:
         pool, began_s = self._feed.value, time.perf_counter()
         try:
             allocations = [allocate(pool, one.devices_ids) for one in request.container_requests]
@@ -98,7 +115,7 @@ class ResourceServer(DevicePluginServicer):
             await context.abort(grpc.StatusCode[error.grpc_code], printable(str(error)))
         for allocation in allocations:
             ids = [str(address) for address in allocation.devices]
-            self._observer.allocated(pool.resource, ids)
+            self._observer.allocated(pool.resource, ids, began)
             log.info("allocated resource=%s devices=%s", pool.resource, ",".join(ids))
         answer = api.AllocateResponse(container_responses=[to_allocation(allocation) for allocation in allocations])
         self._meter.allocate_answered(pool.resource, time.perf_counter() - began_s, granted=True)

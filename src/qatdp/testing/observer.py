@@ -13,6 +13,7 @@ class RecordingObserver:
         self.cuts: list[str] = []
         self.allocations: list[tuple[str, tuple[str, ...]]] = []
         self.questions: list[tuple[str, tuple[str, ...]]] = []
+        self.calls: list[tuple[str, int]] = []  # "began" or "ended", and the moment at which the call began
 
     def moment(self) -> int:
         self.moments += 1
@@ -27,7 +28,14 @@ class RecordingObserver:
     def cut(self, resource: str) -> None:
         self.cuts.append(resource)
 
-    def allocated(self, resource: str, ids: Collection[str]) -> None:
+    def call_began(self) -> int:
+        self.calls.append(("began", moment := self.moment()))
+        return moment
+
+    def call_ended(self, began: int) -> None:
+        self.calls.append(("ended", began))
+
+    def allocated(self, resource: str, ids: Collection[str], began: int) -> None:
         self.allocations.append((resource, tuple(ids)))
 
     def asked(self, resource: str, ids: Collection[str]) -> None:
