@@ -41,6 +41,11 @@ CHAIN = (
     Fact.LISTED,
     Fact.NOT_IN_CHECKPOINT,
 )
+# Each way on which an ID that a kubelet has read may leave its list: d has two, and an admission stands for d to f.
+BY_CHECKPOINT = tuple(Fact.UNWRITTEN if fact is Fact.NOT_IN_PODS else fact for fact in CHAIN)
+BY_ADMISSION = (*CHAIN[:4], Fact.ADMITTED_WITHOUT)
+WAYS = (CHAIN, BY_CHECKPOINT, BY_ADMISSION)
+FREED = dict.fromkeys(MAYBE_IN_USE, Step.WITHDRAWN) | dict.fromkeys(STAYING, Step.OFFERED)
 STEPS = st.sampled_from(Step)
 FACTS = st.sampled_from(Fact)
 
@@ -86,7 +91,10 @@ def test_every_way_from_what_a_kubelet_has_read_to_gone_ends_with_the_whole_chai
     assert ways
     for steps, facts in ways:
         withdrawn = len(steps) - 1 - steps[::-1].index(Step.WITHDRAWN)
-        assert facts[withdrawn:-1] == CHAIN[1:]
+        proof = facts[withdrawn:-1]
+        begun = [way[1:][: len(proof) - 1] for way in (CHAIN, BY_CHECKPOINT)]
+        is_by_admission = proof[-1] is Fact.ADMITTED_WITHOUT and len(proof) >= 4 and proof[:-1] in begun
+        assert proof in (CHAIN[1:], BY_CHECKPOINT[1:]) or is_by_admission
         assert facts[-1] in {Fact.LISTED, Fact.CUT}
 
 
@@ -94,12 +102,14 @@ def test_without_the_chain_nothing_comes_to_gone_but_what_no_kubelet_has_read() 
     into = {(step, fact) for step, row in TABLE.items() for fact, to in row.items() if to is Step.GONE}
     assert into == {(Step.NEW, Fact.LEAVE), (Step.RELEASED, Fact.LISTED), (Step.RELEASED, Fact.CUT)}
     into = {(step, fact) for step, row in TABLE.items() for fact, to in row.items() if to is Step.RELEASED}
-    assert into == {(Step.REWRITTEN, Fact.NOT_IN_CHECKPOINT)}
+    by_admission = {(step, Fact.ADMITTED_WITHOUT) for step in (Step.QUIET, Step.UNNAMED, Step.REWRITTEN)}
+    assert into == {(Step.REWRITTEN, Fact.NOT_IN_CHECKPOINT)} | by_admission
 
 
-def test_the_chain_leads_through_its_steps_one_by_one() -> None:
+@pytest.mark.parametrize("chain", [CHAIN, BY_CHECKPOINT])
+def test_the_chain_leads_through_its_steps_one_by_one(chain: tuple[Fact, ...]) -> None:
     step, passed = Step.OFFERED, []
-    for fact in CHAIN:
+    for fact in chain:
         step = next_step(step, fact)
         passed.append(step)
     assert [*passed, next_step(step, Fact.LISTED)] == [
@@ -119,18 +129,38 @@ def is_in_order(wanted: tuple[Fact, ...], facts: list[Fact]) -> bool:
     return all(fact in rest for fact in wanted)
 
 
+def is_proved(facts: list[Fact]) -> bool:
+    return any(is_in_order(way[1:], facts) for way in WAYS)
+
+
 @given(st.lists(FACTS | st.sampled_from(CHAIN), max_size=40), st.sampled_from([Step.OFFERED, *sorted(MAYBE_IN_USE)]))
 def test_no_facts_let_an_id_go_without_the_chain_among_them(facts: list[Fact], start: Step) -> None:
     if after(start, *facts) in OUT_OF_LIST:
-        assert is_in_order(CHAIN[1:], facts)
+        assert is_proved(facts)
 
 
-@given(st.data(), st.lists(FACTS, max_size=3))
-def test_the_chain_with_one_fact_less_lets_nothing_go(data: st.DataObject, before: list[Fact]) -> None:
-    missing = data.draw(st.integers(0, len(CHAIN) - 1))
-    some = [*before, *CHAIN[:missing], *CHAIN[missing + 1 :], Fact.LISTED]
-    reached = after(Step.OFFERED, *some)
-    assert reached not in OUT_OF_LIST or is_in_order(CHAIN[1:], some)
+@given(st.data(), st.lists(FACTS, max_size=3), st.sampled_from(WAYS))
+def test_the_chain_with_one_fact_less_lets_nothing_go(
+    data: st.DataObject, before: list[Fact], way: tuple[Fact, ...]
+) -> None:
+    missing = data.draw(st.integers(0, len(way) - 1))
+    some = [*before, *way[:missing], *way[missing + 1 :], Fact.LISTED]
+    assert after(Step.OFFERED, *some) not in OUT_OF_LIST or is_proved(some)
+
+
+@pytest.mark.parametrize("step", [Step.QUIET, Step.UNNAMED, Step.REWRITTEN])
+def test_admission_without_an_id_releases_it_once_quiet(step: Step) -> None:
+    assert next_step(step, Fact.ADMITTED_WITHOUT) is Step.RELEASED
+
+
+@pytest.mark.parametrize("step", [Step.NEW, Step.OFFERED, Step.WITHDRAWN, Step.SENT, Step.TAKEN])
+def test_admission_proves_nothing_before_quiet(step: Step) -> None:
+    assert next_step(step, Fact.ADMITTED_WITHOUT) is step
+
+
+@pytest.mark.parametrize("step", sorted(MAYBE_IN_USE))
+def test_admission_without_an_id_tells_that_nobody_has_it(step: Step) -> None:
+    assert next_step(step, Fact.ADMITTED_WITHOUT) is FREED[step]
 
 
 @pytest.mark.parametrize("step", sorted(WITHDRAWN))
@@ -157,11 +187,13 @@ def test_a_choice_that_the_kubelet_is_about_to_make_sends_the_chain_back_to_sent
 def test_what_may_be_in_use_is_so_until_the_last_fact_of_its_own_chain(step: Step, fact: Fact) -> None:
     to = next_step(step, fact)
     ends = {Step.RELISTED: Step.WITHDRAWN, Step.UNCLAIMED: Step.OFFERED}
-    assert to in MAYBE_IN_USE or (fact is Fact.NOT_IN_CHECKPOINT and to is ends[step])
+    by_admission = fact is Fact.ADMITTED_WITHOUT and to is FREED[step]
+    assert to in MAYBE_IN_USE or by_admission or (fact is Fact.NOT_IN_CHECKPOINT and to is ends[step])
 
 
 @given(STEPS, st.sampled_from(sorted(LATER)), st.integers(0, 5))
 @example(Step.TAKEN, Fact.IDLE, 5)  # at the very moment
+@example(Step.QUIET, Fact.ADMITTED_WITHOUT, 5)
 def test_a_fact_that_was_begun_before_the_step_was_reached_changes_nothing(step: Step, fact: Fact, began: int) -> None:
     books = at(step, since=5)
     assert observe(books, seen(fact, began)) is books

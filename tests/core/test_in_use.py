@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 
 from qatdp.core.holders import Books, Entry, Step
-from qatdp.core.in_use import Evidence, in_use, looked_for, may_be_over, named
+from qatdp.core.in_use import Evidence, ended_perhaps, in_use, looked_for, may_be_over, named
 from qatdp.core.snapshot import Snapshot, VirtualFunction
 from qatdp.testing.strategies import SLOTS, VANISHED, a_pf, a_snapshot, its_vfs, snapshots
 
@@ -20,7 +20,7 @@ def test_a_vf_of_which_nothing_is_known_is_free() -> None:
 
 
 def test_what_a_book_names_is_in_use_a_pods_above_an_offer() -> None:
-    books = named([(ONE, "cy")], [(TWO, "dc")], [(ONE, "cy"), (TWO, "dc"), (THREE, "cy"), (VANISHED[0], "cy")])
+    books = named([(ONE, "cy"), (TWO, "dc")], [(ONE, "cy"), (TWO, "dc"), (THREE, "cy"), (VANISHED[0], "cy")])
     assert in_use(NODE, Evidence(books)) == {
         ONE: "is held by a pod as cy",
         TWO: "is held by a pod as dc",
@@ -80,3 +80,22 @@ def test_a_vf_that_another_driver_has_enabled_tells_nothing() -> None:
 
 def test_where_nothing_is_waited_for_nothing_can_be_over() -> None:
     assert not may_be_over(book(Step.HELD, *VFS), (), ())
+
+
+def test_ended_perhaps_is_what_the_checkpoint_names_and_nobody_has_open() -> None:
+    both = {**book(Step.AWAITED, *VFS[:2]), **book(Step.HELD, VFS[2])}
+    assert ended_perhaps(both, (), (), (ONE, TWO, THREE)) == {ONE, TWO}
+    assert ended_perhaps(both, (), {ONE}, (ONE, TWO, THREE)) == {TWO}
+    assert ended_perhaps(both, (), (), (THREE,)) == frozenset()
+
+
+def test_ended_perhaps_takes_a_pf_as_a_whole() -> None:
+    held = book(Step.HELD, *VFS)
+    assert ended_perhaps(held, {PF.address}, (), (ONE,)) == {ONE}
+    assert ended_perhaps(held, {PF.address}, {TWO}, (ONE,)) == frozenset()
+
+
+def test_ended_perhaps_is_nothing_of_what_the_kubelet_may_still_choose() -> None:
+    for step in (Step.WITHDRAWN, Step.SENT, Step.TAKEN, Step.OFFERED):
+        assert ended_perhaps(book(step, VFS[0]), (), (), (ONE,)) == frozenset()
+    assert ended_perhaps(book(Step.QUIET, VFS[0]), (), (), (ONE,)) == {ONE}

@@ -25,6 +25,7 @@ CHAIN = (
     Fact.NOT_IN_CHECKPOINT,
     Fact.LISTED,
 )
+BUSY_CHAIN = (*CHAIN[:4], Fact.ADMITTED_WITHOUT, Fact.LISTED)
 # Those that a daemon learns; to leave and to stay are what build_pools tells.
 FACTS = [fact for fact in Fact if fact not in {Fact.LEAVE, Fact.STAY}]
 
@@ -65,6 +66,12 @@ class ListsOverTime(RuleBasedStateMachine):
     def release(self, length: int, *, twice: bool) -> None:
         """Learn the facts of the release protocol about all IDs: twice for those that are awaited first."""
         for fact in (*(CHAIN if twice else ()), *CHAIN[:length]):
+            self._learn(fact, list(self.books), self._now())
+
+    @rule(length=st.integers(1, len(BUSY_CHAIN)), twice=st.booleans())
+    def release_on_a_busy_node(self, length: int, *, twice: bool) -> None:
+        """Learn the facts of the release protocol where admissions prove the last of them."""
+        for fact in (*(BUSY_CHAIN if twice else ()), *BUSY_CHAIN[:length]):
             self._learn(fact, list(self.books), self._now())
 
     def _now(self) -> int:

@@ -125,22 +125,22 @@ async def test_where_no_kubelet_ever_ran_it_waits_for_one(stage: Stage) -> None:
     await stage.offers(CY, stage.host.vfs(PF))
 
 
-async def test_while_the_checkpoint_cannot_be_read_only_what_podresources_names_is_offered(
+async def test_start_offers_nothing_while_the_checkpoint_is_unreadable(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # What only the checkpoint names may be held under any name: that of plain init containers. It is in a list all the
-    # same, as Unhealthy: the kubelet writes its checkpoint anew after a list, and only then.
+    # Any VF may be held under any name. All are in a list all the same, as Unhealthy: the kubelet rewrites its
+    # checkpoint after a list, and only then.
     pod, held, free = await at_work(stage)
     (stage.kubelet.plugins / "kubelet_internal_checkpoint").write_text('{"Data": {"Version": 3}}')
     stage.configure(RENAME)
     with stage.kubelet.held(Call.CHECKPOINT):
         await stage.start_daemon()
-        await stage.lists(CY, held)
-        await stage.lists(RENAMED, (), free)
+        await stage.lists(RENAMED, (), sorted([*held, *free]))
         await stage.scanned(3)
-        await stage.lists(RENAMED, (), free)
+        await stage.lists(RENAMED, (), sorted([*held, *free]))
         assert "kubelet_internal_checkpoint is not understood" in caplog.text
     await stage.lists(RENAMED, free)
+    await stage.lists(CY, held)
     await stage.kubelet.remove(pod)
     await stage.lists(RENAMED, sorted([*held, *free]))
 

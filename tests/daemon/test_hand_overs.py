@@ -120,6 +120,17 @@ class HandOvers(RuleBasedStateMachine):
                 self.node.learn(Fact.NAMED, having, began)
             self.node.learn(fact, self.node.books.keys() - having, began)
 
+    @rule(n=st.integers(0, 9))
+    def a_pod_is_admitted(self, n: int) -> None:
+        """Admit a pod, and let the checkpoint that the kubelet writes for it count as evidence."""
+        began = self.node.moment()
+        self.a_pod_comes(n)
+        self.written = self._holdings()
+        self.node.written_down(self.written)
+        having = {pod.device for pod in self.pods}
+        self.node.learn(Fact.NAMED, having, began)
+        self.node.learn(Fact.ADMITTED_WITHOUT, self.node.books.keys() - having, began)
+
     @rule(numbers=NUMBERS, present=PRESENT)
     def the_machine_boots(self, numbers: tuple[int, ...], present: set[int]) -> None:
         """Boot with other numbers: pods go on by their old answers, and a new daemon has the checkpoint alone."""

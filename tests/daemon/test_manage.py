@@ -1,6 +1,5 @@
 """The line between crypto and compression moves while pods run: no pod notices, and no VF is in two lists."""
 
-import asyncio
 import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,7 +18,6 @@ from qatdp.daemon import manage
 from qatdp.daemon.settings import Managing
 from qatdp.host.locks import NODE_LOCK, Lock, Who
 from qatdp.host.site import Pace, Site
-from qatdp.status.client import ask
 from qatdp.testing.host import FakeHost
 from qatdp.testing.kernel import FakeKernel
 from qatdp.testing.kubelet import Call, Pod
@@ -159,18 +157,19 @@ async def test_a_drain_that_a_pod_would_keep_for_ever_is_given_back(
 
 
 async def test_who_looks_is_told_whom_a_pf_waits_for(node: Stage) -> None:
-    node.settings = replace(node.settings, socket=node.folder / "s", holders_s=0.01)
+    node.settings = replace(node.settings, socket=node.folder / "s")
     await node.restart_daemon()
     await node.offers(CY, of(node, *PFS))
-    _, held = await node.give(CY)
+    pod, held = await node.give(CY)
     (pf,) = {str(vf.pf) for vf in node.host.scan().vfs if vf.address in held}
+    node.host.open_vf(held[0])  # so that the kubelet is not asked for names
 
     def told() -> str | None:
         return {one.address: one.progress for one in node.daemon.status.report().pfs}[pf]
 
     node.configure(wish(4, when="drain"))
-    await node.until(lambda: told() == "draining, to become dc: 1 VF held by pods")
-    await asyncio.to_thread(ask, node.folder / "s")
+    await node.until(lambda: told() == f"draining, to become dc: 1 VF held by pod {pod.uid}")
+    (node.settings.pod_logs / f"default_pod_{pod.uid}").mkdir(parents=True)
     await node.until(lambda: told() == "draining, to become dc: 1 VF held by default/pod")
 
 

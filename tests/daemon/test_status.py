@@ -24,7 +24,7 @@ PF = "0000:6b:00.0"
 def shown(stage: Stage) -> Stage:
     """A stage with a PF, whose daemon shows its status."""
     stage.host.add_pf(PF, vfs=4)
-    stage.settings = replace(stage.settings, socket=stage.folder / "s", holders_s=0.01)
+    stage.settings = replace(stage.settings, socket=stage.folder / "s")
     return stage
 
 
@@ -36,23 +36,27 @@ async def page(stage: Stage, path: str) -> bytes:
     return answer
 
 
-def looks(stage: Stage) -> int:
-    """Count how often the kubelet was asked who has what."""
-    return sum(one.call is Call.LIST for one in stage.kubelet.asked)
+def lists(stage: Stage) -> int:
+    """Count the PodResources Lists that the kubelet has served."""
+    return sum(passage.call is Call.LIST for passage in stage.kubelet.asked)
 
 
-async def test_the_kubelet_is_asked_who_holds_what_only_when_somebody_looks(shown: Stage) -> None:
+async def test_no_client_makes_the_kubelet_list_pods(shown: Stage) -> None:
     await shown.start_daemon()
     await shown.offers(CY, shown.host.vfs(PF))
-    at_start = looks(shown)
+    await shown.give(CY)
+    await asyncio.gather(*(page(shown, path) for path in ("/status", "/metrics", "/readyz", "/healthz") * 8))
     await shown.scanned(5)
-    await page(shown, "/readyz")  # as the kubelet's own probe does, every few seconds
-    await shown.scanned(5)
-    assert looks(shown) == at_start
-    await page(shown, "/metrics")
-    await shown.until(lambda: looks(shown) == at_start + 1)
-    await shown.scanned(5)
-    assert looks(shown) == at_start + 1
+    assert lists(shown) == 0
+
+
+async def test_the_start_does_not_make_the_kubelet_list_pods(shown: Stage) -> None:
+    await shown.start_daemon()
+    await shown.offers(CY, shown.host.vfs(PF))
+    await shown.give(CY)
+    await shown.restart_daemon()
+    await shown.until(lambda: Step.HELD in {shown.step(vf) for vf in shown.host.vfs(PF)})
+    assert lists(shown) == 0
 
 
 def report(stage: Stage) -> Report:
@@ -63,17 +67,48 @@ async def test_it_tells_who_holds_which_vf_and_how_far_a_withdrawal_is(shown: St
     await shown.start_daemon()
     await shown.offers(CY, shown.host.vfs(PF))
     assert report(shown).not_ready == ()
-    _, (held,) = await shown.give(CY)
-    (row,) = [one for one in report(shown).devices if one.address == str(held)]
-    await page(shown, "/status")
-    await shown.until(lambda: any(one.holders for one in report(shown).devices))
-    assert [(one.address, one.holders) for one in report(shown).devices if one.holders] == [
-        (str(held), (Holder("default", "pod", "main"),))
-    ]
+    pod, (held,) = await shown.give(CY)
+    await shown.until(lambda: holders(shown) == {str(held): (Holder(None, None, "main", pod.uid),)})
     shown.configure("version: 1\nresources: [{name: fast}]")
     await shown.until(lambda: shown.step(held) is Step.AWAITED)
     (row,) = [one for one in report(shown).devices if one.address == str(held)]
     assert (row.resource, row.step, row.leaving) == (CY, "awaited", True)
+
+
+def holders(stage: Stage) -> dict[str, tuple[Holder, ...]]:
+    return {device.address: device.holders for device in report(stage).devices if device.holders}
+
+
+async def test_holders_have_the_name_of_the_pods_log_folder(shown: Stage) -> None:
+    await shown.start_daemon()
+    await shown.offers(CY, shown.host.vfs(PF))
+    pod, (held,) = await shown.give(CY)
+    await shown.until(lambda: str(held) in holders(shown))
+    (shown.settings.pod_logs / f"ns_a-pod_{pod.uid}").mkdir(parents=True)
+    await shown.until(lambda: holders(shown) == {str(held): (Holder("ns", "a-pod", "main", pod.uid),)})
+
+
+async def test_holders_have_the_name_that_a_list_for_a_release_gave(shown: Stage) -> None:
+    await shown.start_daemon()
+    await shown.offers(CY, shown.host.vfs(PF))
+    pod, (held,) = await shown.give(CY)
+    await shown.until(lambda: str(held) in holders(shown))
+    assert report(shown).holders_listed_s is None
+    shown.configure("version: 1\nresources: [{name: fast}]")
+    await shown.until(lambda: holders(shown) == {str(held): (Holder("default", "pod", "main", pod.uid),)})
+    assert report(shown).holders_listed_s is not None
+
+
+async def test_holders_are_as_of_a_checkpoint_with_its_age(shown: Stage) -> None:
+    await shown.start_daemon()
+    await shown.offers(CY, shown.host.vfs(PF))
+    await shown.give(CY)
+    checkpoint = shown.kubelet.plugins / "kubelet_internal_checkpoint"
+    await shown.until(lambda: report(shown).holders_written_s == checkpoint.stat().st_mtime)
+    assert report(shown).holders_unread is None
+    checkpoint.write_text("{")
+    await shown.until(lambda: "is not understood" in (report(shown).holders_unread or ""))
+    assert holders(shown), "what was known stays"
 
 
 async def test_history_says_what_was_and_why(shown: Stage) -> None:

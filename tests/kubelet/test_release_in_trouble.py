@@ -136,7 +136,7 @@ async def test_an_ended_pod_is_named_until_podresources_list_and_then_a_list_hav
     await node.end(INIT_ONLY)
     await send_a_list()
     assert named() == {DEVICE}, "no List has come"
-    await PodResources(node.kubelet.folder / "pod-resources").named()
+    await PodResources(node.kubelet.folder / "pod-resources").listed()
     await throughout("no list has come", named, {DEVICE}, duration_s=STAYS_S)
     await send_a_list()
     assert named() == set()

@@ -101,7 +101,7 @@ async def test_the_kubelet_itself_gives_a_device_twice_when_it_forgets_a_pod_whi
             coming = asyncio.create_task(stage.give({CY: 1}, "first"))
             await allocate.until_held()
             await stage.end(ended)
-            await PodResources(stage.kubelet.folder / "pod-resources").named()
+            await PodResources(stage.kubelet.folder / "pod-resources").listed()
         _, first = await coming
         _, second = await stage.give({CY: 2}, "second")
     assert first < second

@@ -21,6 +21,8 @@ from qatdp.testing.kubelet.ledger import Given
 CY, DC = "qat.intel.com/cy", "qat.intel.com/dc"
 VFS = tuple(map(PciAddress.parse, ("0000:6b:00.1", "0000:6b:00.2", "0000:70:00.1")))
 
+UIDS = ("5e1d8d4e-3c0f-4b0a-8f77-9f5a1cf0a6f1", "1c0b6d0e-9d5e-4a51-8d0f-6a0b7f0c2d11")
+
 # As 1.37 wrote it. The first answer: env A=B, devices /dev/vfio/7 and /dev/vfio/vfio, both rw.
 GOLDEN = (
     b'{"Data":{"PodDeviceEntries":['
@@ -50,9 +52,9 @@ def an_entry(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - what is wrong h
 def test_each_entry_is_read_with_its_devices_of_all_numa_nodes_and_the_nodes_of_its_answer(folder: Path) -> None:
     write(folder, GOLDEN)
     assert read(folder).holdings == (
-        Holding(CY, (VFS[0], VFS[2]), frozenset({"/dev/vfio/7", "/dev/vfio/vfio"})),
-        Holding(DC, (VFS[1],)),
-        Holding("example.com/gpu", ()),  # the IDs of others are no addresses
+        Holding(CY, (VFS[0], VFS[2]), frozenset({"/dev/vfio/7", "/dev/vfio/vfio"}), UIDS[0], "main"),
+        Holding(DC, (VFS[1],), uid=UIDS[1], container="init"),
+        Holding("example.com/gpu", (), uid=UIDS[1], container="main"),  # the IDs of others are no addresses
     )
 
 
@@ -175,6 +177,6 @@ def test_what_the_fake_kubelet_writes_is_read(folder: Path) -> None:
     answer = api.ContainerAllocateResponse(devices=[api.DeviceSpec(host_path="/dev/vfio/7")])
     given = Given({0: (str(VFS[0]),), 1: (str(VFS[2]), "GPU-1")}, answer)
     (folder / FILE).write_bytes(dump({"uid": {"main": {CY: given}}}, {CY: {str(VFS[0])}}))
-    assert read(folder).holdings == (Holding(CY, (VFS[0], VFS[2]), frozenset({"/dev/vfio/7"})),)
+    assert read(folder).holdings == (Holding(CY, (VFS[0], VFS[2]), frozenset({"/dev/vfio/7"}), "uid", "main"),)
     (folder / FILE).write_bytes(dump({}, {}))
     assert read(folder).holdings == ()

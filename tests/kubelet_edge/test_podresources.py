@@ -1,7 +1,7 @@
 """The kubelet's answers about pods and devices are read as they are, and no answer is never taken for an empty one."""
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,7 +12,7 @@ import pytest
 from qatdp.api import podresources_v1_pb2 as api
 from qatdp.api.podresources_v1_pb2_grpc import PodResourcesListerServicer, add_PodResourcesListerServicer_to_server
 from qatdp.core.pci import PciAddress
-from qatdp.core.report import Holder
+from qatdp.core.pod_names import ListedDevices, PodName
 from qatdp.errors import BooksError
 from qatdp.kubelet.podresources import PodResources
 
@@ -25,6 +25,10 @@ VFS = tuple(map(PciAddress.parse, ("0000:6b:00.1", "0000:6b:00.2")))
 def entry(resource: str, text: str, node: int | None = None) -> api.ContainerDevices:
     topology = None if node is None else api.TopologyInfo(nodes=[api.NUMANode(ID=node)])
     return api.ContainerDevices(resource_name=resource, device_ids=[text], topology=topology)
+
+
+def named(listed: Iterable[ListedDevices]) -> set[tuple[PciAddress, str]]:
+    return {(device, devices.resource) for devices in listed for device in devices.devices}
 
 
 @dataclass
@@ -68,12 +72,12 @@ async def test_every_device_is_named_with_its_resource_once_whatever_numa_nodes_
     server: Server, folder: Path
 ) -> None:
     server.devices = (entry(CY, str(VFS[0]), 0), entry(CY, str(VFS[0]), 1), entry(CY, str(VFS[1])))
-    assert await PodResources(folder).named() == {(VFS[0], CY), (VFS[1], CY)}
+    assert named(await PodResources(folder).listed()) == {(VFS[0], CY), (VFS[1], CY)}
 
 
 async def test_ids_that_are_no_addresses_are_those_of_others(server: Server, folder: Path) -> None:
     server.devices = (entry(GPU, "GPU-1"), entry(GPU, str(VFS[0])))
-    assert await PodResources(folder).named() == {(VFS[0], GPU)}
+    assert named(await PodResources(folder).listed()) == {(VFS[0], GPU)}
 
 
 async def test_what_may_be_handed_out_is_told_by_resource(server: Server, folder: Path) -> None:
@@ -86,24 +90,24 @@ async def test_an_answer_may_be_larger_than_grpc_s_default(server: Server, folde
     assert api.ListPodResourcesResponse(
         pod_resources=[api.PodResources(containers=[api.ContainerResources(devices=server.devices)])] * server.pods
     ).ByteSize() > (4 << 20)
-    assert await PodResources(folder).named() == {(VFS[0], CY)}
+    assert named(await PodResources(folder).listed()) == {(VFS[0], CY)}
 
 
-@pytest.mark.parametrize("call", ["named", "allocatable"])
+@pytest.mark.parametrize("call", ["listed", "allocatable"])
 async def test_an_error_is_told_with_the_kubelet_s_words(server: Server, folder: Path, call: str) -> None:
     server.error = grpc.StatusCode.RESOURCE_EXHAUSTED
     with pytest.raises(BooksError, match=r"kubelet\.sock: RESOURCE_EXHAUSTED: rejected by rate limit"):
         await getattr(PodResources(folder), call)()
 
 
-@pytest.mark.parametrize("call", ["named", "allocatable"])
+@pytest.mark.parametrize("call", ["listed", "allocatable"])
 async def test_a_socket_that_is_not_there_is_told_in_a_few_words(folder: Path, call: str) -> None:
     with pytest.raises(BooksError) as raised:
         await getattr(PodResources(folder), call)()
     assert str(raised.value) == f"{folder}/kubelet.sock is not there"
 
 
-@pytest.mark.parametrize("call", ["named", "allocatable"])
+@pytest.mark.parametrize("call", ["listed", "allocatable"])
 async def test_no_kubelet_behind_the_socket_is_an_error(folder: Path, call: str) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(folder / "kubelet.sock"))
@@ -118,10 +122,10 @@ async def test_each_call_finds_the_kubelet_that_runs_now(folder: Path) -> None:
         add_PodResourcesListerServicer_to_server(replace(Server(), devices=(entry(CY, str(device)),)), other)
         other.add_insecure_port(f"unix:{folder}/kubelet.sock")
         await other.start()
-        assert await books.named() == {(device, CY)}
+        assert named(await books.listed()) == {(device, CY)}
         await other.stop(None)
         with pytest.raises(BooksError):
-            await books.named()
+            await books.listed()
 
 
 BAD_NAMES = ["qat.intel.com/../etc", "qat.intel.com/cy\nINFO", "cy", "qat.intel.com/", "Qat.intel.com/cy"]
@@ -130,12 +134,15 @@ BAD_NAMES = ["qat.intel.com/../etc", "qat.intel.com/cy\nINFO", "cy", "qat.intel.
 @pytest.mark.parametrize("name", BAD_NAMES)
 async def test_names_that_no_kubelet_registers_are_refused(server: Server, folder: Path, name: str) -> None:
     server.devices = (entry(name, "0000:6b:00.1"),)
-    for call in (PodResources(folder).named, PodResources(folder).holders, PodResources(folder).offered):
+    for call in (PodResources(folder).listed, PodResources(folder).offered):
         with pytest.raises(BooksError, match="is no resource's name") as raised:
             await call()
         assert "\n" not in str(raised.value)
 
 
-async def test_who_has_a_vf_of_ours_is_told_with_pod_and_container(server: Server, folder: Path) -> None:
-    server.devices = (entry(CY, str(VFS[0])), entry(GPU, str(VFS[1])), entry(CY, "no-address"))
-    assert await PodResources(folder).holders() == {VFS[0]: {Holder("default", "pod", "main")}}
+async def test_who_has_a_device_is_told_with_pod_and_container(server: Server, folder: Path) -> None:
+    server.devices = (entry(CY, str(VFS[0]), 0), entry(CY, str(VFS[0]), 1), entry(GPU, str(VFS[1])), entry(CY, "x"))
+    assert await PodResources(folder).listed() == [
+        ListedDevices(PodName("default", "pod"), "main", CY, frozenset({VFS[0]})),
+        ListedDevices(PodName("default", "pod"), "main", GPU, frozenset({VFS[1]})),
+    ]

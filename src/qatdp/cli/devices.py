@@ -30,7 +30,6 @@ from qatdp.status import client
 COLUMNS = ("pf", "address", "services", "resource", "numa_node", "iommu_group", "driver", "node", "health", "reason")
 TITLES = {"address": "vf", "numa_node": "numa", "iommu_group": "group", "holders": "held by"}
 # What a scan cannot know.
-RECENT_S, ANSWER_S = 15.0, 0.3  # what is told of holders; what the kubelet takes to tell
 OF_A_DAEMON = {"step", "leaving", "holders"}
 
 
@@ -47,7 +46,7 @@ def devices(config_file: Path | None, sysfs: Path, dev: Path, socket: Path | Non
     found, why_not = _asked(where) if where else (None, "no socket of a daemon is given")
     if found is not None:
         _show(found, output, ("holders",))
-        print_lines((f"As the daemon says, on {where}.",), err=True)
+        print_lines((f"As the daemon says, on {where}.{_age_of_holders(found)}",), err=True)
         return
     config = configfile.load(config_file) if config_file else Config()
     _show(_scanned(sysfs, dev, config), output)
@@ -56,11 +55,7 @@ def devices(config_file: Path | None, sysfs: Path, dev: Path, socket: Path | Non
 
 def _asked(where: Path) -> tuple[client.Status | None, str]:
     try:
-        found = client.ask(where)
-        if time.time() - (found.get("holders_s") or 0) > RECENT_S:  # that look had the kubelet asked
-            time.sleep(ANSWER_S)
-            found = client.ask(where)
-        return found, ""
+        return client.ask(where), ""
     except OSError as error:
         return None, f"no daemon answers on {where} ({error.strerror or error})"
 
@@ -104,7 +99,19 @@ def _show(found: Row, output: str, more: Sequence[str] = ()) -> None:
 
 
 def _pods(holders: Iterable[Row]) -> str | None:
-    return ",".join(f"{one['namespace']}/{one['pod']}" for one in holders) or None
+    return (
+        ",".join(f"{one['namespace']}/{one['pod']}" if one["pod"] else f"pod {one['uid']}" for one in holders) or None
+    )
+
+
+def _age_of_holders(found: client.Status) -> str:
+    """Return of when the kubelet's checkpoint is, or why it is not known who holds what."""
+    if found.get("holders_unread"):
+        return f" Who holds a VF is not known: {found['holders_unread']}."
+    written_s = found.get("holders_written_s")
+    if written_s is None:
+        return ""
+    return f" Who holds a VF is as of the kubelet's last checkpoint, {max(time.time() - written_s, 0):.0f} s ago."
 
 
 def _about_pfs(found: Row) -> Iterator[str]:

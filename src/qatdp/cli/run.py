@@ -13,7 +13,16 @@ from pathlib import Path
 import click
 
 from qatdp.cli import logs
-from qatdp.cli.options import is_real, kubelet_options, node_options, socket_of, socket_option, who, writer_options
+from qatdp.cli.options import (
+    FOLDER,
+    is_real,
+    kubelet_options,
+    node_options,
+    socket_of,
+    socket_option,
+    who,
+    writer_options,
+)
 from qatdp.core.binding import BindMode
 from qatdp.core.text import shown
 from qatdp.daemon.run import Daemon
@@ -99,6 +108,23 @@ def _is_host(text: str) -> bool:
     help="Read the PFs' heartbeat each second. With auto_reset on, that resets a PF whose firmware does not answer.",
 )
 @click.option(
+    "--pod-resources-list/--no-pod-resources-list",
+    "lists",
+    default=True,
+    envvar="QATDP_POD_RESOURCES_LIST",
+    show_default=True,
+    help="Have the kubelet forget pods that have ended, where a VF of theirs is to leave its list. Without it such a "
+    "VF is withheld until the kubelet admits another pod.",
+)
+@click.option(
+    "--pod-logs",
+    type=FOLDER,
+    default="/var/log/pods",
+    envvar="QATDP_POD_LOGS",
+    show_default=True,
+    help="Folder with a folder of logs for each pod, whose names say which pod has a UID. Nothing in them is read.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
@@ -130,8 +156,10 @@ def run(
     socket: Path | None,
     log_level: str,
     log_format: str,
+    pod_logs: Path,
     *,
     heartbeat: bool,
+    lists: bool,
     manage: bool,
 ) -> None:
     """Offer this node's QAT functions to the kubelet, until SIGTERM or SIGINT.
@@ -147,6 +175,8 @@ def run(
         dev=dev,
         plugins=kubelet_dir / "device-plugins",
         pod_resources=pod_resources or kubelet_dir / "pod-resources",
+        pod_logs=pod_logs,
+        lists=lists,
         config=config_file,
         bind=BindMode.FREE if manage and MODES[bind] is BindMode.NEVER else MODES[bind],
         # A made node has processes of its own that write to it; nobody else passes an object.

@@ -8,9 +8,22 @@ fact that is missing, or could not be read, leaves the ID where it is.
     a  it was sent as Unhealthy                              WITHDRAWN -> SENT
     b  the kubelet offers it no more: it took that list           SENT -> TAKEN
     c  no call is in flight, and a grace has passed              TAKEN -> QUIET
-    d  PodResources names it for nobody                          QUIET -> UNNAMED
+    d  the checkpoint as it is names it for nobody,
+       or else PodResources does (List)                          QUIET -> UNNAMED
     e  its list was sent once more: a checkpoint is due        UNNAMED -> REWRITTEN
     f  that checkpoint names it for nobody                   REWRITTEN -> RELEASED
+
+What proves that nobody has it is f alone: the checkpoint is written from what the kubelet has in memory (podDevices),
+and List shows no more than that. But the kubelet forgets a pod that has ended only when it admits another pod or serves
+a List. So List is needed where the checkpoint still names a device whose pod may have ended, and nowhere else.
+
+A node that admits pods without pause has no quiet moment for d. There the admissions prove the same: each one forgets
+the pods that have ended, calls Allocate, and then writes the checkpoint (allocateContainerResources). So an Allocate of
+ours that began after a step was reached, and a checkpoint that names what it granted, prove d to f at once:
+
+    any of QUIET, UNNAMED, REWRITTEN  -> RELEASED
+
+if that checkpoint names the ID for nobody. That it names what was granted shows that it was written after the answer.
 
 What somebody is known to have is not withdrawn, so a running pod's device is not shown as Unhealthy for a wish: it is
 AWAITED, and looked for by the same d, e and f, until nobody has it. Then it is withdrawn as any other. What is to stay
@@ -61,8 +74,16 @@ class Fact(StrEnum):
     CUT = "cut"  # its resource has no stream
     OVERTAKEN = "overtaken"  # the kubelet offers just what the last list says
     IDLE = "idle"  # no call in flight, grace over
+    UNWRITTEN = "unwritten"  # while no call came, the checkpoint as it is named it for nobody
     NOT_IN_PODS = "not-in-pods"  # PodResources names it for nobody
     NOT_IN_CHECKPOINT = "not-in-checkpoint"  # a checkpoint written since names it for nobody
+    # An Allocate began since and was granted, and the checkpoint that the kubelet wrote for it names it for nobody.
+    ADMITTED_WITHOUT = "admitted-without"
+
+
+def _to(step: Step) -> Mapping[Fact, Step]:
+    """Return d, which has two ways to be established."""
+    return {Fact.UNWRITTEN: step, Fact.NOT_IN_PODS: step}
 
 
 # Where a step is not named with a fact, the fact changes nothing.
@@ -75,6 +96,10 @@ _TAKEN_BACK = {
     Fact.STAY: Step.OFFERED,
 }
 _PROVED = {**_TAKEN_BACK, Fact.ASKED: Step.SENT}
+# What an admission proves, wherever the release has come to.
+_FREE = {Fact.ADMITTED_WITHOUT: Step.OFFERED}
+_LEFT = {Fact.ADMITTED_WITHOUT: Step.WITHDRAWN}
+_OUT = {Fact.ADMITTED_WITHOUT: Step.RELEASED}
 TABLE: Mapping[Step, Mapping[Fact, Step]] = MappingProxyType(
     {
         Step.NEW: {
@@ -84,25 +109,35 @@ TABLE: Mapping[Step, Mapping[Fact, Step]] = MappingProxyType(
             Fact.NAMED: Step.HELD,
         },
         Step.OFFERED: {Fact.LEAVE: Step.WITHDRAWN, Fact.ALLOCATED: Step.HELD, Fact.NAMED: Step.HELD},
-        Step.HELD: {Fact.LEAVE: Step.AWAITED, Fact.NOT_IN_PODS: Step.UNSEEN},
-        Step.UNSEEN: {**_HELD_AGAIN, Fact.LISTED: Step.UNCLAIMED},
-        Step.UNCLAIMED: {**_HELD_AGAIN, Fact.NOT_IN_CHECKPOINT: Step.OFFERED},
-        Step.AWAITED: {Fact.STAY: Step.HELD, Fact.NOT_IN_PODS: Step.LOOKED},
-        Step.LOOKED: {**_STILL_HELD, Fact.LISTED: Step.RELISTED},
-        Step.RELISTED: {**_STILL_HELD, Fact.NOT_IN_CHECKPOINT: Step.WITHDRAWN},
+        Step.HELD: {Fact.LEAVE: Step.AWAITED, **_to(Step.UNSEEN), **_FREE},
+        Step.UNSEEN: {**_HELD_AGAIN, **_FREE, Fact.LISTED: Step.UNCLAIMED},
+        Step.UNCLAIMED: {**_HELD_AGAIN, **_FREE, Fact.NOT_IN_CHECKPOINT: Step.OFFERED},
+        Step.AWAITED: {Fact.STAY: Step.HELD, **_to(Step.LOOKED), **_LEFT},
+        Step.LOOKED: {**_STILL_HELD, **_LEFT, Fact.LISTED: Step.RELISTED},
+        Step.RELISTED: {**_STILL_HELD, **_LEFT, Fact.NOT_IN_CHECKPOINT: Step.WITHDRAWN},
         Step.WITHDRAWN: {**_TAKEN_BACK, Fact.LISTED: Step.SENT},
         Step.SENT: {**_TAKEN_BACK, Fact.OVERTAKEN: Step.TAKEN},
         Step.TAKEN: {**_PROVED, Fact.IDLE: Step.QUIET},
-        Step.QUIET: {**_PROVED, Fact.NOT_IN_PODS: Step.UNNAMED},
-        Step.UNNAMED: {**_PROVED, Fact.LISTED: Step.REWRITTEN},
-        Step.REWRITTEN: {**_PROVED, Fact.NOT_IN_CHECKPOINT: Step.RELEASED},
+        Step.QUIET: {**_PROVED, **_to(Step.UNNAMED), **_OUT},
+        Step.UNNAMED: {**_PROVED, **_OUT, Fact.LISTED: Step.REWRITTEN},
+        Step.REWRITTEN: {**_PROVED, **_OUT, Fact.NOT_IN_CHECKPOINT: Step.RELEASED},
         Step.RELEASED: {Fact.LISTED: Step.GONE, Fact.CUT: Step.GONE, Fact.STAY: Step.OFFERED},
         Step.GONE: {},
     }
 )
 
 # Facts that count only where they were begun after the step was reached.
-LATER = frozenset({Fact.LISTED, Fact.OVERTAKEN, Fact.IDLE, Fact.NOT_IN_PODS, Fact.NOT_IN_CHECKPOINT})
+LATER = frozenset(
+    {
+        Fact.LISTED,
+        Fact.OVERTAKEN,
+        Fact.IDLE,
+        Fact.UNWRITTEN,
+        Fact.NOT_IN_PODS,
+        Fact.NOT_IN_CHECKPOINT,
+        Fact.ADMITTED_WITHOUT,
+    }
+)
 
 STAYING = frozenset({Step.HELD, Step.UNSEEN, Step.UNCLAIMED})
 MAYBE_IN_USE = STAYING | {Step.AWAITED, Step.LOOKED, Step.RELISTED}

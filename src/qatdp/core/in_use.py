@@ -7,10 +7,13 @@ still offers. Where no kubelet ever ran, the VF itself decides.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from qatdp.core.holders import LEAVING, MAYBE_IN_USE, Books
+from qatdp.core.holders import LEAVING, MAYBE_IN_USE, Books, Step
 from qatdp.core.pci import PciAddress
 from qatdp.core.snapshot import Snapshot
 from qatdp.core.steps import may_take
+
+# Of what is to leave, the steps at which it matters whom the checkpoint names.
+NAMED_BY_WHOM = LEAVING - {Step.WITHDRAWN, Step.SENT, Step.TAKEN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +44,11 @@ def in_use(snapshot: Snapshot, evidence: Evidence) -> Mapping[PciAddress, str]:
 
 
 def named(
-    written_down: Iterable[tuple[PciAddress, str]],
-    told: Iterable[tuple[PciAddress, str]],
-    offered: Iterable[tuple[PciAddress, str]],
+    written_down: Iterable[tuple[PciAddress, str]], offered: Iterable[tuple[PciAddress, str]]
 ) -> Mapping[PciAddress, str]:
-    """Return what the checkpoint, List and GetAllocatableResources say of devices, each with its resource."""
+    """Return what the checkpoint and GetAllocatableResources say of devices, each with its resource."""
     found = {address: f"is offered by the kubelet as {resource}" for address, resource in offered}
     found.update({address: f"is held by a pod as {resource}" for address, resource in written_down})
-    found.update({address: f"is held by a pod as {resource}" for address, resource in told})
     return found
 
 
@@ -68,7 +68,29 @@ def may_be_over(books: Books, sought: Collection[PciAddress], opened: Collection
 
     A VF is waited for by itself, a PF as a whole.
     """
-    have = {at: entry.vf for at in opened if (entry := books.get(at)) and entry.vf and entry.vf.on_vfio}
-    kept = {vf.pf for vf in have.values()}
+    have, kept = _open(books, opened)
     leaving = (address for address, entry in books.items() if entry.step in LEAVING)
     return not kept.issuperset(sought) or any(address not in have for address in leaving)
+
+
+def ended_perhaps(
+    books: Books, sought: Collection[PciAddress], opened: Collection[PciAddress], named: Collection[PciAddress]
+) -> frozenset[PciAddress]:
+    """Return the VFs that keep a wait from being over because the checkpoint names them, and that nobody has open.
+
+    Only for these it is worth having the kubelet forget pods that have ended.
+    """
+    have, kept = _open(books, opened)
+    waited_for = (
+        address
+        for address, entry in books.items()
+        if (entry.step in NAMED_BY_WHOM and address not in have)
+        or (entry.step in MAYBE_IN_USE and entry.vf and entry.vf.pf in sought and entry.vf.pf not in kept)
+    )
+    return frozenset(waited_for).intersection(named)
+
+
+def _open(books: Books, opened: Collection[PciAddress]) -> tuple[Collection[PciAddress], frozenset[PciAddress | None]]:
+    """Return the VFs that somebody has open by VFIO, and their PFs."""
+    have = {at: entry.vf for at in opened if (entry := books.get(at)) and entry.vf and entry.vf.on_vfio}
+    return have, frozenset(vf.pf for vf in have.values())

@@ -33,7 +33,7 @@ class Users:
     pods: frozenset[str] = frozenset()
 
     def with_(self, device: DeviceReport) -> "Users":
-        pods = {f"{holder.namespace}/{holder.pod}" for holder in device.holders}
+        pods = {holder.pod_text for holder in device.holders}
         return Users(self.vfs + 1, self.pods | pods)
 
 

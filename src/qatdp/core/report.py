@@ -10,13 +10,23 @@ from typing import TypeAlias
 Plain: TypeAlias = "str | int | float | bool | list[Plain] | dict[str, Plain] | None"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Holder:
-    """A container that the kubelet names for a device."""
+    """A container that the kubelet names for a device. Of a pod that is known by its UID alone the name is None."""
 
-    namespace: str
-    pod: str
+    namespace: str | None
+    pod: str | None
     container: str
+    uid: str | None = None
+
+    @property
+    def pod_text(self) -> str:
+        """The pod as people name it."""
+        return f"{self.namespace}/{self.pod}" if self.pod else f"pod {self.uid}"
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        return (self.namespace or "", self.pod or "", self.container, self.uid or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +102,9 @@ class ProblemReport:
 class Report:
     """All of it. Times are Unix times; `scanned_s` is None before the first look has come back.
 
-    `holders_s` is when the kubelet said who holds what, None for never; `holders_unread` why it last could not.
+    Who holds what is from the kubelet's checkpoint, which was written at `holders_written_s` and read at
+    `holders_read_s`, None for never; `holders_unread` is why it last could not be read. Names of pods can be from a
+    PodResources List, the last of which was answered at `holders_listed_s`.
     """
 
     version: str
@@ -104,7 +116,9 @@ class Report:
     devices: tuple[DeviceReport, ...] = ()
     pfs: tuple[PfReport, ...] = ()
     problems: tuple[ProblemReport, ...] = ()
-    holders_s: float | None = None
+    holders_written_s: float | None = None
+    holders_read_s: float | None = None
+    holders_listed_s: float | None = None
     holders_unread: str | None = None
     history: tuple[Happening, ...] = ()
 

@@ -36,11 +36,16 @@ class Stale:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Holding:
-    """What the kubelet wrote down of one container and one resource: IDs, and the nodes that Allocate answered."""
+    """What the kubelet wrote down of one container and one resource: IDs, and the nodes that Allocate answered.
+
+    `uid` is the pod's. It and `container` are empty for an answer of ours that was not seen written down yet.
+    """
 
     resource: str
     devices: tuple[PciAddress, ...]
     nodes: frozenset[str] = frozenset()
+    uid: str = ""
+    container: str = ""
 
 
 def stale_hand_overs(holdings: Collection[Holding], snapshot: Snapshot) -> Stale:

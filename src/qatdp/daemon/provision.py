@@ -13,7 +13,7 @@ from qatdp.core.pci import PciAddress
 from qatdp.core.snapshot import Snapshot
 from qatdp.core.split import PfPlan, Plan, plan
 from qatdp.core.wish import wish_of
-from qatdp.daemon.checkpoints import Checkpoints
+from qatdp.daemon.checkpoint_reader import CheckpointReader
 from qatdp.daemon.worker import Worker
 from qatdp.errors import BooksError, QatdpError
 from qatdp.host.abc import HostCalls
@@ -56,7 +56,7 @@ class Provision:
         self._config, self._calls, self._site = config, calls, site
         self._wish = wish_of(config.provision, node)
         self._plugins, self._pod_resources = kubelet.plugins, PodResources(kubelet.pod_resources)
-        self._checkpoints = Checkpoints(kubelet.plugins)
+        self._checkpoint = CheckpointReader(kubelet.plugins)
         self._worker = Worker("scan")
 
     async def look(self) -> Report:
@@ -122,12 +122,13 @@ class Provision:
         except OSError as error:
             return Evidence({}, enabled, f"{self._plugins}: {error.strerror}")
         try:
-            books = await self._checkpoints.read()
-            told, offered = await self._pod_resources.named(), await self._pod_resources.offered()
+            books = await self._checkpoint.read()
+            # No List: it could make the kubelet give a device twice, and shows no more than the checkpoint does.
+            offered = await self._pod_resources.offered()
         except BooksError as error:
             return Evidence({}, enabled, str(error))
         held = ((device, one.resource) for one in books.holdings for device in one.devices)
-        return Evidence(named(held, told, offered), enabled)
+        return Evidence(named(held, offered), enabled)
 
 
 def _unchanged(one: PfPlan) -> Outcome:

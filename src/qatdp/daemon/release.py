@@ -1,23 +1,27 @@
 """Release: establishes, one after the other, the facts by which an ID may leave its list (core/holders.py).
 
-It asks only while some ID is to leave, a PF is waited for, or an old answer is in the way; less often the longer
-nothing comes of it, and not at all while whatever is waited for is open: a kubelet that is asked while it admits a pod
-can give a device twice (1.37, devicemanager/manager.go: UpdateAllocatedDevices forgets what is just being allocated).
+It works only while some ID is to leave, a PF is waited for, or an old answer is in the way; less often the longer
+nothing comes of it, and not at all while whatever is waited for is open. It has the kubelet forget ended pods by a
+PodResources List (daemon/pod_lists.py) only for an ID that the checkpoint names and nobody has open. What can be learnt
+from pods that are admitted meanwhile is learnt by daemon/admissions.py.
 A book that cannot be read establishes nothing: whatever it may name stays where it is.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 from qatdp.core.config import is_ours
 from qatdp.core.holders import LEAVING, Fact, Step
-from qatdp.core.in_use import looked_for, may_be_over
+from qatdp.core.in_use import ended_perhaps, looked_for, may_be_over
 from qatdp.core.pci import PciAddress
-from qatdp.daemon.checkpoints import Checkpoints
+from qatdp.core.stale import Holding
+from qatdp.daemon.checkpoint_reader import CheckpointReader, named_in
+from qatdp.daemon.holders import Holders
 from qatdp.daemon.node import Node
+from qatdp.daemon.pace import Pace
+from qatdp.daemon.pod_lists import PodLists
 from qatdp.daemon.worker import Worker
 from qatdp.errors import BooksError
 from qatdp.host.opened import Opened
@@ -30,31 +34,26 @@ REWRITING = (Step.UNNAMED, Step.LOOKED, Step.UNSEEN)
 REREADING = (Step.REWRITTEN, Step.RELISTED, Step.UNCLAIMED)
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Seconds. `grace_s`: how long a call may be on its way from the kubelet's choice to us.
-
-    `first_s` and `longest_s`: between rounds; `open_s`: between looks at who has VFs open meanwhile. `write_s`: what
-    the kubelet may take to write its checkpoint (measured on 1.37: 1.4 ms at worst).
-    """
-
-    grace_s: float = 1.0
-    first_s: float = 0.25
-    longest_s: float = 30.0
-    open_s: float = 1.0
-    write_s: float = 3.0
-    look_s: float = 0.01
-
-
 class Release:
-    """Makes rounds over the books; each takes the steps that an ID has come to."""
+    """`holders` is given the names of pods that come up on the way."""
 
     def __init__(
-        self, node: Node, pod_resources: PodResources, checkpoints: Checkpoints, opened: Opened, pace: Pace = Pace()
+        self,
+        node: Node,
+        pod_resources: PodResources,
+        checkpoint: CheckpointReader,
+        lists: PodLists,
+        holders: Holders,
+        opened: Opened,
+        pace: Pace,
     ) -> None:
-        self._node, self._pod_resources, self._checkpoints, self._pace = node, pod_resources, checkpoints, pace
+        self._node, self._pod_resources, self._checkpoint, self._pace = node, pod_resources, checkpoint, pace
+        self._lists, self._holders = lists, holders
         self._opened, self._worker = opened, Worker("opened")
+        self._have_open: frozenset[PciAddress] = frozenset()
+        self._put_off_s = 0.0  # for how long the kubelet must not call before d can be established
         self._said: str | None = None
+        self._said_withheld: frozenset[PciAddress] = frozenset()
 
     async def run(self) -> None:
         """Make rounds for as long as there is something to release."""
@@ -67,30 +66,40 @@ class Release:
         pause_s = self._pace.first_s
         while True:
             await self._node.leaving.wait()
-            before, opened = self._progress(), await self._open_vfs()
-            if self._node.stale or may_be_over(self._node.books, self._node.sought, opened):
+            before, self._put_off_s = self._progress(), 0.0
+            self._have_open = await self._open_vfs()
+            if self._node.stale or may_be_over(self._node.books, self._node.sought, self._have_open):
                 await self._round()
-            pause_s = self._pace.first_s if self._progress() != before else min(pause_s * 2, self._pace.longest_s)
-            if await self._interrupted(pause_s, opened):
+            if self._put_off_s:  # not for lack of progress
+                interrupted = await self._interrupted(min(max(self._put_off_s, self._pace.look_s), pause_s))
+            else:
+                pause_s = self._pace.first_s if self._progress() != before else min(pause_s * 2, self._pace.longest_s)
+                interrupted = await self._interrupted(pause_s)
+            if interrupted:
                 pause_s = self._pace.first_s
 
     def _progress(self) -> object:
         return {address: (entry.resource, entry.step) for address, entry in self._node.books.items()}
 
-    async def _interrupted(self, pause_s: float, opened: frozenset[PciAddress]) -> bool:
-        """Pause; tell whether it was cut short, as something else is waited for or somebody has closed a VF."""
-        loop, waited_for = asyncio.get_running_loop(), self._waited_for()
+    async def _interrupted(self, pause_s: float) -> bool:
+        """Pause; return whether it was cut short: something else is waited for, has come on, or was closed."""
+        loop, waited_for, steps = asyncio.get_running_loop(), self._waited_for(), self._steps()
         end_s = loop.time() + pause_s
         while (left_s := end_s - loop.time()) > 0:
             await asyncio.sleep(min(left_s, self._pace.open_s))
-            before, opened = opened, await self._open_vfs()
-            if self._waited_for() != waited_for or before - opened:
+            before, self._have_open = self._have_open, await self._open_vfs()
+            if self._waited_for() != waited_for or before - self._have_open:
+                self._lists.soon()
+                return True
+            if self._steps() != steps:
                 return True
         return False
 
     def _waited_for(self) -> object:
-        leaving = {address for address, entry in self._node.books.items() if entry.step in LEAVING}
-        return leaving, self._node.sought, bool(self._node.stale)
+        return self._steps().keys(), self._node.sought, bool(self._node.stale)
+
+    def _steps(self) -> Mapping[PciAddress, Step]:
+        return {address: entry.step for address, entry in self._node.books.items() if entry.step in LEAVING}
 
     async def _open_vfs(self) -> frozenset[PciAddress]:
         return await self._worker.do(partial(self._opened, looked_for(self._node.books, self._node.sought)))
@@ -101,7 +110,7 @@ class Release:
             self._sent,
             self._overtaken,
             self._idle,
-            self._not_in_pods,
+            self._not_named,
             self._not_in_checkpoint,
         )
         failed = None
@@ -133,18 +142,61 @@ class Release:
                 self._node.learn(Fact.OVERTAKEN, _of(waiting, resource), began)
 
     async def _idle(self) -> None:
-        """c: calls are answered at once here, but one can be on its way."""
+        """c: a call can be on its way, and one that has come may not be answered yet."""
         waiting = self._node.at(Step.TAKEN)
-        if waiting:
-            began = self._node.moment()
-            await asyncio.sleep(self._pace.grace_s)
+        if not waiting:
+            return
+        began = self._node.moment()
+        await asyncio.sleep(self._pace.grace_s)
+        by = self._node.moment()
+        if await self._until(lambda: not self._node.calls.has_one_from_before(by)):
             self._node.learn(Fact.IDLE, tuple(waiting), began)
 
-    async def _not_in_pods(self) -> None:
-        """d: also of what is awaited; List makes the kubelet forget pods that have ended."""
+    async def _not_named(self) -> None:
+        """d: the checkpoint as it is names it for nobody, or List does not; also of what is awaited.
+
+        Only while no calls come, so that what was just allocated is written down. Else d is put off: the admissions
+        that the calls belong to prove as much.
+        """
+        self._put_off_s = self._lists.quiet_in_s
+        if self._put_off_s:
+            return
         began = self._node.moment()
-        named = await self._pod_resources.named()
-        self._named({address for address, resource in named if is_ours(resource)}, Fact.NOT_IN_PODS, began)
+        holdings = await self._read()
+        named = named_in(holdings or ())
+        if holdings is not None:
+            self._node.learn(Fact.UNWRITTEN, self._node.books.keys() - named, began)
+        if holdings is None or self._node.stale or self._ended_perhaps(named):
+            await self._list(holdings or ())
+
+    async def _read(self) -> tuple[Holding, ...] | None:
+        """Return what the checkpoint says; None where that is not known. Raises BooksError where nobody else knows."""
+        try:
+            read = await self._checkpoint.read()
+        except BooksError:
+            if self._lists.allowed:
+                return None
+            raise
+        return None if read.identity is None else read.holdings
+
+    def _ended_perhaps(self, named: Collection[PciAddress]) -> frozenset[PciAddress]:
+        found = ended_perhaps(self._node.books, self._node.sought, self._have_open, named)
+        if not self._lists.allowed and found - self._said_withheld:  # once for each
+            vfs = ",".join(map(str, sorted(found)))
+            log.warning("withheld until the kubelet admits another pod, as PodResources List is off vfs=%s", vfs)
+        self._said_withheld = found
+        return found
+
+    async def _list(self, holdings: Collection[Holding]) -> None:
+        """d by List, which makes the kubelet forget pods that have ended."""
+        if not self._lists.is_due:
+            return
+        began, calls = self._node.moment(), self._node.calls
+        listed = await self._lists.list()
+        named = {device for one in listed if is_ours(one.resource) for device in one.devices}
+        self._named(named, Fact.NOT_IN_PODS, began)
+        if self._node.calls == calls:
+            self._holders.listed(holdings, listed)
 
     def _named(self, named: Collection[PciAddress], fact: Fact, began: int) -> None:
         self._node.learn(Fact.NAMED, named, began)
@@ -160,23 +212,23 @@ class Release:
         resources = set(waiting.values()) | self._stale_resources()
         if not resources:
             return
-        before = self._checkpoints.identity()
+        before = self._checkpoint.identity()
         for resource in resources:
             self._node.feeds[resource].again()
         await self._until(lambda: not self._node.at(*REWRITING))
-        if not await self._until(lambda: self._checkpoints.identity() != before):
+        if not await self._until(lambda: self._checkpoint.identity() != before):
             return
         began = self._node.moment()
-        read = await self._checkpoints.read()
+        read = await self._checkpoint.read()
         if read.identity is None:  # removed by somebody: that says nothing
             return
         self._node.written_down(read.holdings)
-        named = {device for one in read.holdings if is_ours(one.resource) for device in one.devices}
-        self._named(named, Fact.NOT_IN_CHECKPOINT, began)
+        self._named(named_in(read.holdings), Fact.NOT_IN_CHECKPOINT, began)
 
     def _stale_resources(self) -> set[str]:
         """Return whose list to send where old answers are in the way, as a new checkpoint tells when they are gone."""
-        return set(sorted(self._node.feeds)[:1]) if self._node.stale else set()  # any list makes the kubelet write
+        is_due = self._node.stale and not self._put_off_s
+        return set(sorted(self._node.feeds)[:1]) if is_due else set()  # any list makes the kubelet write
 
     async def _until(self, done: Callable[[], bool]) -> bool:
         """Look until something is so; tell whether it came to be in time."""

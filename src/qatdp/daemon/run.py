@@ -15,14 +15,17 @@ from qatdp.core.config import Config
 from qatdp.core.endpoint import Event
 from qatdp.core.offer import of_unknown_services, of_unknown_words
 from qatdp.core.pools import ResourcePool
-from qatdp.daemon.checkpoints import Checkpoints
+from qatdp.daemon.admissions import Admissions
+from qatdp.daemon.checkpoint_reader import CheckpointReader
 from qatdp.daemon.configuration import Configuration
 from qatdp.daemon.events import listen
 from qatdp.daemon.health import PfHealth
+from qatdp.daemon.holders import Holders
 from qatdp.daemon.look import Look, Seen
 from qatdp.daemon.manage import PfKeeper
 from qatdp.daemon.node import Node
 from qatdp.daemon.notes import Notes
+from qatdp.daemon.pod_lists import PodLists
 from qatdp.daemon.release import Release
 from qatdp.daemon.settings import Settings
 from qatdp.daemon.status import Status
@@ -64,12 +67,13 @@ class Daemon:
         self._opened = Opened(settings.sysfs, bulk)
         self._worker, self._tick_worker = Worker("look"), Worker("tick")
         self._pod_resources = PodResources(settings.pod_resources)
-        self._checkpoints = Checkpoints(settings.plugins)
         self._configuration = Configuration(settings.config, settings.tick_s, calls)
         self.node = Node(self._configuration.first, self._serve)
         self.endpoints: dict[str, Endpoint] = {}
         self.health = PfHealth(settings.sysfs, calls, bulk, self.node, settings.health, heartbeat=settings.heartbeat)
-        self.status = Status(settings, calls.name, self.node, self.endpoints, self._pod_resources, self.health)
+        self._checkpoint = CheckpointReader(settings.plugins)
+        self._holders = Holders(self._checkpoint, settings.pod_logs, settings.tick_s)
+        self.status = Status(settings, calls.name, self.node, self.endpoints, self._holders, self.health)
         self._notes = Notes(keeps_files=calls.name == "c")
         self._kubelet_is_up = False
         self._schedule = RescanSchedule()
@@ -121,7 +125,6 @@ class Daemon:
             return
         begun.result()
         async with asyncio.TaskGroup() as self._tasks:
-            release = Release(self.node, self._pod_resources, self._checkpoints, self._opened, self._settings.pace)
             self.node.serve()
             self._start("scan", self._scan)
             self._start("tick", self._tick)
@@ -130,14 +133,24 @@ class Daemon:
                 self._start("uevents", partial(listen, self.hint, self._settings.scan_period_s))
             self._start("configuration", partial(self._configuration.follow, self._configured))
             self._start("kubelet", self._watch_kubelet)
-            self._start("release", release.run)
+            self._start("release", self._release().run)
+            self._start("admissions", Admissions(self.node, self._checkpoint, self._settings.pace).run)
             self._start("books", self._read_unread_books)
-            self._start("holders", self.status.ask_for_holders)
+            self._start("holders", self._holders.run)
             if self._settings.manage:
                 self._start("manage", PfKeeper(self.node, self._settings.manage, self.look).run)
             await stopped
             for task in self._running:
                 task.cancel()
+
+    def _release(self) -> Release:
+        if not self._settings.lists:
+            log.info("PodResources List is off: what an ended pod had is withheld until the kubelet admits another one")
+        pace, allowed = self._settings.pace, self._settings.lists
+        lists = PodLists(self.node, self._pod_resources, pace, self.status.metrics, allowed=allowed)
+        return Release(
+            self.node, self._pod_resources, self._checkpoint, lists, self._holders, self._opened, self._settings.pace
+        )
 
     async def _begin(self) -> None:
         """Look at the node and at the kubelet's books, before any list is made of them."""
@@ -153,16 +166,16 @@ class Daemon:
 
     async def _read_books(self) -> None:
         """Read the kubelet's books. What only the checkpoint names must not be offered while that cannot be read."""
-        named, offered = await self._asked()
+        offered = await self._offered()
         unread = self.node.unread
         try:
-            holdings, self.node.unread = (await self._checkpoints.read()).holdings, None
+            holdings, self.node.unread = (await self._checkpoint.read()).holdings, None
         except BooksError as error:
             holdings, self.node.unread = self.node.holdings, str(error)
             if unread != self.node.unread:
                 log.error("nothing more is offered before the kubelet's checkpoint can be read reason=%r", str(error))
         in_checkpoint = {(device, holding.resource) for holding in holdings for device in holding.devices}
-        self.node.books_say(named | in_checkpoint, offered, holdings)
+        self.node.books_say(in_checkpoint, offered, holdings)
 
     async def _read_unread_books(self) -> None:
         """Read the books again until they could be read."""
@@ -171,13 +184,13 @@ class Daemon:
             await self._read_books()
             self.node.rebuild()
 
-    async def _asked(self) -> tuple[Named, Named]:
-        """Return what the kubelet names for containers, and what it may hand out, if it can be asked."""
+    async def _offered(self) -> Named:
+        """Return what the kubelet may hand out, if it can be asked."""
         try:
-            return await self._pod_resources.named(), await self._pod_resources.offered()
+            return await self._pod_resources.offered()
         except BooksError as error:
             log.info("the kubelet cannot be asked yet, its checkpoint decides reason=%r", str(error))
-            return frozenset(), frozenset()
+            return frozenset()
 
     def _start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         assert self._tasks is not None
@@ -245,7 +258,7 @@ class Daemon:
             return
         holdings = None
         try:  # nodes may have changed hands: see core/stale.py
-            read = await self._checkpoints.read()
+            read = await self._checkpoint.read()
             if read.identity is not None:  # else it was removed by somebody, or never written: that says nothing
                 holdings = read.holdings
         except BooksError as error:

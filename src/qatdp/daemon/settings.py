@@ -5,7 +5,7 @@ from pathlib import Path
 
 from qatdp.core.binding import BindMode
 from qatdp.daemon.health import HealthPace
-from qatdp.daemon.release import Pace
+from qatdp.daemon.pace import Pace
 from qatdp.host.patience import Patience
 from qatdp.host.site import Site
 from qatdp.kubelet import watch
@@ -31,13 +31,15 @@ class Settings:
     """Where things are, and the daemon's periods in seconds.
 
     `manage`: None where no PF is configured. `listen` and `socket` are where its status is shown; None for nowhere.
-    `holders_s`: between two times that the kubelet is asked which pod has what, where somebody looks.
+    `pod_logs`: the folder with a folder for each pod. `lists`: whether PodResources List may be called.
     """
 
     sysfs: Path = Path("/sys")
     dev: Path = Path("/dev")
     plugins: Path = Path("/var/lib/kubelet/device-plugins")
     pod_resources: Path = Path("/var/lib/kubelet/pod-resources")
+    pod_logs: Path = Path("/var/log/pods")
+    lists: bool = True
     config: Path | None = None
     bind: BindMode = BindMode.NEVER
     manage: Managing | None = None
@@ -49,7 +51,6 @@ class Settings:
     heartbeat: bool = True
     health: HealthPace = field(default_factory=HealthPace)
     patience: Patience = field(default_factory=Patience)
-    holders_s: float = 10.0
     watch_s: float = watch.PERIOD_S
     timing: Timing = field(default_factory=Timing)
     pace: Pace = field(default_factory=Pace)

@@ -1,4 +1,4 @@
-"""Status: makes the report of what the daemon knows, has it served, and asks the kubelet which pod has what."""
+"""Status: makes the report of what the daemon knows, and has it served. Whoever asks for it causes nothing else."""
 
 import asyncio
 import logging
@@ -12,11 +12,10 @@ from qatdp.core.pf_defects import why_no_vfs
 from qatdp.core.progress import Users, users_by_pf
 from qatdp.core.report import DeviceReport, EndpointReport, PfReport, ProblemReport, Report
 from qatdp.daemon.health import PfHealth
+from qatdp.daemon.holders import Holders
 from qatdp.daemon.node import Node
 from qatdp.daemon.settings import Settings
-from qatdp.errors import BooksError
 from qatdp.kubelet.endpoint import Endpoint
-from qatdp.kubelet.podresources import Holders, PodResources
 from qatdp.status.metrics import Metrics
 from qatdp.status.pages import StatusServer, pages
 
@@ -34,21 +33,17 @@ class Status:
         host_calls: str,
         node: Node,
         endpoints: Mapping[str, Endpoint],
-        books: PodResources,
+        holders: Holders,
         health: PfHealth,
     ) -> None:
         self._health = health
         self.metrics = Metrics()
         self.scanned_s: float | None = None
-        self._wanted = asyncio.Event()  # somebody looks who wants to know which pod has what
-        self.server = StatusServer(pages(self.report, self.metrics, self._wanted.set), settings.listen, settings.socket)
+        self.server = StatusServer(pages(self.report, self.metrics), settings.listen, settings.socket)
         self._version = version("qatdp")
         self._settings, self._host_calls = settings, host_calls
-        self._node, self._endpoints, self._pod_resources = node, endpoints, books
+        self._node, self._endpoints, self._holders = node, endpoints, holders
         self._started_s = time.time()
-        self._holders: Holders = {}
-        self._holders_s: float | None = None
-        self._unread: str | None = "the kubelet was not asked yet"
 
     def scanned(self, duration_s: float) -> None:
         self.scanned_s = time.time()
@@ -57,7 +52,7 @@ class Status:
     def report(self) -> Report:
         """Return what is known at this moment, from memory alone."""
         node = self._node
-        devices = tuple(listing(node.snapshot, node.config, node.pools, node.books, self._holders))
+        devices = tuple(listing(node.snapshot, node.config, node.pools, node.books, self._holders.of))
         return Report(
             version=self._version,
             host_calls=self._host_calls,
@@ -70,8 +65,10 @@ class Status:
             devices=devices,
             pfs=tuple(self._pfs(devices)),
             problems=tuple(ProblemReport(problem.where, problem.reason) for problem in node.snapshot.problems),
-            holders_s=self._holders_s,
-            holders_unread=self._unread,
+            holders_written_s=self._holders.written_s,
+            holders_read_s=self._holders.read_s,
+            holders_listed_s=self._holders.listed_s,
+            holders_unread=self._holders.unread,
             history=node.history.so_far(),
         )
 
@@ -111,22 +108,6 @@ class Status:
 
     async def _on_socket(self) -> None:
         await _kept_trying(self.server.on_socket, f"socket {self._settings.socket}")
-
-    async def ask_for_holders(self) -> None:
-        """Ask when somebody looks, for whoever looks next; who cannot be asked leaves what was known, with the reason.
-
-        Not by the clock: each List makes the kubelet forget pods that have ended, and up to 1.37 at least it then gives
-        away again what it has just chosen for an Allocate that is on its way (tests/kubelet/test_schedules.py).
-        """
-        while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            try:
-                self._holders, self._unread = await self._pod_resources.holders(), None
-                self._holders_s = time.time()
-            except BooksError as error:
-                self._unread = str(error)
-            await asyncio.sleep(self._settings.holders_s)
 
 
 async def _kept_trying(serve: Callable[[], Awaitable[None]], where: str) -> None:

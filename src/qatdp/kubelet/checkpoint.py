@@ -32,10 +32,14 @@ Identity: TypeAlias = tuple[int, int, int] | None
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What one version of the file says; `identity` tells it from the next, None where there is no file."""
+    """What one version of the file says; `identity` tells it from the next, None where there is no file.
+
+    `written_s` is when it was written, as Unix time.
+    """
 
     identity: Identity
     holdings: tuple[Holding, ...] = ()
+    written_s: float | None = None
 
 
 def identity(folder: Path) -> Identity:
@@ -53,7 +57,7 @@ def _identity(status: os.stat_result) -> Identity:
 def read(folder: Path) -> Checkpoint:
     """Return the checkpoint of a device-plugins folder; an empty one where no kubelet has written any.
 
-    A large one takes seconds: not on an event loop (daemon/checkpoints.py).
+    A large one takes seconds: not on an event loop (daemon/checkpoint_reader.py).
     """
     try:
         # Not through a link: the kubelet renames a file into place.
@@ -67,13 +71,14 @@ def read(folder: Path) -> Checkpoint:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         hint = "this kubelet writes another format than 1.26 to 1.37: nothing is released meanwhile"
         raise BooksError(f"{folder / FILE} is not understood: {shown(error)}", hint=hint) from error
-    return Checkpoint(_identity(status), holdings)
+    return Checkpoint(_identity(status), holdings, status.st_mtime)
 
 
 def _holdings(content: str) -> Iterator[Holding]:
     for entry in map(partial(_a, dict), _entries(Walk(content))):
         devices = tuple(sorted(_devices(entry["DeviceIDs"])))
-        yield Holding(_resource(entry["ResourceName"]), devices, _nodes(entry["AllocResp"]))
+        uid, container = _a(str, entry["PodUID"]), _a(str, entry["ContainerName"])
+        yield Holding(_resource(entry["ResourceName"]), devices, _nodes(entry["AllocResp"]), uid, container)
 
 
 def _entries(walk: Walk) -> Iterator[object]:

@@ -1,7 +1,7 @@
 """PodResources: what the kubelet would hand out, and what it names for whom (podresources/v1)."""
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -9,9 +9,9 @@ import grpc
 
 from qatdp.api import podresources_v1_pb2 as api
 from qatdp.api.podresources_v1_pb2_grpc import PodResourcesListerStub
-from qatdp.core.config import is_extended_resource, is_ours
+from qatdp.core.config import is_extended_resource
 from qatdp.core.pci import PciAddress
-from qatdp.core.report import Holder
+from qatdp.core.pod_names import ListedDevices, PodName
 from qatdp.core.text import shown
 from qatdp.errors import BooksError
 from qatdp.kubelet.channel import channel
@@ -20,7 +20,6 @@ SOCKET = "kubelet.sock"
 TIMEOUT_S = 5.0
 
 Named: TypeAlias = frozenset[tuple[PciAddress, str]]
-Holders: TypeAlias = Mapping[PciAddress, Collection[Holder]]
 
 
 class PodResources:
@@ -30,22 +29,12 @@ class PodResources:
     def __init__(self, folder: Path) -> None:
         self._socket = folder / SOCKET
 
-    async def named(self) -> Named:
-        """Return every device that List names for a container, with its resource.
+    async def listed(self) -> Sequence[ListedDevices]:
+        """Return what List names for each container, of whichever resource, as far as IDs are PCI addresses.
 
-        List also makes the kubelet forget pods that have ended. It does not name what plain init containers have.
+        List also makes the kubelet forget pods that have ended, and can make it give a device twice: see
+        daemon/pod_lists.py, which alone may call it. It does not name what plain init containers have.
         """
-        return frozenset((address, resource) for address, resource, _ in await self._listed())
-
-    async def holders(self) -> Holders:
-        """Return who is named for each device of ours."""
-        found: dict[PciAddress, set[Holder]] = {}
-        for address, resource, holder in await self._listed():
-            if is_ours(resource):
-                found.setdefault(address, set()).add(holder)
-        return found
-
-    async def _listed(self) -> Sequence[tuple[PciAddress, str, Holder]]:
         try:
             async with channel(self._socket) as kubelet:
                 answer = await PodResourcesListerStub(kubelet).List(api.ListPodResourcesRequest(), timeout=TIMEOUT_S)
@@ -61,12 +50,10 @@ class PodResources:
             ),
         )
         return [
-            (address, devices.resource_name, Holder(pod.namespace, pod.name, container.name))
+            ListedDevices(PodName(pod.namespace, pod.name), container.name, resource, frozenset(devices))
             for pod in answer.pod_resources
             for container in pod.containers
-            for devices in container.devices
-            for text in devices.device_ids
-            if (address := PciAddress.parse_or_none(text))
+            for resource, devices in _by_resource(container.devices).items()
         ]
 
     async def allocatable(self) -> Mapping[str, frozenset[str]]:
@@ -100,3 +87,12 @@ class PodResources:
         if error.code() is grpc.StatusCode.UNAVAILABLE and not os.path.exists(self._socket):
             return BooksError(f"{self._socket} is not there")
         return BooksError(f"{call} on {self._socket}: {error.code().name}: {error.details()}")
+
+
+def _by_resource(entries: Iterable[api.ContainerDevices]) -> Mapping[str, set[PciAddress]]:
+    """Return the devices of a container by resource: there is an entry for each device and NUMA node."""
+    found: dict[str, set[PciAddress]] = {}
+    for entry in entries:
+        addresses = (PciAddress.parse_or_none(text) for text in entry.device_ids)
+        found.setdefault(entry.resource_name, set()).update(address for address in addresses if address)
+    return found

@@ -5,6 +5,7 @@ What has a state is read off the report at each scrape; what happens is counted 
 
 from collections import Counter as Count
 from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
 
 from prometheus_client import (
     CONTENT_TYPE_PLAIN_0_0_4,
@@ -28,6 +29,14 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 ALLOCATE_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.1, 1.0)
 LOOK_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)
 ERRORS = ("correctable", "nonfatal", "fatal")
+LIST_CAUSE = "release"  # the only one there is
+
+
+class ListTiming(StrEnum):
+    """How near to a call of the kubelet a PodResources List was."""
+
+    AFTER_CALL = "after-call"  # it began while a call was in flight, or too soon after one: never, by construction
+    CALL_CAME = "call-came"  # a call came before it was answered, which nobody can know before
 
 
 class Metrics:
@@ -52,6 +61,21 @@ class Metrics:
         self._registrations = Counter(
             "qatdp_registrations", "Register calls made.", ["resource", "outcome"], registry=registry
         )
+        self._lists = Counter(
+            "qatdp_pod_resources_lists",
+            "PodResources Lists that the kubelet was asked for.",
+            ["cause"],
+            registry=registry,
+        )
+        self._near_calls = Counter(
+            "qatdp_pod_resources_lists_near_calls",
+            "Of those, how many began too soon after a call of the kubelet, or saw one come.",
+            ["timing"],
+            registry=registry,
+        )
+        self._lists.labels(LIST_CAUSE)
+        for timing in ListTiming:
+            self._near_calls.labels(timing)
         self._scan = Histogram(
             "qatdp_scan_duration_seconds",
             "Time to scan the node, and to bind.",
@@ -78,6 +102,12 @@ class Metrics:
     def register_answered(self, resource: str, *, taken: bool) -> None:
         self._registrations.labels(resource, "taken" if taken else "failed").inc()
 
+    def listed(self, *timings: ListTiming) -> None:
+        """Count a PodResources List, and what made it a risk for a pod that was being admitted."""
+        self._lists.labels(LIST_CAUSE).inc()
+        for timing in timings:
+            self._near_calls.labels(timing).inc()
+
     def scanned(self, duration_s: float) -> None:
         self._scan.observe(duration_s)
 
@@ -100,6 +130,7 @@ class _State(Collector):
             yield GaugeMetricFamily(
                 "qatdp_last_scan_timestamp_seconds", "When the last scan came back, as Unix time.", report.scanned_s
             )
+        yield _holders_times(report)
         yield from _endpoints(report)
         yield from _devices(report.devices)
         yield from _pfs(report.pfs)
@@ -110,6 +141,16 @@ def _gauge(name: str, text: str, labels: Sequence[str], ones: Iterable[Sequence[
     family = GaugeMetricFamily(name, text, labels=labels)
     for values in ones:
         family.add_metric(values, 1)
+    return family
+
+
+def _holders_times(report: Report) -> Metric:
+    family = GaugeMetricFamily(
+        "qatdp_holders_timestamp_seconds", "Of when it is known who holds what, as Unix time.", labels=["source"]
+    )
+    for source, at_s in (("checkpoint", report.holders_written_s), ("list", report.holders_listed_s)):
+        if at_s is not None:
+            family.add_metric([source], at_s)
     return family
 
 
@@ -131,7 +172,10 @@ def _devices(devices: Iterable[DeviceReport]) -> Iterator[Metric]:
             continue
         counts[one.resource, one.health] += 1
         leaving[one.resource] += one.leaving
-        held += [(one.resource, one.address, by.namespace, by.pod, by.container) for by in one.holders]
+        held += [
+            (one.resource, one.address, by.namespace or "", by.pod or "", by.container, by.uid or "")
+            for by in one.holders
+        ]
     family = GaugeMetricFamily("qatdp_devices", "VFs in the resource's list.", labels=["resource", "health"])
     going = GaugeMetricFamily("qatdp_devices_leaving", "VFs that are to leave the list.", labels=["resource"])
     for resource in sorted(leaving):
@@ -141,7 +185,7 @@ def _devices(devices: Iterable[DeviceReport]) -> Iterator[Metric]:
     yield family
     yield going
     yield GaugeMetricFamily("qatdp_devices_not_offered", "VFs that are in no list.", left_out)
-    labels = ("resource", "device", "namespace", "pod", "container")
+    labels = ("resource", "device", "namespace", "pod", "container", "uid")
     yield _gauge("qatdp_device_holder", "1 for each container that the kubelet names for a VF.", labels, held)
 
 

@@ -34,12 +34,8 @@ class Address:
     port: int
 
 
-def pages(report: Callable[[], Report], metrics: Metrics, wanted: Callable[[], None] = lambda: None) -> Pages:
-    """Return the pages; `wanted` is told when somebody looks who wants to know which pod has what."""
-
-    def told() -> Report:
-        wanted()
-        return report()
+def pages(report: Callable[[], Report], metrics: Metrics) -> Pages:
+    """Return the pages. They are made of what is in memory: nothing that is asked here asks anybody else."""
 
     def ready() -> Answer:
         reasons = report().not_ready
@@ -49,8 +45,8 @@ def pages(report: Callable[[], Report], metrics: Metrics, wanted: Callable[[], N
     return {
         "/healthz": lambda: Answer(b"ok\n"),
         "/readyz": ready,
-        "/metrics": lambda: Answer(metrics.text(told()), content_type=CONTENT_TYPE),
-        "/status": lambda: Answer(json.dumps(plain(told())).encode() + b"\n", content_type=JSON),
+        "/metrics": lambda: Answer(metrics.text(report()), content_type=CONTENT_TYPE),
+        "/status": lambda: Answer(json.dumps(plain(report())).encode() + b"\n", content_type=JSON),
     }
 
 

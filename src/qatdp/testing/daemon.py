@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from qatdp.daemon.health import HealthPace
-from qatdp.daemon.release import Pace
+from qatdp.daemon.pace import Pace
 from qatdp.daemon.run import Daemon
 from qatdp.daemon.settings import Settings
 from qatdp.host.abc import HostCalls
@@ -21,7 +21,7 @@ HURRIED = Settings(
     timing=Timing(stream_s=2.0, proof_s=0.1, first_back_off_s=0.02, longest_back_off_s=0.2),
     health=HealthPace(probe_s=0.02, deadline_s=0.5, hold_s=0.2),
     patience=Patience(bulk_s=0.2, single_s=0.5),
-    pace=Pace(grace_s=0.05, first_s=0.01, longest_s=0.1, open_s=0.02, write_s=1.0, look_s=0.002),
+    pace=Pace(grace_s=0.05, quiet_s=0.05, first_s=0.01, longest_s=0.1, open_s=0.02, write_s=1.0, look_s=0.002),
 )
 
 
@@ -33,6 +33,7 @@ def hurried(host: Path, kubelet: Path, *, config: Path | None = None) -> Setting
         dev=host / "dev",
         plugins=kubelet / "device-plugins",
         pod_resources=kubelet / "pod-resources",
+        pod_logs=kubelet / "pod-logs",
         config=config,
     )
 

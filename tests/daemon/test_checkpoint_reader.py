@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qatdp.daemon.checkpoints import Checkpoints
+from qatdp.daemon.checkpoint_reader import CheckpointReader
 from qatdp.errors import BooksError
 from qatdp.kubelet.checkpoint import FILE
 
@@ -21,7 +21,7 @@ def write(folder: Path, count: int) -> None:
 
 async def test_loop_turns_while_100_000_entries_are_read(tmp_path: Path) -> None:
     write(tmp_path, 100_000)
-    reading, turns = asyncio.create_task(Checkpoints(tmp_path).read()), 0
+    reading, turns = asyncio.create_task(CheckpointReader(tmp_path).read()), 0
     while not reading.done():
         await asyncio.sleep(0)
         turns += 1
@@ -30,7 +30,7 @@ async def test_loop_turns_while_100_000_entries_are_read(tmp_path: Path) -> None
 
 
 async def test_reads_come_back_in_their_order(tmp_path: Path) -> None:
-    checkpoints, order = Checkpoints(tmp_path), []
+    checkpoints, order = CheckpointReader(tmp_path), []
     write(tmp_path, 10_000)
 
     async def read(number: int) -> None:
@@ -49,4 +49,4 @@ async def test_reads_come_back_in_their_order(tmp_path: Path) -> None:
 async def test_error_of_the_file_belongs_to_who_reads(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
     with pytest.raises(BooksError, match="it is no file"):
-        await Checkpoints(tmp_path).read()
+        await CheckpointReader(tmp_path).read()
