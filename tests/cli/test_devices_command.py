@@ -6,17 +6,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
 
-from qatdp.core.report import Report
+from qatdp.core.report import Holder, Report
 from qatdp.status.metrics import Metrics
 from qatdp.status.pages import StatusServer, pages
 from qatdp.testing.host import FakeHost
-from qatdp.testing.report import a_report
+from qatdp.testing.report import a_device, a_report
 
 Qatdp = Callable[..., Result]
 
@@ -225,6 +226,15 @@ def test_the_daemon_is_asked_where_one_runs(qatdp: Qatdp, folder: Path) -> None:
     assert "health of PF 0000:6b:00.0 is judged without heartbeat: no debugfs" in result.stdout
     assert "PF 0000:70:00.0 is draining, to become dc: 1 VF held by default/pod" in result.stdout
     assert found["history"][0]["what"] == "added"
+
+
+def test_devices_shows_pods_by_uid_and_the_age_of_the_checkpoint(qatdp: Qatdp, folder: Path) -> None:
+    held = a_device("0000:6b:00.1", holders=(Holder(None, None, "main", "0a1b"),))
+    report = replace(a_report(), devices=(held,), holders_written_s=time.time() - 30)
+    with a_daemon(report, folder / "s"):
+        result = qatdp("devices", "--socket", folder / "s")
+    assert "pod 0a1b" in result.stdout
+    assert "checkpoint, 3" in result.stderr
 
 
 def test_where_no_daemon_answers_it_says_that_it_has_no_history(listed: Qatdp, host: FakeHost, folder: Path) -> None:

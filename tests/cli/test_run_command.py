@@ -15,7 +15,7 @@ import click
 import pytest
 from click.testing import Result
 
-from qatdp.cli.run import ListenAddress
+from qatdp.cli.run import ListenAddress, run
 from qatdp.descriptors import LEAST
 from qatdp.status.client import ask
 from qatdp.status.pages import Address
@@ -280,3 +280,15 @@ def test_deadline_refuses_what_is_no_time(qatdp: Callable[..., Result], command:
         result = qatdp(command, "--sysfs=/nowhere", *words, **environment)
         assert result.exit_code == 2
         assert "Invalid value for '--deadline'" in result.stderr
+
+
+def lists_allowed(*words: str) -> bool:
+    return bool(run.make_context("run", list(words)).params["lists"])
+
+
+def test_run_may_call_list_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lists_allowed()
+    assert not lists_allowed("--no-pod-resources-list")
+    monkeypatch.setenv("QATDP_POD_RESOURCES_LIST", "false")
+    assert not lists_allowed()
+    assert lists_allowed("--pod-resources-list")

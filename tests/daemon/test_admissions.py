@@ -49,9 +49,7 @@ class Books:
         """Let the kubelet write that pods of these UIDs have these devices."""
         given = {
             uid: {
-                "main": {
-                    CY if device == LEAVING else DC: Given({-1: (str(device),)}, api.ContainerAllocateResponse())
-                }
+                "main": {CY if device == LEAVING else DC: Given({-1: (str(device),)}, api.ContainerAllocateResponse())}
             }
             for uid, device in devices.items()
         }

@@ -11,9 +11,9 @@ from ground.kubelets import minor
 from ground.release import (
     ALL_OF_THEM,
     DEVICE,
-    GATE_OF,
     GATES,
     HOLDERS,
+    KEPT_STEPS,
     LOOKED_FOR,
     STAYS_S,
     VFS,
@@ -24,6 +24,7 @@ from ground.release import (
     health_in,
     hold_device,
     kept_at,
+    kept_at_step,
     watched,
 )
 from ground.stage import CY, HEALTHY, RENAMED, Stage, only
@@ -63,12 +64,13 @@ async def test_a_free_vf_leaves_by_all_steps_each_begun_after_the_one_before_has
 
     sent = first(seen, "list with it as Unhealthy", 0, lambda p: health_in(p, CY) == "Unhealthy")
     taken = answered(seen, "b", Call.ALLOCATABLE, sent.passage.went_s, lambda p: not offers(p))
-    unnamed = answered(seen, "d", Call.LIST, taken.passage.went_s + grace_s, lambda p: True)
-    again = first(seen, "list sent once more", unnamed.passage.went_s, lambda p: health_in(p, CY) is not None)
+    quiet_s = taken.passage.went_s + grace_s
+    again = first(seen, "list sent once more", quiet_s, lambda p: health_in(p, CY) is not None)
     gone = first(seen, "list without it", again.passage.went_s, lambda p: health_in(p, CY) == "")
     new = first(seen, "list of its new resource", gone.passage.came_s, lambda p: health_in(p, RENAMED) == HEALTHY)
 
-    assert (taken.step, unnamed.step) == (Step.SENT, Step.QUIET)
+    assert taken.step is Step.SENT
+    assert Call.LIST not in {one.passage.call for one in seen}, "nobody had it: there was nothing to forget"
     assert health_in(again.passage, CY) == "Unhealthy"
     assert again.step in (Step.UNNAMED, Step.REWRITTEN)
     assert gone.checkpoint != again.checkpoint, "it left before there was another checkpoint"
@@ -83,6 +85,18 @@ async def test_no_step_begins_before_the_one_before_has_ended(node: Stage, gate:
         node.configure(only(RENAMED))
         await hold.until_held()
         await check_stays(node, GATES[gate][1])
+    await check_moved(node)
+
+
+@pytest.mark.parametrize("way", [Way.REQUEST, Way.ANSWER])
+async def test_ended_pods_vf_stays_while_list_is_unanswered(node: Stage, way: Way) -> None:
+    pod = HOLDERS["an app container"]
+    await hold_device(node, pod)
+    with node.gates.held(Call.LIST, way) as hold:
+        node.configure(only(RENAMED))
+        await node.end(pod)
+        await hold.until_held()
+        await check_stays(node, frozenset({Step.AWAITED}))
     await check_moved(node)
 
 
@@ -134,8 +148,8 @@ async def test_an_allocate_that_names_a_vf_in_withdrawal_is_granted_and_ends_the
         allocate = held.enter_context(node.gates.held(Call.ALLOCATE, Way.REQUEST))
         coming = asyncio.create_task(node.admit(ALL_OF_THEM))
         await allocate.until_held()
-        if step in GATE_OF:
-            held.enter_context(kept_at(node, GATE_OF[step]))
+        if step in KEPT_STEPS:
+            held.enter_context(kept_at_step(node, step))
         node.configure(only(RENAMED))
         await until(f"it is {step}", lambda: node.step(DEVICE) is step)
         allocate.release()

@@ -7,9 +7,9 @@ import pytest
 from ground.gates import Call, Passage
 from ground.release import (
     DEVICE,
-    GATE_OF,
     HOLDERS,
     INIT_ONLY,
+    KEPT_STEPS,
     LIST_OF_CY,
     LOOKED_FOR,
     STAYS_S,
@@ -18,7 +18,7 @@ from ground.release import (
     check_others_move,
     health_in,
     hold_device,
-    kept_at,
+    kept_at_step,
     watched,
 )
 from ground.stage import CY, HEALTHY, RENAMED, Stage, only
@@ -145,14 +145,14 @@ async def test_an_ended_pod_is_named_until_podresources_list_and_then_a_list_hav
 # A daemon that ends in the middle of a release, and another that starts.
 
 
-@pytest.mark.parametrize("step", GATE_OF)
+@pytest.mark.parametrize("step", KEPT_STEPS)
 async def test_a_daemon_that_starts_in_the_middle_of_a_withdrawal_begins_with_the_books(
     node: Stage, step: Step
 ) -> None:
     """One VF is held by a pod that only the checkpoint names, another was on its way when the first daemon ended."""
     await hold_device(node, INIT_ONLY)
     other = VFS[1]
-    with kept_at(node, GATE_OF[step], other):
+    with kept_at_step(node, step, other):
         node.configure(only(RENAMED))
         await until(f"the other is {step}", lambda: node.step(other) is step)
         await node.end_daemon()

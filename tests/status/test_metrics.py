@@ -7,8 +7,8 @@ from dataclasses import replace
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from qatdp.core.report import Report
-from qatdp.status.metrics import Metrics
+from qatdp.core.report import Holder, Report
+from qatdp.status.metrics import ListTiming, Metrics
 from qatdp.testing.report import CY, a_device
 
 BASE_UNITS = ("_seconds", "_bytes")
@@ -42,7 +42,33 @@ def test_who_holds_a_vf_is_told_whatever_its_name(report: Report) -> None:
         "namespace": "default",
         "pod": "pod",
         "container": "main",
+        "uid": "",
     }
+
+
+def test_holder_whose_name_is_unknown_has_the_pods_uid(report: Report) -> None:
+    device = a_device("0000:6b:00.1", holders=(Holder(None, None, "main", "0a1b"),))
+    (sample,) = parsed(replace(report, devices=(device,)))["qatdp_device_holder"].samples
+    assert (sample.labels["namespace"], sample.labels["pod"], sample.labels["uid"]) == ("", "", "0a1b")
+
+
+def test_holders_have_their_age_by_source(report: Report) -> None:
+    assert parsed(report)["qatdp_holders_timestamp_seconds"].samples == []
+    found = parsed(replace(report, holders_written_s=1005.0, holders_listed_s=1002.0))
+    assert values(found["qatdp_holders_timestamp_seconds"]) == {("checkpoint",): 1005.0, ("list",): 1002.0}
+
+
+def test_lists_are_counted_from_zero_by_cause_and_timing(report: Report) -> None:
+    metrics = Metrics()
+    near = "qatdp_pod_resources_lists_near_calls"
+    found = parsed(report, metrics)
+    assert values(found["qatdp_pod_resources_lists"]) == {("release",): 0}
+    assert values(found[near]) == {("after-call",): 0, ("call-came",): 0}
+    metrics.listed()
+    metrics.listed(ListTiming.CALL_CAME)
+    found = parsed(report, metrics)
+    assert values(found["qatdp_pod_resources_lists"]) == {("release",): 2}
+    assert values(found[near]) == {("after-call",): 0, ("call-came",): 1}
 
 
 def test_pfs_have_their_state_condition_and_counters(report: Report) -> None:

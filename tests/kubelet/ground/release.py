@@ -71,8 +71,6 @@ LIST_OF_CY = (Call.LIST_AND_WATCH, Way.ANSWER, CY)
 GATES: dict[str, tuple[tuple[Call, Way, str | None], frozenset[Step]]] = {
     "a": (LIST_OF_CY, frozenset({Step.WITHDRAWN, Step.SENT})),
     "b": ((Call.ALLOCATABLE, Way.ANSWER, None), frozenset({Step.SENT})),
-    "d, request": ((Call.LIST, Way.REQUEST, None), frozenset({Step.QUIET})),
-    "d, answer": ((Call.LIST, Way.ANSWER, None), frozenset({Step.QUIET})),
     "e": (LIST_OF_CY, frozenset({Step.UNNAMED, Step.REWRITTEN})),
 }
 
@@ -92,8 +90,25 @@ async def check_stays(node: Stage, steps: frozenset[Step]) -> None:
     await throughout("it stays where it is", look, (True, True, False), duration_s=STAYS_S)
 
 
-# How to keep a VF at a step of its withdrawal; the grace alone keeps it at TAKEN.
-GATE_OF = {Step.SENT: "b", Step.QUIET: "d, request", Step.REWRITTEN: "e"}
+# The steps of a withdrawal at which a VF can be kept; the grace alone keeps it at TAKEN.
+KEPT_STEPS = (Step.SENT, Step.QUIET, Step.REWRITTEN)
+
+
+@contextmanager
+def kept_at_step(node: Stage, step: Step, device: str = DEVICE) -> Iterator[None]:
+    """Keep a VF from going on after a step of its withdrawal."""
+    gates = {Step.SENT: "b", Step.REWRITTEN: "e"}
+    with kept_at(node, gates[step], device) if step in gates else never_quiet(node):
+        yield
+
+
+@contextmanager
+def never_quiet(node: Stage) -> Iterator[None]:
+    """Let the daemon think that the kubelet has just called, so that it does not call List."""
+    of_daemon = node.node
+    clock, of_daemon.clock = of_daemon.clock, lambda: of_daemon.calls.ended_s
+    yield
+    of_daemon.clock = clock
 
 
 async def check_moved(node: Stage) -> None:
