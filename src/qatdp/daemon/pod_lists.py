@@ -12,6 +12,7 @@ from typing import Protocol
 from qatdp.core.pod_names import ListedDevices
 from qatdp.daemon.node import Node
 from qatdp.daemon.pace import Pace
+from qatdp.errors import BooksError
 from qatdp.kubelet.podresources import PodResources
 from qatdp.status.metrics import ListTiming
 
@@ -30,6 +31,7 @@ class PodLists:
         self._node, self._pod_resources, self._pace, self._meter = node, pod_resources, pace, meter
         self.allowed = allowed
         self._due_s, self._gap_s = 0.0, pace.first_s
+        self.failure: BooksError | None = None  # of the last List
 
     @property
     def quiet_in_s(self) -> float:
@@ -53,8 +55,12 @@ class PodLists:
         if before.in_flight or before.quiet_for_s(self._node.clock()) < self._pace.quiet_s:
             timings.add(ListTiming.AFTER_CALL)
         self._due_s, self._gap_s = self._node.clock() + self._gap_s, min(self._gap_s * 2, self._pace.longest_s)
+        self.failure = None
         try:
             return await self._pod_resources.listed()
+        except BooksError as error:
+            self.failure = error
+            raise
         finally:
             if self._node.calls != before:
                 timings.add(ListTiming.CALL_CAME)

@@ -79,7 +79,11 @@ class Release:
                 pause_s = self._pace.first_s
 
     def _progress(self) -> object:
-        return {address: (entry.resource, entry.step) for address, entry in self._node.books.items()}
+        return {
+            address: entry.step
+            for address, entry in self._node.books.items()
+            if entry.step in LEAVING or (entry.vf and entry.vf.pf in self._node.sought)
+        }
 
     async def _interrupted(self, pause_s: float) -> bool:
         """Pause; return whether it was cut short: something else is waited for, has come on, or was closed."""
@@ -190,6 +194,8 @@ class Release:
     async def _list(self, holdings: Collection[Holding]) -> None:
         """d by List, which makes the kubelet forget pods that have ended."""
         if not self._lists.is_due:
+            if self._lists.failure:
+                raise self._lists.failure
             return
         began, calls = self._node.moment(), self._node.calls
         listed = await self._lists.list()
