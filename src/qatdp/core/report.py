@@ -102,7 +102,7 @@ class ProblemReport:
 class Report:
     """All of it. Times are Unix times; `scanned_s` is None before the first look has come back.
 
-    Who holds what is from the kubelet's checkpoint, which was written at `holders_written_s` and read at
+    Who holds what is from the kubelet's checkpoint of `holders_written_s`, and there was no newer one at
     `holders_read_s`, None for never; `holders_unread` is why it last could not be read. Names of pods can be from a
     PodResources List, the last of which was answered at `holders_listed_s`.
     """

@@ -7,7 +7,7 @@ see them, from the names of the folders with pods' logs.
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,9 @@ LONGEST_S = 30.0  # between two looks for a pod whose logs have no folder yet, o
 
 
 class Holders:
-    """`of` is who holds each VF, as of `written_s` and read at `read_s`; `unread` is why that is not known."""
+    """`of` is who holds each VF, as of the checkpoint of `written_s`; there was no newer one at `read_s`. `unread` is
+    why the checkpoint cannot be read. Seconds are Unix times.
+    """
 
     def __init__(self, checkpoint: CheckpointReader, pod_logs: Path, period_s: float) -> None:
         self._checkpoint, self._pod_logs, self._period_s = checkpoint, pod_logs, period_s
@@ -37,9 +39,13 @@ class Holders:
         self.listed_s: float | None = None
         self.unread: str | None = "the kubelet's checkpoint was not read yet"
 
-    def listed(self, holdings: Iterable[Holding], listed: Collection[ListedDevices]) -> None:
-        """Take the names that a List gave, and the checkpoint of that time, since which no pod was admitted."""
+    def listed(self, holdings: Collection[Holding], listed: Collection[ListedDevices]) -> None:
+        """Take the names that a List gave, and the checkpoint of that time, since which no pod was admitted.
+
+        A checkpoint that could not be read is empty here, and gives no names.
+        """
         self.listed_s = time.time()
+        self._holdings = tuple(holdings) or self._holdings  # it may be newer than the last that was read here
         self._take_names({**self._names, **names_in_list(holdings, listed)})
 
     async def run(self) -> None:
