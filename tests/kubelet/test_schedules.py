@@ -8,6 +8,7 @@ schedule in which this machine was slower is run again.
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,7 +19,7 @@ from ground.kubelets import Kubelet, forget
 from ground.manager import Policy
 from ground.schedule import Outcome, Schedule
 from ground.stage import CY, Stage, only
-from ground.waiting import bounded
+from ground.waiting import bounded, pause
 
 from qatdp.core import holders
 from qatdp.core.holders import Fact, Step
@@ -105,3 +106,33 @@ async def test_the_kubelet_itself_gives_a_device_twice_when_it_forgets_a_pod_whi
         _, first = await coming
         _, second = await stage.give({CY: 2}, "second")
     assert first < second
+
+
+async def test_reading_the_pages_during_an_admission_gives_nothing_twice(stage: Stage) -> None:
+    """The same admission, and whoever likes looks at the daemon meanwhile."""
+    stage.host.add_pf("0000:6b:00.0", vfs=3)
+    socket = stage.config.with_name("s")
+    stage.settings = replace(stage.settings, socket=socket)
+    stage.configure(only(CY))
+    async with stage:
+        ended, _ = await stage.give({CY: 1}, "ended")
+        with stage.gates.held(Call.ALLOCATE, Way.REQUEST) as allocate:
+            coming = asyncio.create_task(stage.give({CY: 1}, "first"))
+            await allocate.until_held()
+            await stage.end(ended)
+            pages = [page(socket, path) for path in ("/status", "/metrics") * 8]
+            assert all("200" in answer for answer in await asyncio.gather(*pages))
+            await pause(10 * stage.settings.tick_s)
+        _, first = await coming
+        _, second = await stage.give({CY: 2}, "second")
+    assert first.isdisjoint(second)
+    assert Call.LIST not in {passage.call for passage in stage.gates.passed}
+
+
+async def page(socket: Path, path: str) -> str:
+    """Return the first line of a page's answer."""
+    reader, writer = await asyncio.open_unix_connection(socket)
+    writer.write(f"GET {path} HTTP/1.1\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    return answer.decode().splitlines()[0]
