@@ -30,10 +30,11 @@ def test_it_is_told_field_by_field_whatever_lies_in_it() -> None:
         "driver": None,
         "no_vfs": None,
     }
-    told = plain(replace(REPORT, history=(Happening(11.5, "added", devices=("a", "b")),)))
+    told = plain(replace(REPORT, history=(Happening(11.5, "added", devices=("a", "b"), count=2),)))
     assert isinstance(told, dict)
     assert told["endpoints"] == [plain(SERVING)]
-    assert told["history"] == [{"at_s": 11.5, "what": "added", "resource": None, "devices": ["a", "b"], "reason": None}]
+    happened = {"at_s": 11.5, "what": "added", "resource": None, "devices": ["a", "b"], "count": 2, "reason": None}
+    assert told["history"] == [happened]
     assert json.loads(json.dumps(told)) == told
 
 

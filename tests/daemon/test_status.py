@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from qatdp.core.holders import Step
+from qatdp.core.ranges import as_ranges
 from qatdp.core.report import Holder, Report
 from qatdp.host.portable import PortableCalls
 from qatdp.status.client import ask
@@ -111,13 +112,16 @@ async def test_holders_are_as_of_a_checkpoint_with_its_age(shown: Stage) -> None
     assert holders(shown), "what was known stays"
 
 
-async def test_history_says_what_was_and_why(shown: Stage) -> None:
+async def test_history_says_what_was_and_why(shown: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     await shown.start_daemon()
     await shown.offers(CY, shown.host.vfs(PF))
     shown.host.unbind(shown.host.vfs(PF)[0])
     await shown.lists(CY, shown.host.vfs(PF)[1:], shown.host.vfs(PF)[:1])
     first, last = report(shown).history[0], report(shown).history[-1]
-    assert (first.what, first.resource, first.devices) == ("added", CY, tuple(map(str, shown.host.vfs(PF))))
+    assert (first.what, first.resource, first.count) == ("added", CY, 4)
+    assert first.devices == (as_ranges(shown.host.vfs(PF)),) == ("0000:6b:00.1-0000:6b:00.4 (4)",)
+    assert any(line.endswith("is='added' vfs=0000:6b:00.1-0000:6b:00.4 (4)") for line in caplog.messages)
     assert (last.what, last.devices) == ("Unhealthy", (str(shown.host.vfs(PF)[0]),))
     assert "has no driver" in (last.reason or "")
 

@@ -83,12 +83,17 @@ class PfReport:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """Something that changed; `at_s` is Unix time."""
+    """Something that changed; `at_s` is Unix time.
+
+    `devices` are addresses and ranges of them (core/ranges.py), `count` how many addresses it was about: of very many
+    not all are kept.
+    """
 
     at_s: float
     what: str
     resource: str | None = None
     devices: tuple[str, ...] = ()
+    count: int = 0
     reason: str | None = None
 
 

@@ -67,7 +67,7 @@ class PfHealth:
         for pf, reading in readings.items():
             for text in warnings(before.get(pf), reading):
                 log.warning("pf=%s has counted errors counter=%r", pf, text)
-                self._node.history.add("errors counted", devices=(str(pf),), reason=text)
+                self._node.history.add("errors counted", devices=(pf,), reason=text)
             self._take(pf, [*([BACK] if pf in back else []), *of_reading(before.get(pf), reading)])
             self._tell_unseen(pf)
         for pf in self.health.keys() - readings.keys():
@@ -129,7 +129,7 @@ class PfHealth:
         if after.condition is not before.condition:
             level = logging.INFO if after.condition is Condition.HEALTHY else logging.WARNING
             log.log(level, "pf=%s is=%s was=%s evidence=%r", pf, after.condition, before.condition, after.reason)
-            self._node.history.add(str(after.condition), devices=(str(pf),), reason=after.reason)
+            self._node.history.add(str(after.condition), devices=(pf,), reason=after.reason)
 
     def _conclude(self) -> None:
         self._node.judged({pf: _why(pf, health) for pf, health in self.health.items() if not health.trusted})

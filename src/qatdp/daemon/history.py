@@ -1,12 +1,20 @@
-"""History: what changed of late, for who asks the running daemon. Bounded, and gone with the daemon."""
+"""History: what changed of late, for who asks the running daemon. Bounded, and gone with the daemon.
+
+By addresses as well as by entries: a node's thousand VFs can come and go together, over and over.
+"""
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from qatdp.core.pci import PciAddress
+from qatdp.core.ranges import ranges
 from qatdp.core.report import Happening
 
 MOST = 500
+MOST_RANGES = (
+    2048  # in all entries together, half a megabyte; one entry of a node with 4,096 VFs fits whatever it names
+)
 
 
 class History:
@@ -14,12 +22,19 @@ class History:
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self._last: deque[Happening] = deque(maxlen=MOST)
+        self._last: deque[Happening] = deque()
+        self._ranges = 0  # in all of them
 
     def add(
-        self, what: str, *, resource: str | None = None, devices: Iterable[str] = (), reason: str | None = None
+        self, what: str, *, resource: str | None = None, devices: Iterable[PciAddress] = (), reason: str | None = None
     ) -> None:
-        self._last.append(Happening(self._now(), what, resource, tuple(devices), reason))
+        """Keep an entry, and forget the oldest where they are too many."""
+        found = list(ranges(devices))
+        texts, count = tuple(map(str, found[:MOST_RANGES])), sum(one.count for one in found)
+        self._last.append(Happening(self._now(), what, resource, texts, count, reason))
+        self._ranges += len(texts)
+        while len(self._last) > MOST or self._ranges > MOST_RANGES:
+            self._ranges -= len(self._last.popleft().devices)
 
     def so_far(self) -> tuple[Happening, ...]:
         """Return what is kept, the oldest first."""

@@ -16,6 +16,7 @@ from qatdp.core.offer import Circumstances
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import Pools, ResourcePool, build_pools
 from qatdp.core.progress import Progress
+from qatdp.core.ranges import as_ranges
 from qatdp.core.snapshot import Snapshot
 from qatdp.core.stale import Holding, Stale, stale_hand_overs
 from qatdp.daemon.history import History
@@ -220,21 +221,21 @@ class Node:
     # What is told of changes: one line for all VFs of which the same is to be said, as a large node has a thousand.
 
     def _tell_changes(self, before: ResourcePool, after: ResourcePool) -> None:
-        same: dict[tuple[str, str | None], list[str]] = {}
+        same: dict[tuple[str, str | None], list[PciAddress]] = {}
         for change in changes(before, after):
-            same.setdefault((change.what, change.reason), []).append(str(change.address))
+            same.setdefault((change.what, change.reason), []).append(change.address)
         for (what, reason), vfs in same.items():
             if reason:
-                log.info("devices resource=%s is=%r reason=%r vfs=%s", after.resource, what, reason, ",".join(vfs))
+                log.info("devices resource=%s is=%r reason=%r vfs=%s", after.resource, what, reason, as_ranges(vfs))
             else:
-                log.info("devices resource=%s is=%r vfs=%s", after.resource, what, ",".join(vfs))
+                log.info("devices resource=%s is=%r vfs=%s", after.resource, what, as_ranges(vfs))
             self.history.add(what, resource=after.resource, devices=vfs, reason=reason)
 
     def _tell_left_out(self, before: Mapping[PciAddress, str], after: Mapping[PciAddress, str]) -> None:
-        same: dict[str, list[str]] = {}
+        same: dict[str, list[PciAddress]] = {}
         for address, reason in after.items():
             if before.get(address) != reason:
-                same.setdefault(reason, []).append(str(address))
+                same.setdefault(reason, []).append(address)
         for reason, vfs in same.items():
-            log.warning("not offered reason=%r vfs=%s", reason, ",".join(vfs))
+            log.warning("not offered reason=%r vfs=%s", reason, as_ranges(vfs))
             self.history.add("not offered", devices=vfs, reason=reason)

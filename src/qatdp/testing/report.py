@@ -48,5 +48,5 @@ def a_report() -> Report:
                 progress="draining, to become dc: 1 VF held by default/pod",
             ),
         ),
-        history=(Happening(1001.0, "added", CY, ("0000:6b:00.1",)),),
+        history=(Happening(1001.0, "added", CY, ("0000:6b:00.1",), 1),),
     )
