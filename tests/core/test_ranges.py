@@ -1,6 +1,7 @@
 """Ranges of addresses: short, and just what was given."""
 
 import re
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,7 +38,7 @@ def test_ranges_hold_just_what_was_given_in_order(given_: list[PciAddress]) -> N
 @given(ADDRESSES)
 def test_ranges_are_as_few_as_can_be(given_: list[PciAddress]) -> None:
     found = list(ranges(given_))
-    for one, following in zip(found, found[1:], strict=False):
+    for one, following in pairwise(found):
         assert one.last.domain != following.first.domain or one.last.number + 1 < following.first.number
 
 
