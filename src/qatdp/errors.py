@@ -55,5 +55,11 @@ class UnknownDeviceError(AllocationError):
     grpc_code = "NOT_FOUND"
 
 
+class RequestError(AllocationError):
+    """A request that no kubelet sends, and that is not looked at."""
+
+    grpc_code = "INVALID_ARGUMENT"
+
+
 class BooksError(QatdpError):
     """The kubelet's books (PodResources or the checkpoint) could not be read: whatever they may name is held."""

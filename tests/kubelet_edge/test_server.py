@@ -1,7 +1,7 @@
 """The five calls of one resource, over a real socket: each answer comes from the pool of the last list."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from qatdp.api import deviceplugin_v1beta1_pb2 as api
 from qatdp.api.deviceplugin_v1beta1_pb2_grpc import DevicePluginStub, add_DevicePluginServicer_to_server
+from qatdp.core.bounds import MOST_CONTAINERS, most_ids
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import PoolDevice, ResourcePool
 from qatdp.feed import Feed
@@ -239,6 +240,64 @@ async def test_a_preference_is_answered_whatever_is_asked(
     answer = await prefer(served, available, must, size)
     assert set(must) <= set(answer) <= {*available, *must}
     assert len(answer) == len(set(answer)) == max(len(set(must)), min(size, len({*available, *must})))
+
+
+MANY = [
+    f"{n >> 16 & 0xFFFF:04x}:{n >> 8 & 0xFF:02x}:{n >> 3 & 0x1F:02x}.{n & 7}" for n in range(2**20, 2**20 + 200_000)
+]
+
+
+async def refused(call: Awaitable[object]) -> tuple[str, str]:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call
+    return raised.value.code().name, raised.value.details() or ""
+
+
+async def test_allocate_refuses_more_than_a_kubelet_asks_for(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    code, text = await refused(served.allocate(*[()] * 100_000))
+    assert code == "INVALID_ARGUMENT" and "100000 containers" in text and len(text) < 200
+    code, text = await refused(served.allocate(tuple(MANY[:100_000])))
+    assert code == "INVALID_ARGUMENT" and "100000 IDs" in text and len(text) < 200
+    assert served.observer.allocations == []
+    assert [line.partition(" resource=")[0] for line in caplog.messages] == ["allocate refused"] * 2
+    assert (await served.allocate(IDS[:1])).container_responses[0].devices
+
+
+async def test_a_start_is_refused_that_names_more_than_a_kubelet(served: Served) -> None:
+    request = api.PreStartContainerRequest(devices_ids=MANY)
+    code, text = await refused(served.kubelet.PreStartContainer(request))
+    assert code == "INVALID_ARGUMENT" and len(text) < 200
+
+
+async def test_allocate_cuts_ids_in_its_errors(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    code, text = await refused(served.allocate(("x" * 1_000_000,)))
+    assert code == "NOT_FOUND" and text.startswith("x" * 100 + "... (1000000 letters)") and len(text) < 250
+    assert all(len(line) < 300 for line in caplog.messages)
+
+
+async def test_allocate_of_several_is_told_and_logged_once(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "qatdp")
+    await served.allocate((IDS[3], IDS[0]), (IDS[1],), ())
+    assert served.observer.allocations == [(CY, (IDS[0], IDS[1], IDS[3]))]
+    assert [line for line in caplog.messages if line.startswith("allocated")] == [
+        f"allocated resource={CY} devices=0000:6b:00.1-0000:6b:00.2 (2),0000:70:00.1"
+    ]
+
+
+async def test_a_preference_among_too_many_is_legal_all_the_same(served: Served) -> None:
+    assert await prefer(served, [*MANY, IDS[1]], [IDS[2]], 3) == [IDS[2], *MANY[:2]]
+    answer = await prefer(served, MANY, [], 2**31 - 1)
+    assert 0 < len(answer) <= most_ids(POOL) and len(set(answer)) == len(answer)
+    assert await prefer(served, MANY, [], -1) == []
+    # Nobody has looked at which they were: each that we have may be about to be chosen.
+    assert served.observer.questions == [(CY, IDS)] * 3
+
+
+async def test_a_preference_for_too_many_containers_is_no_error(served: Served) -> None:
+    ones = [api.ContainerPreferredAllocationRequest(available_deviceIDs=IDS, allocation_size=1)] * 20_000
+    answer = await served.kubelet.GetPreferredAllocation(api.PreferredAllocationRequest(container_requests=ones))
+    assert len(answer.container_responses) <= MOST_CONTAINERS
+    assert list(answer.container_responses[0].deviceIDs) == [IDS[0]]
 
 
 async def test_each_container_of_a_preference_is_answered(served: Served) -> None:

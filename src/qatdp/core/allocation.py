@@ -12,6 +12,7 @@ from types import MappingProxyType
 from qatdp.core.config import AddressVariable, Policy, kubevirt_variable_of, variable_of
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import Health, PoolDevice, ResourcePool
+from qatdp.core.ranges import cut
 from qatdp.errors import AllocationError, UnknownDeviceError
 
 # VFIO maps and ioctls need read and write; making nodes ("m") is nobody's business.
@@ -36,7 +37,16 @@ def allocate(pool: ResourcePool, ids: Iterable[str]) -> Allocation:
 
     Raises AllocationError for a sick ID that nobody has, UnknownDeviceError for one that is not in the list.
     """
+    return allocate_each(pool, (ids,))[0]
+
+
+def allocate_each(pool: ResourcePool, containers: Iterable[Iterable[str]]) -> list[Allocation]:
+    """Return what each of these containers gets, as `allocate` does."""
     known = {str(device.address): device for device in pool.devices}
+    return [_allocate(pool, known, ids) for ids in containers]
+
+
+def _allocate(pool: ResourcePool, known: Mapping[str, PoolDevice], ids: Iterable[str]) -> Allocation:
     devices = sorted((_granted(pool, known, text) for text in set(ids)), key=lambda device: device.address)
     addresses = tuple(device.address for device in devices)
     nodes = sorted({node for device in devices for node in device.nodes})
@@ -46,7 +56,9 @@ def allocate(pool: ResourcePool, ids: Iterable[str]) -> Allocation:
 def _granted(pool: ResourcePool, known: Mapping[str, PoolDevice], text: str) -> PoolDevice:
     device = known.get(text)
     if device is None:
-        raise UnknownDeviceError(f"{text} is not a device of {pool.resource}", hint="it has left the list; try again")
+        raise UnknownDeviceError(
+            f"{cut(text)} is not a device of {pool.resource}", hint="it has left the list; try again"
+        )
     if (device.sick and not device.held) or device.taken or not device.nodes:
         raise AllocationError(f"{text} of {pool.resource} cannot be used: {device.sick or 'its nodes are not known'}")
     return device

@@ -142,13 +142,13 @@ class Node:
         self.calls = self.calls.ended(began, self.clock())
 
     def allocated(self, resource: str, ids: Collection[str], began: int) -> None:
+        given = self._addresses(resource, ids)
         for device in self.feeds[resource].value.devices if resource in self.feeds else ():
-            if str(device.address) in ids:
+            if device.address in given:
                 self._answers[device.address] = Holding(resource, (device.address,), frozenset(device.nodes))
-        granted = self._addresses(resource, ids)
-        self.learn(Fact.ALLOCATED, granted, self._moment)
+        self.learn(Fact.ALLOCATED, given, self._moment)
         if self.on_granted and self.leaving.is_set():
-            self.on_granted(resource, granted, began)
+            self.on_granted(resource, given, began)
 
     def asked(self, resource: str, ids: Collection[str]) -> None:
         self.learn(Fact.ASKED, self._addresses(resource, ids), self._moment)
@@ -216,7 +216,7 @@ class Node:
 
     def _addresses(self, resource: str, ids: Iterable[str]) -> Collection[PciAddress]:
         addresses = (PciAddress.parse_or_none(text) for text in ids)
-        return [a for a in addresses if a and a in self.books and self.books[a].resource == resource]
+        return {a for a in addresses if a and a in self.books and self.books[a].resource == resource}
 
     # What is told of changes: one line for all VFs of which the same is to be said, as a large node has a thousand.
 

@@ -20,7 +20,7 @@ from qatdp.kubelet.convert import to_options
 from qatdp.kubelet.meter import Meter, NoMeter
 from qatdp.kubelet.observer import Observer
 from qatdp.kubelet.registration import describe, new_socket_name, register
-from qatdp.kubelet.server import ResourceServer
+from qatdp.kubelet.server import SERVER, ResourceServer
 from qatdp.kubelet.watch import Identity, identity
 
 log = logging.getLogger(__name__)
@@ -205,7 +205,7 @@ class Endpoint:
 
     async def _listen(self, number: int, name: str) -> _Listener:
         check_room()
-        server = grpc.aio.server()
+        server = grpc.aio.server(options=SERVER)
         listener = _Listener(number, name, server)
         service = ResourceServer(
             self._feed,

@@ -7,23 +7,29 @@ admission, which the kubelet serialises for the whole node, never waits for the 
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import TypeAlias
 
 import grpc
 
 from qatdp.api import deviceplugin_v1beta1_pb2 as api
 from qatdp.api.deviceplugin_v1beta1_pb2_grpc import DevicePluginServicer
-from qatdp.core.allocation import allocate, check_start, prefer
+from qatdp.core.allocation import allocate_each, check_start, prefer
+from qatdp.core.bounds import MOST_CONTAINERS, check_bounds, first_of, most_ids
 from qatdp.core.pools import ResourcePool
+from qatdp.core.ranges import as_ranges
 from qatdp.core.text import printable
-from qatdp.errors import AllocationError
+from qatdp.errors import AllocationError, RequestError
 from qatdp.feed import Feed
 from qatdp.kubelet.convert import to_allocation, to_list, to_preference
 from qatdp.kubelet.meter import Meter, NoMeter
 from qatdp.kubelet.observer import Observer
 
 log = logging.getLogger(__name__)
+
+# As gRPC has it by default, and enough: nor does the kubelet take a longer list of us, in which each ID with its health
+# takes as much room as in both lists of a GetPreferredAllocation.
+SERVER = (("grpc.max_receive_message_length", 4 << 20),)
 
 ONE_READER = "a socket of qatdp has one reader, the kubelet; what is in its lists is told by: qatdp devices"
 
@@ -81,13 +87,43 @@ class ResourceServer(DevicePluginServicer):
     ) -> api.PreferredAllocationResponse:
         """Answer what to choose; an error would fail the pod, so there is none."""
         with self._call():
-            pool = self._feed.value
-            answers = []
-            for one in request.container_requests:
-                available, must = one.available_deviceIDs, one.must_include_deviceIDs
-                self._observer.asked(pool.resource, (*available, *must))
-                answers.append(to_preference(prefer(pool, available, must, one.allocation_size)))
-            return api.PreferredAllocationResponse(container_responses=answers)
+            return self._preferences(self._feed.value, request.container_requests)
+
+    def _preferences(
+        self, pool: ResourcePool, asked: Sequence[api.ContainerPreferredAllocationRequest]
+    ) -> api.PreferredAllocationResponse:
+        try:
+            check_bounds(
+                pool, len(asked), (len(one.available_deviceIDs) + len(one.must_include_deviceIDs) for one in asked)
+            )
+        except RequestError as error:
+            return self._any_preference(pool, asked, error)
+        named = set[str]().union(
+            *(ids for one in asked for ids in (one.available_deviceIDs, one.must_include_deviceIDs))
+        )
+        self._observer.asked(pool.resource, named)
+        return api.PreferredAllocationResponse(
+            container_responses=[
+                to_preference(prefer(pool, one.available_deviceIDs, one.must_include_deviceIDs, one.allocation_size))
+                for one in asked
+            ]
+        )
+
+    def _any_preference(
+        self, pool: ResourcePool, asked: Sequence[api.ContainerPreferredAllocationRequest], why: RequestError
+    ) -> api.PreferredAllocationResponse:
+        """Answer a call that asks too much, without looking at its IDs: any device may be about to be chosen.
+
+        For containers that are left out of an answer the kubelet chooses freely.
+        """
+        log.warning("preferences are not weighed resource=%s reason=%r", pool.resource, str(why))
+        self._observer.asked(pool.resource, [str(device.address) for device in pool.devices])
+        most = most_ids(pool)
+        answers = [
+            to_preference(first_of(one.must_include_deviceIDs, one.available_deviceIDs, one.allocation_size, most))
+            for one in asked[:MOST_CONTAINERS]
+        ]
+        return api.PreferredAllocationResponse(container_responses=answers)
 
     async def Allocate(self, request: api.AllocateRequest, context: AllocateContext) -> api.AllocateResponse:
         """Answer what the containers get; what cannot be given is said in words that the pod's owner reads."""
@@ -108,15 +144,16 @@ class ResourceServer(DevicePluginServicer):
     ) -> api.AllocateResponse:
         pool, began_s = self._feed.value, time.perf_counter()
         try:
-            allocations = [allocate(pool, one.devices_ids) for one in request.container_requests]
+            asked = request.container_requests
+            check_bounds(pool, len(asked), (len(one.devices_ids) for one in asked))
+            allocations = allocate_each(pool, (one.devices_ids for one in asked))
         except AllocationError as error:
             self._meter.allocate_answered(pool.resource, time.perf_counter() - began_s, granted=False)
             log.warning("allocate refused resource=%s reason=%r", pool.resource, str(error))
             await context.abort(grpc.StatusCode[error.grpc_code], printable(str(error)))
-        for allocation in allocations:
-            ids = [str(address) for address in allocation.devices]
-            self._observer.allocated(pool.resource, ids, began)
-            log.info("allocated resource=%s devices=%s", pool.resource, ",".join(ids))
+        devices = sorted({address for allocation in allocations for address in allocation.devices})
+        self._observer.allocated(pool.resource, [str(address) for address in devices], began)
+        log.info("allocated resource=%s devices=%s", pool.resource, as_ranges(devices))
         answer = api.AllocateResponse(container_responses=[to_allocation(allocation) for allocation in allocations])
         self._meter.allocate_answered(pool.resource, time.perf_counter() - began_s, granted=True)
         return answer
@@ -127,7 +164,8 @@ class ResourceServer(DevicePluginServicer):
         """Let a container start, unless what its pod was given is another's by now; asked for while there is such."""
         pool = self._feed.value
         try:
-            check_start(pool, request.devices_ids)
+            check_bounds(pool, 1, (len(request.devices_ids),))
+            check_start(pool, set(request.devices_ids))
         except AllocationError as error:
             log.warning("start refused resource=%s reason=%r", pool.resource, str(error))
             await context.abort(grpc.StatusCode[error.grpc_code], printable(str(error)))
