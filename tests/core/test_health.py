@@ -1,14 +1,16 @@
 """The verdict on a PF: total, explained, slow to trust again, and never lost."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qatdp.core.health import HOLD_S, TABLE, TRUSTED, Condition, Evidence, Health, Sign, judge, next_condition
-from qatdp.core.signals import Pulse, Reading, of_pulse, of_reading, warnings
+from qatdp.core.signals import BEATS, Pulse, Reading, of_pulse, of_reading, warnings
 
 BAD = {Sign.FATAL, Sign.GONE, Sign.HUNG, Sign.FAILED}
 FOUND = [sign for sign in Sign if sign is not Sign.QUIET_ENOUGH]
@@ -190,15 +192,109 @@ def test_counters_that_fall_are_a_restart_and_one_that_vanishes_is_not() -> None
 
 
 def test_a_collision_of_two_readers_of_the_heartbeat_is_no_evidence() -> None:
-    assert list(of_pulse(Pulse(alive=False, failed=(3, 3)))) == []
-    assert list(of_pulse(Pulse(alive=False))) == []
-    (found,) = of_pulse(Pulse(alive=False, failed=(3, 4)))
+    assert list(of_pulse(None, Pulse(alive=False, failed=(3, 3)))) == []
+    assert list(of_pulse(None, Pulse(alive=False))) == []
+    (found,) = of_pulse(None, Pulse(alive=False, failed=(3, 4)))
     assert (found.sign, found.text) == (Sign.FAILED, "heartbeat failed, queries_failed 3 -> 4")
 
 
+def test_the_table_of_heartbeats_is_total() -> None:
+    assert BEATS.keys() == set(product((True, False), repeat=3))
+
+
+def beats(before: Pulse | None, now: Pulse) -> list[Sign]:
+    return [one.sign for one in of_pulse(before, now)]
+
+
+def test_a_failure_counted_for_another_reader_is_evidence_with_our_own() -> None:
+    last = Pulse(alive=False, failed=(3, 3), sent=103)
+    (found,) = of_pulse(last, Pulse(alive=False, failed=(4, 4), sent=104))
+    assert (found.sign, found.counts) == (Sign.FAILED, (3, 4))
+    assert beats(last, Pulse(alive=True, failed=(4, 4), sent=104)) == [Sign.ALIVE]
+    assert beats(last, Pulse(alive=None, failed=(4, 4), sent=104)) == []
+    assert beats(last, Pulse(alive=False, failed=(3, 3), sent=103)) == []
+
+
+def test_a_count_of_failures_that_began_anew_counts_from_zero() -> None:
+    last = Pulse(alive=True, failed=(3, 3), sent=103)
+    assert beats(last, Pulse(alive=False, failed=(0, 0), sent=0)) == []
+    (found,) = of_pulse(last, Pulse(alive=False, failed=(1, 1), sent=4))
+    assert found.counts == (0, 1)
+
+
+def test_an_answer_to_another_reader_tells_that_the_firmware_lives() -> None:
+    last = Pulse(alive=False, failed=(3, 3), sent=103)
+    assert beats(last, Pulse(alive=False, failed=(3, 3), sent=104)) == [Sign.ALIVE]
+    assert beats(last, Pulse(alive=False, failed=(4, 4), sent=105)) == [Sign.FAILED]
+    assert beats(last, Pulse(alive=False, failed=(3, 3), sent=None)) == []
+    assert beats(Pulse(alive=False, failed=(2, 3), sent=103), Pulse(alive=False, failed=(3, 3), sent=103)) == []
+
+
+@dataclass
+class Driver:
+    """What adf_heartbeat.c counts: a check within one period of the one before is refused, and not counted."""
+
+    alive: bool = True
+    sent: int = 0
+    failed: int = 0
+    checked_s: float = -1.0
+
+    def check(self, now_s: float) -> bool:
+        if now_s - self.checked_s < 0.2:
+            return False
+        self.checked_s = now_s
+        self.sent += 1
+        self.failed += not self.alive
+        return self.alive
+
+    def pulse(self, now_s: float) -> Pulse:
+        before, alive = self.failed, self.check(now_s)
+        return Pulse(alive=alive, failed=(before, self.failed), sent=self.sent)
+
+
+# Each second: whether the firmware is alive, and when others read the heartbeat, ours being read at the half.
+seconds = st.lists(st.tuples(st.booleans(), st.lists(st.floats(0, 0.99), max_size=3)), max_size=20)
+
+
+def judged(story: Sequence[tuple[bool, Sequence[float]]]) -> Iterator[Health]:
+    driver, health, last = Driver(), Health(), None
+    for second, (alive, others) in enumerate(story):
+        driver.alive = alive
+        for at_s in sorted(one for one in others if one < 0.5):
+            driver.check(second + at_s)
+        pulse = driver.pulse(second + 0.5)
+        health, last = judge(health, of_pulse(last, pulse), second), pulse
+        for at_s in sorted(one for one in others if one >= 0.5):
+            driver.check(second + at_s)
+        yield health
+
+
+@given(seconds)
+def test_readers_that_collide_never_make_a_living_pf_suspect(story: list[tuple[bool, list[float]]]) -> None:
+    assert all(health.condition is Condition.HEALTHY for health in judged([(True, others) for _, others in story]))
+
+
+@given(seconds, st.lists(st.floats(0, 0.99), max_size=3))
+def test_no_reader_hides_a_dead_firmware_or_its_return(
+    story: list[tuple[bool, list[float]]], others: list[float]
+) -> None:
+    *_, dead = judged([(True, []), *story, *[(False, others)] * 3])
+    assert dead.condition is Condition.UNRESPONSIVE
+    *_, back = judged([*story, *[(False, others)] * 3, *[(True, others)] * (int(HOLD_S) + 3)])
+    assert back.condition is Condition.HEALTHY
+
+
+def test_a_reader_just_before_us_hides_no_dead_firmware() -> None:
+    found = [health.condition for health in judged([(True, [0.45]), *[(False, [0.45])] * 2, (True, [0.45])])]
+    assert found == [Condition.HEALTHY, Condition.SUSPECT, Condition.UNRESPONSIVE, Condition.RECOVERING]
+
+
 def test_all_ones_mean_that_it_is_gone() -> None:
-    assert [one.sign for one in of_pulse(Pulse(config=b"\xff\xff\xff\xff"))] == [Sign.GONE]
-    assert [one.sign for one in of_pulse(Pulse(config=b"\x86\x80\x40\x49", alive=True))] == [Sign.RESPONDS, Sign.ALIVE]
+    assert [one.sign for one in of_pulse(None, Pulse(config=b"\xff\xff\xff\xff"))] == [Sign.GONE]
+    assert [one.sign for one in of_pulse(None, Pulse(config=b"\x86\x80\x40\x49", alive=True))] == [
+        Sign.RESPONDS,
+        Sign.ALIVE,
+    ]
 
 
 def test_evidence_says_what_was_read() -> None:
@@ -229,14 +325,14 @@ def test_a_warning_tells_what_was_counted_since() -> None:
 
 
 def test_a_pulse_says_what_was_found() -> None:
-    assert list(of_pulse(Pulse(config=b"\xff\xff\xff\xff", state="up"))) == [
+    assert list(of_pulse(None, Pulse(config=b"\xff\xff\xff\xff", state="up"))) == [
         Evidence(Sign.GONE, "its configuration space reads all ones")
     ]
-    assert list(of_pulse(Pulse(config=b"\x86\x80", state="down", alive=True))) == [
+    assert list(of_pulse(None, Pulse(config=b"\x86\x80", state="down", alive=True))) == [
         Evidence(Sign.RESPONDS, "its configuration space can be read again"),
         Evidence(Sign.DOWN, "is down"),
         Evidence(Sign.ALIVE, "its heartbeat is back"),
     ]
-    (failed,) = of_pulse(Pulse(alive=False, failed=(3, 4)))
+    (failed,) = of_pulse(None, Pulse(alive=False, failed=(3, 4)))
     assert failed.counts == (3, 4)
-    assert list(of_pulse(Pulse(failed=(3, 4)))) == []
+    assert list(of_pulse(None, Pulse(failed=(3, 4)))) == []

@@ -114,8 +114,8 @@ class PfHealth:
             self._take(at, ())
         else:
             self._overdue.pop(at, None)
-            self.pulses[at] = found.pulse
-            self._take(at, [*([BACK] if found.late else []), *of_pulse(found.pulse)])
+            before, self.pulses[at] = self.pulses.get(at), found.pulse
+            self._take(at, [*([BACK] if found.late else []), *of_pulse(before, found.pulse)])
             self._tell_unseen(at)
         self._conclude()
 

@@ -70,13 +70,15 @@ class _Reader:
         if not self.heartbeat:
             return Pulse(config, unseen={**unseen, "heartbeat": "switched off (--no-heartbeat)"})
         debug = self.sysfs / f"kernel/debug/qat_{pf.family.pf_driver}_{pf.address}/heartbeat"
-        alive, failed = self._try(unseen, "heartbeat", lambda: self._beat(debug)) or (None, None)
-        return Pulse(config, "up", alive, failed, unseen)
+        alive, failed, sent = self._try(unseen, "heartbeat", lambda: self._beat(debug)) or (None, None, None)
+        return Pulse(config, "up", alive, failed, unseen, sent)
 
-    def _beat(self, folder: Path) -> tuple[bool, tuple[int, int]]:
+    def _beat(self, folder: Path) -> tuple[bool, tuple[int, int], int | None]:
         before = int(self._read(folder / "queries_failed"))
         status = int(self._read(folder / "status"))
-        return status == 0, (before, int(self._read(folder / "queries_failed")))
+        # In this order, for another reader can come in between: core/signals.py.
+        sent = self._try({}, "sent", lambda: int(self._read(folder / "queries_sent")))
+        return status == 0, (before, int(self._read(folder / "queries_failed"))), sent
 
     def _try(self, unseen: dict[str, str], signal: str, read: Callable[[], T]) -> T | None:
         try:
