@@ -7,9 +7,18 @@ import pytest
 from hypothesis import given
 
 from qatdp.core.config import Config, NodePath, parse_config
-from qatdp.core.offer import Circumstances, Offer, node_of, of_unknown_services, of_unknown_words, offers, resource_of
+from qatdp.core.offer import (
+    Circumstances,
+    Offer,
+    defect_of,
+    node_of,
+    of_unknown_services,
+    of_unknown_words,
+    offers,
+    resource_of,
+)
 from qatdp.core.pci import PciAddress
-from qatdp.core.snapshot import GroupMember, NodeKind, Problem, Snapshot, VfioNode
+from qatdp.core.snapshot import GroupMember, NodeKind, PhysicalFunction, Problem, Snapshot, VfioNode
 from qatdp.core.stale import Stale
 from qatdp.testing.strategies import FAMILY, IN_MACHINE, a_pf, a_snapshot, a_vf, configs, its_vfs, snapshots
 
@@ -279,6 +288,14 @@ def test_the_verdict_on_a_pf_is_a_defect_of_its_vfs() -> None:
     assert offer_of_first(a_snapshot([PF], [VF]), DEFAULTS, sick) == Offer(
         "qat.intel.com/cy", defect="its PF is fenced"
     )
+
+
+@pytest.mark.parametrize("pf", [PF, replace(PF, services=None, services_text=None)])
+def test_a_verdict_outranks_that_a_scan_saw_the_pf_down(pf: PhysicalFunction) -> None:
+    down = replace(pf, state="down")
+    sick = Circumstances(Stale(), {}, {}, sick={PF.address: "its PF is restarting: is down (errors_fatal is 1)"})
+    assert offer_of_first(a_snapshot([down], [VF]), DEFAULTS, sick).defect == sick.sick[PF.address]
+    assert defect_of(VF, a_snapshot([down], [VF]), DEFAULTS, "qat.intel.com/dc", sick) == sick.sick[PF.address]
 
 
 def test_vfs_of_a_pf_that_is_to_change_belong_nowhere() -> None:

@@ -81,10 +81,9 @@ def _offer(
     why_not = _change(vf, circumstances) or _reserved(vf, config, standing)
     if why_not:
         return Offer(why_not=why_not)
-    undecided = _undecided(vf, pf, snapshot)
-    if undecided:
-        sick = circumstances.sick.get(vf.pf) if vf.pf else None
-        return Offer(undecided=True, why_not=sick or undecided, defect=sick or undecided)
+    if undecided := _undecided(vf, pf, snapshot):
+        why = _verdict(vf.pf, circumstances) or undecided
+        return Offer(undecided=True, why_not=why, defect=why)
     resource = resource_of(vf, pf, config)
     if resource is None:
         return Offer(why_not="no resource of the configuration selects it")
@@ -200,8 +199,9 @@ def defect_of(
 ) -> str | None:
     """Return the first thing that is wrong with a VF as a device of a resource, the one to mend first."""
     pf = snapshot.pf(vf.pf)
+    undecided = _undecided(vf, pf, snapshot)
     return (
-        _undecided(vf, pf, snapshot)
+        (undecided and (_verdict(vf.pf, circumstances) or undecided))
         or snapshot.problem(vf.address)
         or (_pf_defect(pf, snapshot, circumstances) if pf else None)
         or (None if vf.on_vfio else circumstances.unbound.get(vf.address) or _driver_defect(vf, snapshot, config))
@@ -214,15 +214,19 @@ def defect_of(
 
 
 def _pf_defect(pf: PhysicalFunction, snapshot: Snapshot, circumstances: Circumstances) -> str | None:
-    if pf.is_down:
-        return f"its PF {pf.address} is {pf.state}"
     if defect := driver_defect(pf, snapshot):
         return f"its PF {pf.address}: {defect}"
-    # What a scan leaves out, as a read beside it hangs, is a problem as well; the verdict says which read it is.
-    if sick := circumstances.sick.get(pf.address):
-        return sick
+    # The verdict knows more than a scan: which read hangs where the scan left something out, and why a PF is down.
+    if verdict := _verdict(pf.address, circumstances):
+        return verdict
+    if pf.is_down:
+        return f"its PF {pf.address} is {pf.state}"
     problem = snapshot.problem(pf.address)
     return f"its PF {pf.address}: {problem}" if problem else None
+
+
+def _verdict(pf: PciAddress | None, circumstances: Circumstances) -> str | None:
+    return circumstances.sick.get(pf) if pf else None
 
 
 def _driver_defect(vf: VirtualFunction, snapshot: Snapshot, config: Config) -> str:
