@@ -53,7 +53,9 @@ def test_recovery_is_reachable_from_wherever_it_got(story: list[tuple[float, lis
     for wait_s, found in story:
         now_s += wait_s
         health = judge(health, found, now_s)
-    well = [Evidence(sign, "x") for sign in (Sign.RESTARTED, Sign.UP, Sign.ALIVE, Sign.RESPONDS, Sign.ANSWERED)]
+    well = [
+        Evidence(sign, "x") for sign in (Sign.PROBED, Sign.RESTARTED, Sign.UP, Sign.ALIVE, Sign.RESPONDS, Sign.ANSWERED)
+    ]
     for _ in range(3):
         health = judge(health, well, now_s)
         now_s += HOLD_S
@@ -149,6 +151,19 @@ def test_a_fatal_error_is_over_with_a_restart_and_a_quiet_time_only() -> None:
 def test_a_pf_that_is_taken_down_and_up_again_is_trusted_at_once() -> None:
     assert after([Sign.DOWN]).condition not in TRUSTED
     assert after([Sign.DOWN], [Sign.UP]).condition is Condition.HEALTHY
+
+
+def test_pf_that_was_not_probed_yet_is_trusted_as_soon_as_it_was() -> None:
+    assert not after([Sign.UNPROBED]).trusted
+    assert after([Sign.UNPROBED], [Sign.PROBED]).condition is Condition.HEALTHY
+    assert after([Sign.UNPROBED], [Sign.PROBED, Sign.FAILED]).condition is Condition.SUSPECT
+    assert after([Sign.UNPROBED], [Sign.HUNG], [Sign.PROBED, Sign.ANSWERED]).condition is Condition.RECOVERING
+    for sign in BAD - {Sign.FAILED} | {Sign.DOWN}:
+        assert after([Sign.UNPROBED], [sign]) == after([Sign.UP], [sign])
+
+
+def test_what_is_known_to_be_amiss_is_never_replaced_by_unprobed() -> None:
+    assert {condition for condition in Condition if Sign.UNPROBED in TABLE[condition]} == {Condition.HEALTHY}
 
 
 def test_a_reset_that_reading_the_heartbeat_caused_is_waited_for() -> None:

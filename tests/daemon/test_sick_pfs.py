@@ -4,7 +4,7 @@ import asyncio
 import errno
 import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -252,6 +252,77 @@ def run(test: Callable[[Stage, Faulty], Coroutine[object, object, None]]) -> Non
 
     with TemporaryDirectory(prefix="q", dir="/dev/shm") as folder:
         asyncio.run(on_a_stage(Path(folder)))
+
+
+# The first answer
+
+
+HANGS = Fault(f"qat_4xxx_{CY_PF}/heartbeat/status", 0, 0)
+
+
+@pytest.fixture
+def hanging(stage: Stage) -> Iterator[Faulty]:
+    """Let reads of one PF's heartbeat hang from the beginning, and give a hung read much time to be called that."""
+    pace = replace(stage.settings.health, deadline_s=60.0, first_s=0.05, hold_s=60.0)
+    stage.settings = replace(stage.settings, health=pace)
+    stage.calls = calls = Faulty()
+    calls.faults["hangs"] = HANGS
+    yield calls
+    calls.released.set()
+
+
+def ever_healthy(stage: Stage, resource: str) -> bool:
+    return any(device.health == "Healthy" for one in stage.kubelet.lists(resource) for device in one.devices)
+
+
+async def test_start_beside_a_hanging_pf_lists_its_vfs_as_unhealthy(stage: Stage, hanging: Faulty) -> None:
+    hanging.faults.clear()
+    cy, dc = await begun(stage)
+    _, (held, *_) = await stage.give(CY)
+    await stage.end_daemon()
+    before, hanging.faults["hangs"] = len(stage.kubelet.lists(CY)), HANGS
+    await stage.start_daemon()
+    await stage.offers(DC, dc)
+    await stage.lists(CY, (), [held])
+    assert reason(stage) == f"its PF {CY_PF} is unprobed: its first probe has not come back within 0.05 s"
+    assert not any(device.health == "Healthy" for one in stage.kubelet.lists(CY)[before:] for device in one.devices)
+    hanging.released.set()
+    await stage.lists(CY, cy)  # at once: nothing was amiss
+
+
+async def test_pf_that_comes_later_and_hangs_is_never_healthy(stage: Stage, hanging: Faulty) -> None:
+    stage.host.add_pf(DC_PF, services="dc", vfs=1)
+    await stage.start_daemon()
+    await stage.offers(DC, stage.host.vfs(DC_PF))
+    stage.host.add_pf(CY_PF, vfs=2)
+    await stage.until(lambda: len(stage.node.pools.left_out) == 2)
+    await stage.scanned()
+    assert not ever_healthy(stage, CY)
+    hanging.released.set()
+    await stage.offers(CY, stage.host.vfs(CY_PF))
+
+
+async def test_restart_on_a_well_node_lists_no_vf_as_unhealthy(stage: Stage, both: VFs) -> None:
+    await stage.give(CY)
+    for _ in range(20):
+        await stage.restart_daemon()
+        for resource, vfs in zip((CY, DC), both, strict=True):
+            await stage.offers(resource, vfs)
+    for resource in (CY, DC):
+        lists = stage.kubelet.lists(resource)
+        assert len(lists) > 20
+        assert {device.health for one in lists for device in one.devices} == {"Healthy"}
+
+
+async def test_pf_that_restarts_keeps_its_cause_once_a_scan_saw_it_down(stage: Stage, both: VFs) -> None:
+    cy, _ = both
+    stage.host.count_errors(CY_PF, "fatal", 1)
+    await stage.lists(CY, (), cy)
+    stage.host.attribute(CY_PF, "qat/state", "down")  # a reset that keeps the VFs
+    await stage.until(lambda: all(pf.is_down == (pf.address == CY_PF) for pf in stage.node.snapshot.pfs))
+    await stage.until(lambda: stage.daemon.health.health[CY_PF].condition is Condition.RESTARTING)
+    await stage.scanned()
+    assert reason(stage) == f"its PF {CY_PF} is restarting: is down (errors_fatal is 1)"
 
 
 # How soon

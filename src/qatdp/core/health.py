@@ -19,6 +19,7 @@ HOLD_S = 10.0
 
 class Condition(StrEnum):
     HEALTHY = "healthy"
+    UNPROBED = "unprobed"  # its first probe has not come back yet
     SUSPECT = "suspect"  # one heartbeat has failed
     UNRESPONSIVE = "unresponsive"  # two have
     FATAL = "fatal"  # it has counted a fatal error since it was started
@@ -32,12 +33,14 @@ class Condition(StrEnum):
 class Sign(StrEnum):
     """What a look can show, in the order in which it counts."""
 
+    PROBED = "probed"  # a probe has come back
     RESTARTED = "restarted"  # counters have begun anew
     UP = "up"
     ALIVE = "alive"  # the heartbeat was answered
     RESPONDS = "responds"  # the configuration space can be read
     ANSWERED = "answered"  # a read that was overdue has come back
     FAILED = "failed"  # the heartbeat was not answered, and the driver counted that
+    UNPROBED = "unprobed"  # the first probe takes its time
     HUNG = "hung"  # a read is overdue
     GONE = "gone"
     FATAL = "fatal"
@@ -50,7 +53,9 @@ _C, _S = Condition, Sign
 _BAD: Mapping[Sign, Condition] = {_S.HUNG: _C.FENCED, _S.GONE: _C.GONE, _S.FATAL: _C.FATAL}
 TABLE: Mapping[Condition, Mapping[Sign, Condition]] = MappingProxyType(
     {
-        _C.HEALTHY: {**_BAD, _S.FAILED: _C.SUSPECT, _S.DOWN: _C.DOWN},
+        _C.HEALTHY: {**_BAD, _S.UNPROBED: _C.UNPROBED, _S.FAILED: _C.SUSPECT, _S.DOWN: _C.DOWN},
+        # Nothing was amiss as far as is known, so that there is nothing to recover from.
+        _C.UNPROBED: {**_BAD, _S.PROBED: _C.HEALTHY, _S.DOWN: _C.DOWN},
         _C.SUSPECT: {
             **_BAD,
             _S.ALIVE: _C.HEALTHY,

@@ -14,24 +14,27 @@ from qatdp.core.snapshot import PhysicalFunction
 from qatdp.daemon.node import Node
 from qatdp.host.abc import HostCalls
 from qatdp.host.patience import PatientCalls
-from qatdp.host.probe import DEADLINE_S, Overdue, Prober
+from qatdp.host.probe import DEADLINE_S, Overdue, Prober, wait_awake
 
 log = logging.getLogger(__name__)
 
 BACK = Evidence(Sign.ANSWERED, "a read that was overdue has come back")
+PROBED = Evidence(Sign.PROBED, "a probe has come back")
 
 
 @dataclass(frozen=True, slots=True)
 class HealthPace:
     """Seconds. `probe_s`: between two probes of a PF, at least; the heartbeat must not be read more than once a second.
 
-    `deadline_s`: what a probe may take. `hold_s`: how long a PF that was sick has to be quiet.
+    `deadline_s`: what a probe may take. `first_s`: how long a list waits for the first probes of PFs that are new
+    here. `hold_s`: how long a PF that was sick has to be quiet.
 
     A heartbeat that blocks is seen after probe_s + deadline_s at the latest.
     """
 
     probe_s: float = 1.0
     deadline_s: float = DEADLINE_S
+    first_s: float = 0.25
     hold_s: float = HOLD_S
 
 
@@ -53,6 +56,7 @@ class PfHealth:
         self.pulses: dict[PciAddress, Pulse] = {}
         self._node, self._pace, self._bulk = node, pace, bulk
         self._prober = Prober(sysfs, calls, heartbeat=heartbeat, deadline_s=pace.deadline_s)
+        self._under_way: dict[PciAddress, asyncio.Task[None]] = {}
         self._overdue: dict[PciAddress, Evidence] = {}  # to a probe
         self._left: Mapping[PciAddress, Evidence] = {}  # to a scan or a tick
         self._unseen: dict[PciAddress, Mapping[str, str]] = {}  # as it was told
@@ -70,7 +74,8 @@ class PfHealth:
                 self._node.history.add("errors counted", devices=(pf,), reason=text)
             self._take(pf, [*([BACK] if pf in back else []), *of_reading(before.get(pf), reading)])
             self._tell_unseen(pf)
-        for pf in self.health.keys() - readings.keys():
+        # Not of all that were judged: one that is new here is probed before it is read.
+        for pf in (self.health.keys() & before.keys()) - readings.keys():
             self._take(pf, [Evidence(Sign.DOWN, "is not there")])
             if self.health[pf].condition is Condition.DOWN:
                 del self.health[pf]
@@ -84,23 +89,43 @@ class PfHealth:
 
     async def run(self) -> None:
         """Probe each PF over and over, none for longer than its deadline."""
-        under_way: dict[PciAddress, asyncio.Task[None]] = {}
         try:
             while True:
-                for pf in self._node.snapshot.pfs:
-                    if pf.on_own_driver and (pf.address not in under_way or under_way[pf.address].done()):
-                        probing = self._probe_on(pf.address)
-                        under_way[pf.address] = asyncio.create_task(probing, name=f"probe {pf.address}")
+                await self.probe_new(self._node.snapshot.pfs)
                 await asyncio.sleep(self._pace.probe_s)
         finally:
-            for task in under_way.values():
-                task.cancel()
+            self.close()
 
-    async def _probe_on(self, at: PciAddress) -> None:
-        """Probe a PF for as long as it is there: what hangs is seen after a pause and a deadline at the latest.
+    def close(self) -> None:
+        for task in self._under_way.values():
+            task.cancel()
+        self._under_way.clear()
 
-        One on another driver is its user's: its configuration space is not read either, which would wake it up.
+    async def probe_new(self, pfs: Iterable[PhysicalFunction]) -> None:
+        """Begin to probe PFs that are not probed yet, side by side, and wait a moment for the first answers.
+
+        Where this comes before a list is made, that has no VF as Healthy whose PF has yet to answer. One on another
+        driver is its user's: its configuration space is not read either, which would wake it up.
         """
+        new = [pf for pf in pfs if pf.on_own_driver and not self._is_probed(pf.address)]
+        first = {pf.address: asyncio.create_task(self._probe(pf), name=f"first probe {pf.address}") for pf in new}
+        for at, probe in first.items():
+            self._under_way[at] = asyncio.create_task(self._probe_on(at, probe), name=f"probe {at}")
+        await wait_awake(tuple(first.values()), self._pace.first_s)
+        why = f"its first probe has not come back within {self._pace.first_s:g} s"
+        for at in (at for at, probe in first.items() if not probe.done()):
+            self._take(at, [Evidence(Sign.UNPROBED, why)])
+        if first:
+            self._conclude()
+
+    def _is_probed(self, pf: PciAddress) -> bool:
+        task = self._under_way.get(pf)
+        return task is not None and not task.done()
+
+    async def _probe_on(self, at: PciAddress, first: asyncio.Task[None]) -> None:
+        """Probe a PF for as long as it is there: what hangs is seen after a pause and a deadline at the latest."""
+        await first
+        await asyncio.sleep(self._pace.probe_s)
         while (pf := self._node.snapshot.pf(at)) and pf.on_own_driver:
             await self._probe(pf)
             await asyncio.sleep(self._pace.probe_s)
@@ -115,7 +140,7 @@ class PfHealth:
         else:
             self._overdue.pop(at, None)
             before, self.pulses[at] = self.pulses.get(at), found.pulse
-            self._take(at, [*([BACK] if found.late else []), *of_pulse(before, found.pulse)])
+            self._take(at, [PROBED, *([BACK] if found.late else []), *of_pulse(before, found.pulse)])
             self._tell_unseen(at)
         self._conclude()
 

@@ -114,6 +114,7 @@ class Daemon:
             for task in pages:
                 task.cancel()
             await asyncio.gather(*pages, return_exceptions=True)
+            self.health.close()
             self._tick_worker.leave(self._at_tick.close)
 
     async def _run(self) -> None:
@@ -162,6 +163,7 @@ class Daemon:
         with contextlib.suppress(TimeoutError):  # then the probes tell which PF it is
             async with asyncio.timeout(self._settings.health.deadline_s):
                 await self._read_watched()
+        await self.health.probe_new(seen.snapshot.pfs)
         await self._read_books()
 
     async def _read_books(self) -> None:
@@ -240,7 +242,9 @@ class Daemon:
                 continue
             self._schedule, last_s = self._schedule.scanned(), loop.time()
             due = len(self._due)
-            await self._take(await self._patiently(self._looked()))
+            seen = await self._patiently(self._looked())
+            await self.health.probe_new(seen.snapshot.pfs)
+            await self._take(seen)
             for looked in self._due[:due]:  # not before: a look that fails is done again
                 if not looked.done():
                     looked.set_result(None)

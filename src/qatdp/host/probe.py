@@ -14,10 +14,10 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from qatdp.core.pci import PciAddress
 from qatdp.core.signals import Pulse
@@ -34,6 +34,13 @@ DEADLINE_S = 1.0
 SLICES = 10
 VENDOR_AND_DEVICE_BYTES = 4
 BLANKS = b"\0 \n\t"  # debugfs reads have a NUL behind (adf_heartbeat_dbgfs.c)
+
+
+async def wait_awake(waited_for: Collection[asyncio.Future[Any]], limit_s: float) -> None:
+    """Wait until all are done, or until this process was let run for about as long as the limit."""
+    for _ in range(SLICES):
+        if pending := [future for future in waited_for if not future.done()]:
+            await asyncio.wait(pending, timeout=limit_s / SLICES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +154,7 @@ class Prober:
                 loop.call_soon_threadsafe(returned, pulse)
 
         threading.Thread(target=work, name=f"probe {at}", daemon=True).start()
-        for _ in range(SLICES):
-            if not future.done():
-                await asyncio.wait((future,), timeout=self._deadline_s / SLICES)
+        await wait_awake((future,), self._deadline_s)
         if not future.done():
             self._left[at] = (generation, reader)
             return Overdue(reader.at)
