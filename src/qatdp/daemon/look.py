@@ -1,18 +1,27 @@
 """Look: one scan of the node, and the bindings that follow from it. Runs in the worker's thread."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from qatdp.core.binding import Binding, BindMode, plan_bindings
 from qatdp.core.config import Config
-from qatdp.core.offer import offers
+from qatdp.core.offer import of_unknown_services, of_unknown_words, offers
 from qatdp.core.pci import PciAddress
 from qatdp.core.refusals import Refused, bind_refusal
 from qatdp.core.snapshot import Snapshot
 from qatdp.host.abc import BulkCalls, HostCalls
 from qatdp.host.binder import Binder
 from qatdp.host.sysfs import SysfsScanner
+
+log = logging.getLogger(__name__)
+
+SERVICES_HINT = (
+    "its VFs are generic: kernel 6.0 or later tells services in qat/cfg_services, an older one at most in debugfs, "
+    "if /sys/kernel/debug is mounted and can be read"
+)
+WORDS_HINT = "its VFs are generic, as this qatdp does not know these words of its services: a newer one may"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +70,15 @@ def _why(snapshot: Snapshot, binding: Binding, error: Refused) -> str:
         return error.text
     loaded, has_group = binding.driver in snapshot.drivers, vf.iommu_group is not None
     return bind_refusal(vf.family, binding.driver, error, loaded=loaded, has_group=has_group)
+
+
+def log_look(seen: Seen, before: Snapshot) -> None:
+    """Log what a look has bound, and what cannot be read or known that could be before."""
+    for binding in seen.bound:
+        log.info("bound vf=%s driver=%s from=%s", binding.address, binding.driver, binding.release)
+    for problem in sorted(set(seen.snapshot.problems) - set(before.problems)):
+        log.warning("problem where=%s reason=%r", problem.where, problem.reason)
+    for pf in sorted(of_unknown_services(seen.snapshot) - of_unknown_services(before)):
+        log.warning("services unknown pf=%s hint=%r", pf, SERVICES_HINT)
+    for pf, words in sorted(of_unknown_words(seen.snapshot) - of_unknown_words(before)):
+        log.warning("services unknown pf=%s words=%r hint=%r", pf, words, WORDS_HINT)

@@ -13,7 +13,6 @@ from functools import partial
 from qatdp.core.coalesce import RescanSchedule
 from qatdp.core.config import Config
 from qatdp.core.endpoint import Event
-from qatdp.core.offer import of_unknown_services, of_unknown_words
 from qatdp.core.pools import ResourcePool
 from qatdp.daemon.admissions import Admissions
 from qatdp.daemon.checkpoint_reader import CheckpointReader
@@ -21,7 +20,7 @@ from qatdp.daemon.configuration import Configuration
 from qatdp.daemon.events import listen
 from qatdp.daemon.health import PfHealth
 from qatdp.daemon.holders import Holders
-from qatdp.daemon.look import Look, Seen
+from qatdp.daemon.look import Look, Seen, log_look
 from qatdp.daemon.manage import PfKeeper
 from qatdp.daemon.node import Node
 from qatdp.daemon.notes import Notes
@@ -46,11 +45,6 @@ log = logging.getLogger(__name__)
 PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 SLOW_S = 10.0
-SERVICES_HINT = (
-    "its VFs are generic: kernel 6.0 or later tells services in qat/cfg_services, an older one at most in debugfs, "
-    "if /sys/kernel/debug is mounted and can be read"
-)
-WORDS_HINT = "its VFs are generic, as this qatdp does not know these words of its services: a newer one may"
 
 
 class Daemon:
@@ -279,15 +273,8 @@ class Daemon:
         return await task
 
     def _log_look(self, seen: Seen) -> None:
-        for binding in seen.bound:
-            log.info("bound vf=%s driver=%s from=%s", binding.address, binding.driver, binding.release)
+        log_look(seen, self.node.snapshot)
         self._notes.look(seen.snapshot)
-        for problem in sorted(set(seen.snapshot.problems) - set(self.node.snapshot.problems)):
-            log.warning("problem where=%s reason=%r", problem.where, problem.reason)
-        for pf in sorted(of_unknown_services(seen.snapshot) - of_unknown_services(self.node.snapshot)):
-            log.warning("services unknown pf=%s hint=%r", pf, SERVICES_HINT)
-        for pf, words in sorted(of_unknown_words(seen.snapshot) - of_unknown_words(self.node.snapshot)):
-            log.warning("services unknown pf=%s words=%r hint=%r", pf, words, WORDS_HINT)
 
     async def _tick(self) -> None:
         """Look every second at what changes without an event."""
