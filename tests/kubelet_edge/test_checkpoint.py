@@ -58,6 +58,32 @@ def test_each_entry_is_read_with_its_devices_of_all_numa_nodes_and_the_nodes_of_
     )
 
 
+def test_checkpoint_knows_the_ids_of_pods_and_of_plugins(folder: Path) -> None:
+    write(folder, GOLDEN)
+    assert read(folder).known == {
+        CY: {str(VFS[0]), str(VFS[2])},
+        DC: {str(VFS[1])},  # whose plugin is not there any more
+        "example.com/gpu": {"GPU-1", "GPU-2"},
+    }
+
+
+@pytest.mark.parametrize("registered", [None, {}, {CY: None}, {CY: []}])
+def test_checkpoint_may_know_no_plugin_or_no_device_of_it(folder: Path, registered: object) -> None:
+    content = an_entry()
+    content["Data"]["RegisteredDevices"] = registered
+    write(folder, content)
+    assert read(folder).known == {CY: {str(VFS[0])}}
+
+
+@pytest.mark.parametrize("registered", [[CY], {CY: "0000:6b:00.1"}, {CY: [1]}])
+def test_checkpoint_with_other_plugins_than_known_is_refused(folder: Path, registered: object) -> None:
+    content = an_entry()
+    content["Data"]["RegisteredDevices"] = registered
+    write(folder, content)
+    with pytest.raises(BooksError, match="is not understood"):
+        read(folder)
+
+
 def test_where_there_is_no_file_nobody_holds_anything(folder: Path) -> None:
     assert read(folder) == read(folder / "nowhere") == Checkpoint(None)
     assert identity(folder) is identity(folder / "nowhere") is None

@@ -7,9 +7,8 @@ It is the kubelet's internal file, without a version of its own. The format read
 import base64
 import binascii
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -34,12 +33,14 @@ Identity: TypeAlias = tuple[int, int, int] | None
 class Checkpoint:
     """What one version of the file says; `identity` tells it from the next, None where there is no file.
 
-    `written_s` is when it was written, as Unix time.
+    `written_s` is when it was written, as Unix time. `known` are all IDs that it names, by resource: of pods, and of
+    plugins that were registered.
     """
 
     identity: Identity
     holdings: tuple[Holding, ...] = ()
     written_s: float | None = None
+    known: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 def identity(folder: Path) -> Identity:
@@ -67,42 +68,61 @@ def read(folder: Path) -> Checkpoint:
     except OSError as error:
         raise BooksError(f"{folder / FILE} cannot be read: {error.strerror}") from error
     try:
-        holdings = tuple(_holdings(content.decode()))
+        holdings, known = _data(Walk(content.decode()))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         hint = "this kubelet writes another format than 1.26 to 1.37: nothing is released meanwhile"
         raise BooksError(f"{folder / FILE} is not understood: {shown(error)}", hint=hint) from error
-    return Checkpoint(_identity(status), holdings, status.st_mtime)
+    return Checkpoint(_identity(status), holdings, status.st_mtime, known)
 
 
-def _holdings(content: str) -> Iterator[Holding]:
-    for entry in map(partial(_a, dict), _entries(Walk(content))):
-        devices = tuple(sorted(_devices(entry["DeviceIDs"])))
-        uid, container = _a(str, entry["PodUID"]), _a(str, entry["ContainerName"])
-        yield Holding(_resource(entry["ResourceName"]), devices, _nodes(entry["AllocResp"]), uid, container)
-
-
-def _entries(walk: Walk) -> Iterator[object]:
-    """Yield the entries, one after the other; KeyError where there is no list of them."""
-    known = False
+def _data(walk: Walk) -> tuple[tuple[Holding, ...], Mapping[str, frozenset[str]]]:
+    """Read who has what, and all IDs by resource; KeyError where there is no list of who has what."""
+    holdings: list[Holding] | None = None
+    known: dict[str, set[str]] = {}
     for _ in _members(walk, "Data"):
-        for _ in _members(walk, "PodDeviceEntries"):
-            known = True
-            if walk.is_next("n"):  # Go writes null for an empty slice
-                walk.value()
+        for key in _members(walk, "PodDeviceEntries", "RegisteredDevices"):
+            if key == "PodDeviceEntries":
+                holdings = [*(holdings or ()), *(_holding(_a(dict, entry), known) for entry in _elements(walk))]
             else:
-                yield from walk.elements()
+                _registered(walk, known)
     walk.end()
-    if not known:
+    if holdings is None:
         raise KeyError("PodDeviceEntries")
+    return tuple(holdings), {resource: frozenset(ids) for resource, ids in known.items()}
 
 
-def _members(walk: Walk, wanted: str) -> Iterator[str]:
-    """Yield where the object that comes next has a value by this key, to be read then; pass by all others."""
+def _elements(walk: Walk) -> Iterator[object]:
+    if walk.is_next("n"):  # Go writes null for an empty slice
+        walk.value()
+    else:
+        yield from walk.elements()
+
+
+def _members(walk: Walk, *wanted: str) -> Iterator[str]:
+    """Yield where the object that comes next has a value by one of these keys, to be read then; pass by all others."""
     for key in walk.members():
-        if key == wanted:
+        if key in wanted:
             yield key
         else:
             walk.value()
+
+
+def _holding(entry: Mapping[str, object], known: dict[str, set[str]]) -> Holding:
+    """Read who has what. An ID that is no address is another plugin's."""
+    resource, ids = _resource(entry["ResourceName"]), frozenset(_ids(entry["DeviceIDs"]))
+    known.setdefault(resource, set()).update(ids)
+    devices = tuple(sorted({address for text in ids if (address := PciAddress.parse_or_none(text))}))
+    uid, container = _a(str, entry["PodUID"]), _a(str, entry["ContainerName"])
+    return Holding(resource, devices, _nodes(entry["AllocResp"]), uid, container)
+
+
+def _registered(walk: Walk, known: dict[str, set[str]]) -> None:
+    """Read what plugins have registered: the IDs of each resource's last list."""
+    if walk.is_next("n"):
+        walk.value()
+        return
+    for resource in walk.members():
+        known.setdefault(_resource(resource), set()).update(_a(str, text) for text in _elements(walk))
 
 
 def _resource(value: object) -> str:
@@ -113,10 +133,9 @@ def _resource(value: object) -> str:
     return name
 
 
-def _devices(ids: object) -> set[PciAddress]:
-    """Read the IDs, which are sorted by NUMA node. One that is no address is another plugin's."""
-    texts = (_a(str, text) for of_node in _a(dict, ids).values() for text in _a(list, of_node))
-    return {address for text in texts if (address := PciAddress.parse_or_none(text))}
+def _ids(by_numa_node: object) -> Iterator[str]:
+    """Read the IDs, which are sorted by NUMA node."""
+    return (_a(str, text) for of_node in _a(dict, by_numa_node).values() for text in _a(list, of_node))
 
 
 def _a(kind: type[T], value: object) -> T:
