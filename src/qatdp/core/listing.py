@@ -21,6 +21,7 @@ def listing(
 ) -> Iterator[DeviceReport]:
     """Yield the VFs that are there or in a list, by address; one that has gone, as it was last seen."""
     listed = {device.address: (name, device) for name, pool in pools.pools.items() for device in pool.devices}
+    services = {pf.address: _services(pf) for pf in snapshot.pfs}  # a PF has many VFs
     for address in sorted({vf.address for vf in snapshot.vfs} | listed.keys()):
         resource, device = listed.get(address, (None, None))
         entry = books.get(address)
@@ -29,7 +30,7 @@ def listing(
         yield DeviceReport(
             address=str(address),
             pf=str(vf.pf) if vf and vf.pf else None,
-            services=_services(snapshot.pf(vf.pf)) if vf else None,
+            services=services.get(vf.pf) if vf and vf.pf else None,
             resource=resource,
             numa_node=vf.numa_node if vf else None,
             iommu_group=vf.iommu_group if vf else None,
@@ -43,9 +44,7 @@ def listing(
         )
 
 
-def _services(pf: PhysicalFunction | None) -> str | None:
-    if pf is None:
-        return None
+def _services(pf: PhysicalFunction) -> str | None:
     return ";".join(in_order(pf.services)) if pf.services else pf.services_text
 
 

@@ -3,8 +3,9 @@
 A frozen value, so that who shows it never waits for the machine and never sees half of a change.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from typing import TypeAlias
 
 Plain: TypeAlias = "str | int | float | bool | list[Plain] | dict[str, Plain] | None"
@@ -129,19 +130,29 @@ class Report:
 
     @property
     def not_ready(self) -> tuple[str, ...]:
-        """Why pods cannot be served yet; nothing where they can. What is sick is no reason."""
-        if self.scanned_s is None:
-            return ("the first look at the node has not come back yet",)
-        return tuple(f"{one.resource} is {one.state}" for one in self.endpoints if not one.registered)
+        """Why pods cannot be served yet; nothing where they can."""
+        return not_ready(self.scanned_s, self.endpoints)
+
+
+def not_ready(scanned_s: float | None, endpoints: Iterable[EndpointReport]) -> tuple[str, ...]:
+    """Return why pods cannot be served yet; nothing where they can. What is sick is no reason."""
+    if scanned_s is None:
+        return ("the first look at the node has not come back yet",)
+    return tuple(f"{one.resource} is {one.state}" for one in endpoints if not one.registered)
 
 
 def plain(value: object) -> Plain:
     """Return a report, or a part of one, as JSON has it."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {name: plain(getattr(value, name)) for name in _names(type(value))}
     if isinstance(value, Mapping):
         return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, tuple):
         return [plain(one) for one in value]
     assert value is None or isinstance(value, str | int | float), value
     return value
+
+
+@cache
+def _names(of: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(of))
