@@ -17,7 +17,7 @@ from qatdp.core.report import Holder, Report
 from qatdp.status.metrics import Metrics
 from qatdp.status.pages import StatusServer, pages
 from qatdp.testing.host import FakeHost
-from qatdp.testing.report import a_device, a_report
+from qatdp.testing.report import Fixed, a_device, a_report
 
 Qatdp = Callable[..., Result]
 
@@ -204,7 +204,7 @@ def test_wrong_usage_is_status_2(qatdp: Qatdp, words: list[str]) -> None:
 def a_daemon(report: Report, path: Path) -> Iterator[None]:
     """Answer on a socket, in a thread of its own, as a daemon does that knows this."""
     loop = asyncio.new_event_loop()
-    task = loop.create_task(StatusServer(pages(lambda: report, Metrics()), None, path).on_socket())
+    task = loop.create_task(StatusServer(pages(Fixed(report), Metrics()), None, path).on_socket())
     thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.wait([task])))
     thread.start()
     while not path.exists():

@@ -16,7 +16,7 @@ from qatdp.host.configfile import parse
 from qatdp.host.portable import dev_cfg
 from qatdp.status.metrics import Metrics
 from qatdp.status.pages import pages
-from qatdp.testing.report import a_report
+from qatdp.testing.report import Fixed, a_report
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -87,10 +87,12 @@ def test_the_configuration_file_is_where_the_argument_says(pod: Tree, container:
 
 
 def test_the_probes_ask_where_the_daemon_listens(container: Tree) -> None:
-    listen = run.make_context("run", container["args"][1:]).params["listen"]
+    options = run.make_context("run", container["args"][1:]).params
+    listen = options["listen"]
+    assert not options["listen_status"]  # it names pods, and all pods can reach this port
     (port,) = container["ports"]
     assert (listen.host, listen.port) == (None, port["containerPort"])
-    of = pages(a_report, Metrics())
+    of = pages(Fixed(a_report()), Metrics())
     for probe in ("livenessProbe", "readinessProbe"):
         ask = container[probe]["httpGet"]
         assert ask["port"] == port["name"] and ask["path"] in of

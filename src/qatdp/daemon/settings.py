@@ -11,6 +11,7 @@ from qatdp.host.site import Site
 from qatdp.kubelet import watch
 from qatdp.kubelet.endpoint import Timing
 from qatdp.status.pages import Address
+from qatdp.status.rendering import PERIOD_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Settings:
     """Where things are, and the daemon's periods in seconds.
 
     `manage`: None where no PF is configured. `listen` and `socket` are where its status is shown; None for nowhere.
+    `listen_status`: whether the address has /status as well, which names pods. `page_s`: how old a page may be.
     `pod_logs`: the folder with a folder for each pod. `lists`: whether PodResources List may be called.
     """
 
@@ -44,6 +46,7 @@ class Settings:
     bind: BindMode = BindMode.NEVER
     manage: Managing | None = None
     listen: Address | None = None
+    listen_status: bool = False
     socket: Path | None = None
     listen_to_uevents: bool = True
     scan_period_s: float = 30.0
@@ -51,6 +54,7 @@ class Settings:
     heartbeat: bool = True
     health: HealthPace = field(default_factory=HealthPace)
     patience: Patience = field(default_factory=Patience)
+    page_s: float = PERIOD_S
     watch_s: float = watch.PERIOD_S
     timing: Timing = field(default_factory=Timing)
     pace: Pace = field(default_factory=Pace)

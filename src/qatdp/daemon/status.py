@@ -3,14 +3,21 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 
+from qatdp.core.config import Config
 from qatdp.core.health import Health
+from qatdp.core.holders import Books
 from qatdp.core.listing import listing
+from qatdp.core.pci import PciAddress
 from qatdp.core.pf_defects import why_no_vfs
-from qatdp.core.progress import Users, users_by_pf
-from qatdp.core.report import DeviceReport, EndpointReport, PfReport, ProblemReport, Report
+from qatdp.core.pools import Pools
+from qatdp.core.progress import Progress, Users, users_by_pf
+from qatdp.core.report import DeviceReport, EndpointReport, Holder, PfReport, ProblemReport, Report, not_ready
+from qatdp.core.snapshot import Snapshot
 from qatdp.daemon.health import PfHealth
 from qatdp.daemon.holders import Holders
 from qatdp.daemon.node import Node
@@ -39,11 +46,17 @@ class Status:
         self._health = health
         self.metrics = Metrics()
         self.scanned_s: float | None = None
-        self.server = StatusServer(pages(self.report, self.metrics), settings.listen, settings.socket)
+        self.server = StatusServer(
+            pages(self, self.metrics, period_s=settings.page_s),
+            settings.listen,
+            settings.socket,
+            status_on_address=settings.listen_status,
+        )
         self._version = version("qatdp")
         self._settings, self._host_calls = settings, host_calls
         self._node, self._endpoints, self._holders = node, endpoints, holders
         self._started_s = time.time()
+        self._rows = _Rows()
 
     def scanned(self, duration_s: float) -> None:
         self.scanned_s = time.time()
@@ -51,19 +64,27 @@ class Status:
 
     def report(self) -> Report:
         """Return what is known at this moment, from memory alone."""
+        return self.freeze()()
+
+    def not_ready(self) -> tuple[str, ...]:
+        """Return why pods cannot be served yet."""
+        return not_ready(self.scanned_s, self._endpoint_reports())
+
+    def freeze(self) -> Callable[[], Report]:
+        """Return what makes the report of this moment, in any thread: all that it reads is never changed, but replaced.
+
+        The rows of the VFs are what takes its time.
+        """
         node = self._node
-        devices = tuple(listing(node.snapshot, node.config, node.pools, node.books, self._holders.of))
-        return Report(
+        rows = partial(self._rows.of, node.snapshot, node.config, node.pools, node.books, self._holders.of)
+        pfs = tuple(self._pfs())
+        without_rows = Report(
             version=self._version,
             host_calls=self._host_calls,
             sysfs=str(self._settings.sysfs),
             started_s=self._started_s,
             scanned_s=self.scanned_s,
-            endpoints=tuple(
-                EndpointReport(name, str(one.state), one.live) for name, one in sorted(self._endpoints.items())
-            ),
-            devices=devices,
-            pfs=tuple(self._pfs(devices)),
+            endpoints=self._endpoint_reports(),
             problems=tuple(ProblemReport(problem.where, problem.reason) for problem in node.snapshot.problems),
             holders_written_s=self._holders.written_s,
             holders_read_s=self._holders.read_s,
@@ -71,15 +92,18 @@ class Status:
             holders_unread=self._holders.unread,
             history=node.history.so_far(),
         )
+        return partial(_with_rows, without_rows, rows, pfs)
 
-    def _pfs(self, devices: Iterable[DeviceReport]) -> Iterator[PfReport]:
-        since_s, users = time.time() - time.monotonic(), users_by_pf(devices)
-        snapshot = self._node.snapshot
+    def _endpoint_reports(self) -> tuple[EndpointReport, ...]:
+        return tuple(EndpointReport(name, str(one.state), one.live) for name, one in sorted(self._endpoints.items()))
+
+    def _pfs(self) -> Iterator[tuple[PfReport, Progress | None]]:
+        """Yield each PF, with how far it is from what it should be."""
+        since_s, snapshot = time.time() - time.monotonic(), self._node.snapshot
         with_vfs = {vf.pf for vf in snapshot.vfs}
         for pf in snapshot.pfs:
             health = self._health.health.get(pf.address, Health())
-            progress = self._node.progress.get(pf.address)
-            yield PfReport(
+            found = PfReport(
                 address=str(pf.address),
                 family=pf.family.name,
                 numa_node=pf.numa_node,
@@ -90,11 +114,10 @@ class Status:
                 since_s=since_s + health.since_s if health.since_s else None,
                 unseen=self._health.unseen(pf.address),
                 counters=self._health.counters(pf.address),
-                phase=str(progress.phase) if progress else None,
-                progress=progress.told(users.get(str(pf.address), Users())) if progress else None,
                 driver=pf.driver,
                 no_vfs=None if pf.address in with_vfs else why_no_vfs(pf, snapshot),
             )
+            yield found, self._node.progress.get(pf.address)
 
     # Tasks
 
@@ -108,6 +131,42 @@ class Status:
 
     async def _on_socket(self) -> None:
         await _kept_trying(self.server.on_socket, f"socket {self._settings.socket}")
+
+
+class _Rows:
+    """Keeps the rows of the VFs while all that they are made of is the same; that is replaced where it changes."""
+
+    def __init__(self) -> None:
+        self._last: tuple[tuple[object, ...], tuple[DeviceReport, ...]] = ((), ())
+
+    def of(
+        self,
+        snapshot: Snapshot,
+        config: Config,
+        pools: Pools,
+        books: Books,
+        holders: Mapping[PciAddress, Collection[Holder]],
+    ) -> tuple[DeviceReport, ...]:
+        made_of = (snapshot, config, pools, books, holders)
+        before, rows = self._last
+        if len(before) != len(made_of) or any(one is not other for one, other in zip(before, made_of, strict=True)):
+            rows = tuple(listing(*made_of))
+            self._last = (made_of, rows)
+        return rows
+
+
+def _with_rows(
+    report: Report, rows: Callable[[], tuple[DeviceReport, ...]], pfs: Iterable[tuple[PfReport, Progress | None]]
+) -> Report:
+    """Return the report with its VFs and PFs; whom a PF waits for are the users of its VFs."""
+    devices = rows()
+    users = users_by_pf(devices)
+    told = (_with_progress(pf, progress, users.get(pf.address, Users())) for pf, progress in pfs)
+    return replace(report, devices=devices, pfs=tuple(told))
+
+
+def _with_progress(pf: PfReport, progress: Progress | None, users: Users) -> PfReport:
+    return replace(pf, phase=str(progress.phase), progress=progress.told(users)) if progress else pf
 
 
 async def _kept_trying(serve: Callable[[], Awaitable[None]], where: str) -> None:

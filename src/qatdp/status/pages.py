@@ -1,60 +1,95 @@
-"""Which pages there are, at which addresses they are served, and for how long.
+"""Which pages there are, where each is served, and for how long.
 
 /healthz  the loop runs: where it is stuck, nobody answers, and the kubelet starts the container anew. Whatever is sick
           on the machine is no reason: a restart would mend nothing and cost the streams.
 /readyz   every resource is registered, with an open stream.
 /metrics  for Prometheus.
-/status   everything, as JSON.
+/status   everything, as JSON. It names pods: on the socket, which is root's, and elsewhere only where that is wished.
+
+The first two are made at once for each that asks. The others take their time (rendering.py).
 """
 
 import asyncio
 import contextlib
-import json
 import logging
-import os
-import secrets
-import socket
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
 from http import HTTPStatus
 from pathlib import Path
+from typing import Protocol
 
-from qatdp.core.report import Report, plain
-from qatdp.status.http import JSON, REQUEST_BYTES, Answer, Pages, PageServer
+from qatdp.core.report import Report
+from qatdp.status.http import JSON, Answer, Page, Pages, PageServer, error_page
+from qatdp.status.listen import LOOK_S, Address, on_address, own_socket, until_free, until_taken
 from qatdp.status.metrics import CONTENT_TYPE, Metrics
+from qatdp.status.rendering import PERIOD_S, Rendering, render_thread
+from qatdp.status.text import StatusText
 
 log = logging.getLogger(__name__)
 
+__all__ = ["Address", "Source", "StatusServer", "pages"]
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to listen; no host means all of this network namespace's addresses, port 0 any that is free."""
-
-    host: str | None
-    port: int
+STATUS = "/status"
+ON_SOCKET = "it names pods, so it is on the daemon's socket alone (qatdp devices -o json), without run --listen-status"
 
 
-def pages(report: Callable[[], Report], metrics: Metrics) -> Pages:
+class Source(Protocol):
+    """What is known, in memory. Both are called on the event loop and return at once."""
+
+    def not_ready(self) -> Sequence[str]:
+        """Return why pods cannot be served yet."""
+
+    def freeze(self) -> Callable[[], Report]:
+        """Return what makes the report of this very moment, later and in any thread."""
+
+
+def pages(source: Source, metrics: Metrics, *, period_s: float = PERIOD_S) -> Pages:
     """Return the pages. They are made of what is in memory: nothing that is asked here asks anybody else."""
+    thread, status_text = render_thread(), StatusText()
 
-    def ready() -> Answer:
-        reasons = report().not_ready
+    async def healthy() -> Answer:
+        return Answer(b"ok\n")
+
+    async def ready() -> Answer:
+        reasons = source.not_ready()
         status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
         return Answer("".join(f"{line}\n" for line in reasons or ("ready",)).encode(), status)
 
+    def rendered(answer: Callable[[Report], Answer]) -> Page:
+        def take() -> Callable[[], Answer]:
+            make = source.freeze()
+            return lambda: answer(make())
+
+        return Rendering(take, thread, period_s)
+
     return {
-        "/healthz": lambda: Answer(b"ok\n"),
+        "/healthz": healthy,
         "/readyz": ready,
-        "/metrics": lambda: Answer(metrics.text(report()), content_type=CONTENT_TYPE),
-        "/status": lambda: Answer(json.dumps(plain(report())).encode() + b"\n", content_type=JSON),
+        "/metrics": rendered(lambda report: Answer(metrics.text(report), content_type=CONTENT_TYPE)),
+        STATUS: rendered(lambda report: Answer(status_text.of(report).encode() + b"\n", content_type=JSON)),
     }
 
 
-class StatusServer:
-    """Serves pages on an address, on a Unix socket, on both or on neither. `port` is known once it listens."""
+async def _on_socket_alone() -> Answer:
+    return error_page(HTTPStatus.FORBIDDEN, ON_SOCKET)
 
-    def __init__(self, of: Pages, listen: Address | None, path: Path | None) -> None:
-        self._server = PageServer(of)
+
+class StatusServer:
+    """Serves pages on an address, on a Unix socket, on both or on neither. `port` is known once it listens.
+
+    Each has connections of its own, so that nobody on the network takes one from root.
+    """
+
+    def __init__(
+        self,
+        of: Pages,
+        listen: Address | None,
+        path: Path | None,
+        *,
+        status_on_address: bool = False,
+        look_s: float = LOOK_S,
+    ) -> None:
+        self._pages, self._look_s = of, look_s
+        self._on_address = of if status_on_address else {**of, STATUS: _on_socket_alone}
         self._listen, self._path = listen, path
         self.port: int | None = None
 
@@ -62,43 +97,30 @@ class StatusServer:
         """Serve on the address until cancelled. OSError where that cannot be had."""
         if self._listen is None:
             return
-        serve = self._server.serve_one
-        async with await asyncio.start_server(
-            serve, self._listen.host, self._listen.port, limit=REQUEST_BYTES
-        ) as server:
-            self.port = server.sockets[0].getsockname()[1]
+        with contextlib.ExitStack() as stack:
+            listeners = [stack.enter_context(listener) for listener in await on_address(self._listen)]
+            self.port = listeners[0].getsockname()[1]
             log.info("status page port=%d", self.port)
-            await server.serve_forever()
+            await PageServer(self._on_address).serve(*listeners)
 
     async def on_socket(self) -> None:
-        """Serve on the socket until cancelled; it goes then, unless it is another daemon's by now."""
-        if self._path is None:
-            return
-        async with (
-            _socket(self._path) as listener,
-            await asyncio.start_unix_server(self._server.serve_one, sock=listener, limit=REQUEST_BYTES) as server,
-        ):
-            log.info("status page path=%s", self._path)
-            await server.serve_forever()
+        """Serve on the socket until cancelled. A newer daemon may have it, until that has ended."""
+        while self._path:
+            with own_socket(self._path) as (listener, mine):
+                log.info("status page path=%s", self._path)
+                await _first(PageServer(self._pages).serve(listener), until_taken(self._path, mine, self._look_s))
+            log.warning("status socket is another daemon's, or was removed path=%s", self._path)
+            await until_free(self._path, self._look_s)
 
 
-@contextlib.asynccontextmanager
-async def _socket(path: Path) -> AsyncIterator[socket.socket]:
-    """Make a socket for root alone, in place of whatever a former daemon left; it comes into being with its mode."""
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    new = path.with_name(f".{secrets.token_hex(4)}")
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mine: int | None = None
+async def _first(*works: Coroutine[object, object, None]) -> None:
+    """Do these until one of them ends; then the others are cancelled, and what it raised is raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
     try:
-        listener.bind(str(new))
-        new.chmod(0o600)
-        listener.listen()
-        new.rename(path)
-        mine = os.stat(path).st_ino
-        yield listener
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        listener.close()
-        new.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            if os.stat(path).st_ino == mine:
-                os.unlink(path)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()

@@ -17,6 +17,7 @@ from qatdp.kubelet.endpoint import Timing
 HURRIED = Settings(
     listen_to_uevents=False,
     tick_s=0.02,
+    page_s=0.0,
     watch_s=0.02,
     timing=Timing(stream_s=2.0, proof_s=0.1, first_back_off_s=0.02, longest_back_off_s=0.2),
     health=HealthPace(probe_s=0.02, deadline_s=0.5, hold_s=0.2),

@@ -1,5 +1,8 @@
 """Reports for tests of whoever shows them."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from qatdp.core.report import DeviceReport, EndpointReport, Happening, Holder, PfReport, Report
 
 CY = "qat.intel.com/cy"
@@ -10,6 +13,19 @@ def a_device(
 ) -> DeviceReport:
     nothing = dict.fromkeys(("pf", "services", "numa_node", "iommu_group", "driver", "node", "reason"))
     return DeviceReport(**{**nothing, "address": address, "health": health, "resource": resource, **more})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What the pages are made of, where nothing changes."""
+
+    report: Report
+
+    def not_ready(self) -> tuple[str, ...]:
+        return self.report.not_ready
+
+    def freeze(self) -> Callable[[], Report]:
+        return lambda: self.report
 
 
 def a_report() -> Report:

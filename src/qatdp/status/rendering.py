@@ -1,0 +1,45 @@
+"""A page that takes its time, made once a second at most, in a thread, whoever asks and how often.
+
+So a page can be a second old. What it shows is of one moment all the same: the event loop takes that, and the thread
+makes a text of it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+
+from qatdp.status.http import Answer
+
+PERIOD_S = 1.0
+# Before a page goes out that was made for somebody else: so a connection, of which there are few, gets ten a second.
+AGAIN_S = 0.1
+
+
+def render_thread() -> Executor:
+    """Return one thread for all pages: while one is made, no other takes the interpreter's lock as well."""
+    return ThreadPoolExecutor(1, thread_name_prefix="pages")
+
+
+class Rendering:
+    """`take` is called on the event loop, at once; what it returns makes the page, in the thread."""
+
+    def __init__(self, take: Callable[[], Callable[[], Answer]], thread: Executor, period_s: float = PERIOD_S) -> None:
+        self._take, self._thread, self._period_s = take, thread, period_s
+        self._last: asyncio.Task[Answer] | None = None
+        self._due_s = 0.0
+
+    async def __call__(self) -> Answer:
+        """Return the last page, or the one that is being made, unless it is too old; an error lasts as long.
+
+        The last one only after a pause, so that those who ask over and over keep nobody else waiting.
+        """
+        loop = asyncio.get_running_loop()
+        if self._last is None or (self._last.done() and loop.time() >= self._due_s):
+            self._due_s = loop.time() + self._period_s
+            self._last = loop.create_task(self._made())
+        elif self._last.done():
+            await asyncio.sleep(min(AGAIN_S, self._period_s))
+        return await asyncio.shield(self._last)  # who leaves takes it from nobody
+
+    async def _made(self) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._take())
