@@ -16,6 +16,7 @@ import pytest
 from click.testing import Result
 
 from qatdp.cli.run import ListenAddress, run
+from qatdp.core.ranges import as_ranges
 from qatdp.descriptors import LEAST
 from qatdp.status.client import ask
 from qatdp.status.pages import Address
@@ -203,7 +204,7 @@ async def test_the_log_can_be_json_a_line(host: FakeHost, folder: Path) -> None:
         process.terminate()
         lines = [json.loads(line) for line in (await ended(process))[1].splitlines()]
         (added,) = [line for line in lines if line["message"] == "devices"]
-        assert (added["resource"], added["is"], added["vfs"]) == (CY, "added", ",".join(map(str, host.vfs(PF))))
+        assert (added["resource"], added["is"], added["vfs"]) == (CY, "added", as_ranges(host.vfs(PF)))
 
 
 def test_help_says_what_bind_is_alone_and_that_the_default_is_never(qatdp: Callable[..., Result]) -> None:
@@ -225,6 +226,8 @@ def test_help_says_what_bind_is_alone_and_that_the_default_is_never(qatdp: Calla
         (["--sysfs", "/etc/passwd"], "is a file"),
         (["--deadline", "nan"], "'nan' is no number of seconds"),
         (["--kubelet-dir", "/" + "k" * 81], "takes 98 of the 107 bytes"),
+        (["--socket", f"/run/{'s' * 103}"], "has 108 bytes, the path of a socket at most 107"),
+        (["--listen-status"], "--listen-status needs --listen"),
     ],
 )
 async def test_what_is_wrong_from_the_start_is_status_2(folder: Path, words: list[str], said: str) -> None:

@@ -12,6 +12,7 @@ import click
 
 from qatdp.host.locks import Who
 from qatdp.host.site import Pace
+from qatdp.status.listen import too_long
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -125,11 +126,23 @@ def who(mode: str) -> Who:
     return Who(socket.gethostname(), os.getpid(), mode, now)
 
 
+class _SocketPath(click.Path):
+    """The path of a Unix socket, which is short."""
+
+    def convert(
+        self, value: str | os.PathLike[str], parameter: click.Parameter | None, context: click.Context | None
+    ) -> Path:
+        path = Path(os.fsdecode(super().convert(value, parameter, context)))
+        if why := too_long(path):
+            self.fail(why, parameter, context)
+        return path
+
+
 def socket_option(command: Command) -> Command:
     """Add what says where the daemon answers."""
     return click.option(
         "--socket",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=_SocketPath(dir_okay=False, path_type=Path),
         envvar="QATDP_SOCKET",
         help=f"Unix socket on which the daemon tells its status.  [default: {DEFAULT_SOCKET}, with the real /sys]",
     )(command)

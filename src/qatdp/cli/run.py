@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import signal
+import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 
 PORT = re.compile(r"[0-9]{1,5}")
 LAST_PORT = 65535
+# A tenth of what the interpreter has by default. Threads that make pages or read what a scan has brought hold its lock
+# for as long, each time that the event loop wants it; an Allocate wants it several times, and takes a millisecond.
+SWITCH_S = 0.0005
 
 MODES = {"free": BindMode.FREE, "take": BindMode.TAKE, "never": BindMode.NEVER}
 
@@ -97,7 +101,13 @@ def _is_host(text: str) -> bool:
     "--listen",
     type=ListenAddress(),
     envvar="QATDP_LISTEN",
-    help="Serve /metrics, /healthz, /readyz and /status here, for instance :9546. Without it only the socket tells.",
+    help="Serve /metrics, /healthz and /readyz here, for instance :9546. Without it only the socket tells.",
+)
+@click.option(
+    "--listen-status",
+    is_flag=True,
+    envvar="QATDP_LISTEN_STATUS",
+    help="Serve /status on --listen as well: all that the daemon knows, with the names of pods.",
 )
 @socket_option
 @click.option(
@@ -160,6 +170,7 @@ def run(
     *,
     heartbeat: bool,
     lists: bool,
+    listen_status: bool,
     manage: bool,
 ) -> None:
     """Offer this node's QAT functions to the kubelet, until SIGTERM or SIGINT.
@@ -167,9 +178,12 @@ def run(
     SIGHUP looks at everything anew, the configuration as well. Without --bind and --manage nothing on the
     machine is changed.
     """
+    if listen_status and not listen:
+        raise click.UsageError("--listen-status needs --listen, which says where")
     logs.set_up(log_level, log_format)
     raise_limit()
     room_in(kubelet_dir / "device-plugins")
+    sys.setswitchinterval(SWITCH_S)
     settings = Settings(
         sysfs=sysfs,
         dev=dev,
@@ -184,6 +198,7 @@ def run(
         if manage
         else None,
         listen=listen,
+        listen_status=listen_status,
         heartbeat=heartbeat,
         socket=socket_of(socket, sysfs),
         # The kernel's events are about /sys; a made tree has none.
