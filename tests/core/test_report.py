@@ -48,5 +48,5 @@ def test_a_key_becomes_a_text_and_what_json_has_not_is_a_mistake_of_ours() -> No
 
 def test_it_is_ready_once_it_has_looked_and_each_resource_is_registered() -> None:
     assert REPORT.not_ready == ()
-    assert replace(REPORT, scanned_s=None).not_ready == ("the first look at the node has not come back yet",)
+    assert replace(REPORT, obstacle="the look hangs", endpoints=(WAITING,)).not_ready == ("the look hangs",)
     assert replace(REPORT, endpoints=(SERVING, WAITING)).not_ready == ("qat.intel.com/dc is registering",)

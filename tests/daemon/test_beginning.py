@@ -1,14 +1,17 @@
 """A daemon that starts finds pods at work: what they have stays what it was, whatever has changed meanwhile."""
 
+import asyncio
 import os
 import shutil
 import socket
+from pathlib import Path
 
 import pytest
 
 from qatdp.core.holders import Step
 from qatdp.core.pci import PciAddress
-from qatdp.errors import ConfigError
+from qatdp.host.portable import PortableCalls
+from qatdp.testing.calls import PassingCalls
 from qatdp.testing.kubelet import KINDS, Call, Container, Pod, RefusedError
 from qatdp.testing.stage import CY, Stage
 
@@ -212,12 +215,58 @@ async def test_sockets_that_a_killed_daemon_left_behind_are_removed(stage: Stage
     assert [path.name for path in stage.kubelet.plugins.glob("qatdp-*")] == stage.kubelet.streams(CY)
 
 
-async def test_a_configuration_that_is_wrong_ends_it_before_anything_is_served(stage: Stage) -> None:
+async def obstacle(stage: Stage, text: str) -> None:
+    """Wait until the daemon says that this keeps it from coming up; no kubelet sees anything of that."""
+    async with asyncio.timeout(10):
+        while text not in (stage.daemon.status.obstacle or ""):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_configuration_that_is_wrong_is_waited_for(stage: Stage) -> None:
     stage.host.add_pf(PF, vfs=2)
     stage.configure("version: 2")
-    with pytest.raises(ConfigError, match="version: expected 1"):
-        await stage.start_daemon()
+    await stage.start_daemon()
+    await obstacle(stage, "version: expected 1")
+    report = stage.daemon.status.report()
+    assert report.not_ready == (report.obstacle,)
+    assert [problem.where for problem in report.problems] == [str(stage.config)]
     assert stage.kubelet.registrations(CY) == []
+    stage.configure("version: 1")
+    await stage.offers(CY, stage.host.vfs(PF))
+    report = stage.daemon.status.report()
+    assert (report.obstacle, report.problems) == (None, ())
+
+
+async def test_configuration_that_comes_later_is_taken(stage: Stage) -> None:
+    stage.host.add_pf(PF, vfs=2)
+    stage.config.unlink()
+    await stage.start_daemon()
+    await obstacle(stage, "No such file")
+    stage.configure(RENAME)
+    await stage.offers(RENAMED, stage.host.vfs(PF))
+    assert stage.kubelet.registrations(CY) == []
+
+
+async def test_start_that_fails_is_tried_again_and_says_why(stage: Stage) -> None:
+    stage.host.add_pf(PF, vfs=2)
+    stage.calls = calls = _Breaking()
+    await stage.start_daemon()
+    await obstacle(stage, "broken")
+    calls.broken = False
+    await stage.offers(CY, stage.host.vfs(PF))
+    assert stage.daemon.status.obstacle is None
+
+
+class _Breaking(PassingCalls):
+    """Raises what nobody expects, on the first call of each scan."""
+
+    def __init__(self) -> None:
+        super().__init__(PortableCalls())
+        self.broken = True
+
+    def before(self, call: str, path: Path) -> None:
+        if self.broken:
+            raise RuntimeError("broken")
 
 
 # Stale hand-overs

@@ -76,7 +76,7 @@ async def test_readyz_names_what_is_missing(report: Report, folder: Path) -> Non
     async with serving(unready, folder / "s") as server:
         status, _, body = await said(server, get("/readyz"))
         assert (status, body) == (503, b"qat.intel.com/dc is waiting\n")
-    async with serving(replace(report, scanned_s=None), folder / "s") as server:
+    async with serving(replace(report, obstacle="the look hangs"), folder / "s") as server:
         assert (await said(server, get("/readyz")))[0] == 503
 
 

@@ -176,7 +176,8 @@ def run(
     """Offer this node's QAT functions to the kubelet, until SIGTERM or SIGINT.
 
     SIGHUP looks at everything anew, the configuration as well. Without --bind and --manage nothing on the
-    machine is changed.
+    machine is changed. A configuration that is wrong or missing is waited for, as running pods need a device
+    plugin: fail early by `qatdp config check`.
     """
     if listen_status and not listen:
         raise click.UsageError("--listen-status needs --listen, which says where")

@@ -108,6 +108,7 @@ class ProblemReport:
 class Report:
     """All of it. Times are Unix times; `scanned_s` is None before the first look has come back.
 
+    `obstacle` tells why the daemon has not come up, None once it has.
     Who holds what is from the kubelet's checkpoint of `holders_written_s`, and there was no newer one at
     `holders_read_s`, None for never; `holders_unread` is why it last could not be read. Names of pods can be from a
     PodResources List, the last of which was answered at `holders_listed_s`.
@@ -127,17 +128,18 @@ class Report:
     holders_listed_s: float | None = None
     holders_unread: str | None = None
     history: tuple[Happening, ...] = ()
+    obstacle: str | None = None
 
     @property
     def not_ready(self) -> tuple[str, ...]:
         """Why pods cannot be served yet; nothing where they can."""
-        return not_ready(self.scanned_s, self.endpoints)
+        return not_ready(self.obstacle, self.endpoints)
 
 
-def not_ready(scanned_s: float | None, endpoints: Iterable[EndpointReport]) -> tuple[str, ...]:
+def not_ready(obstacle: str | None, endpoints: Iterable[EndpointReport]) -> tuple[str, ...]:
     """Return why pods cannot be served yet; nothing where they can. What is sick is no reason."""
-    if scanned_s is None:
-        return ("the first look at the node has not come back yet",)
+    if obstacle:
+        return (obstacle,)
     return tuple(f"{one.resource} is {one.state}" for one in endpoints if not one.registered)
 
 

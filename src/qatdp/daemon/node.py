@@ -61,7 +61,7 @@ class Node:
         self.calls = Calls(ended_s=clock())
         self._on_resource = on_resource
         self._moment = 0
-        self._serves = False
+        self.serves = False  # what is known of the node, not only stand-ins for it
 
     def moment(self) -> int:
         self._moment += 1
@@ -84,10 +84,12 @@ class Node:
         They decide on what was in doubt until now, also where it came into the list of another resource.
         """
         held, listed = ([(address, of) for address, of in ids if is_ours(of)] for ids in (named, offered))
-        books = found(held, listed, self.moment())
+        books, moment = found(held, listed, self.moment()), self.moment()
         decided = books.keys() & self._in_doubt.keys()
         self._in_doubt = {address: why for address, why in self._in_doubt.items() if address not in decided}
-        self.books = {**books, **{address: one for address, one in self.books.items() if address not in decided}}
+        books = {**books, **{address: one for address, one in self.books.items() if address not in decided}}
+        # Of those that were listed before the books were read.
+        self.books = observe(books, Observation(Fact.NAMED, [address for address, _ in held], moment, moment))
         self.holdings = tuple(holdings)
 
     def scanned(
@@ -164,12 +166,12 @@ class Node:
 
     def serve(self) -> None:
         """Publish what is known, and from now on whatever comes of what becomes known."""
-        self._serves = True
+        self.serves = True
         self.rebuild()
 
     def rebuild(self) -> None:
         """Build the pools of all that is known, and publish those that changed. Not before the books were read."""
-        if not self._serves:
+        if not self.serves:
             return
         before = self.pools
         held = {address for address, entry in self.books.items() if entry.step in MAYBE_IN_USE}

@@ -50,7 +50,7 @@ SLOW_S = 10.0
 class Daemon:
     """Serves a node until `stop` is called. Everything but the looks of the worker happens on its event loop.
 
-    Raises ConfigError where it is made with a file that is wrong.
+    What keeps it from coming up does not end it: it tries again, and says why.
     """
 
     def __init__(self, settings: Settings, calls: HostCalls) -> None:
@@ -62,12 +62,14 @@ class Daemon:
         self._worker, self._tick_worker = Worker("look"), Worker("tick")
         self._pod_resources = PodResources(settings.pod_resources)
         self._configuration = Configuration(settings.config, settings.tick_s, calls)
-        self.node = Node(self._configuration.first, self._serve)
+        self.node = Node(Config(), self._serve)
         self.endpoints: dict[str, Endpoint] = {}
         self.health = PfHealth(settings.sysfs, calls, bulk, self.node, settings.health, heartbeat=settings.heartbeat)
         self._checkpoint = CheckpointReader(settings.plugins)
         self._holders = Holders(self._checkpoint, settings.pod_logs, settings.tick_s)
-        self.status = Status(settings, calls.name, self.node, self.endpoints, self._holders, self.health)
+        self.status = Status(
+            settings, calls.name, self.node, self.endpoints, self._holders, self.health, self._configuration
+        )
         self._notes = Notes(keeps_files=calls.name == "c")
         self._kubelet_is_up = False
         self._schedule = RescanSchedule()
@@ -112,29 +114,10 @@ class Daemon:
             self._tick_worker.leave(self._at_tick.close)
 
     async def _run(self) -> None:
-        stopped = asyncio.get_running_loop().create_task(self._stop.wait())
-        begun = asyncio.get_running_loop().create_task(self._begin())
-        await asyncio.wait((stopped, begun), return_when=asyncio.FIRST_COMPLETED)
-        if not begun.done():  # stopped while the first look hangs
-            begun.cancel()
-            return
-        begun.result()
         async with asyncio.TaskGroup() as self._tasks:
-            self.node.serve()
-            self._start("scan", self._scan)
-            self._start("tick", self._tick)
-            self._start("health", self.health.run)
-            if self._settings.listen_to_uevents:
-                self._start("uevents", partial(listen, self.hint, self._settings.scan_period_s))
-            self._start("configuration", partial(self._configuration.follow, self._configured))
             self._start("kubelet", self._watch_kubelet)
-            self._start("release", self._release().run)
-            self._start("admissions", Admissions(self.node, self._checkpoint, self._settings.pace).run)
-            self._start("books", self._read_unread_books)
-            self._start("holders", self._holders.run)
-            if self._settings.manage:
-                self._start("manage", PfKeeper(self.node, self._settings.manage, self.look).run)
-            await stopped
+            self._start("begin", self._begin)
+            await self._stop.wait()
             for task in self._running:
                 task.cancel()
 
@@ -148,9 +131,19 @@ class Daemon:
         )
 
     async def _begin(self) -> None:
+        """Come up; where that fails, say so to who asks. Whoever runs this tries again."""
+        try:
+            await self._look_first()
+            self._begun()
+        except Exception as error:
+            self.status.failure = f"the start has failed, and is tried again: {error!r}"
+            raise
+
+    async def _look_first(self) -> None:
         """Look at the node and at the kubelet's books, before any list is made of them."""
         for path in sweep(self._settings.plugins):
             log.info("removed a socket that a former daemon left behind path=%s", path)
+        self.node.config = await self._configuration.first()
         seen = await self._patiently(self._looked())
         self._log_look(seen)
         self.node.begin(seen.snapshot, seen.unbound)
@@ -159,6 +152,22 @@ class Daemon:
                 await self._read_watched()
         await self.health.probe_new(seen.snapshot.pfs)
         await self._read_books()
+
+    def _begun(self) -> None:
+        self.node.serve()
+        self.status.has_begun = True
+        self._start("scan", self._scan)
+        self._start("tick", self._tick)
+        self._start("health", self.health.run)
+        if self._settings.listen_to_uevents:
+            self._start("uevents", partial(listen, self.hint, self._settings.scan_period_s))
+        self._start("configuration", partial(self._configuration.follow, self._configured))
+        self._start("release", self._release().run)
+        self._start("admissions", Admissions(self.node, self._checkpoint, self._settings.pace).run)
+        self._start("books", self._read_unread_books)
+        self._start("holders", self._holders.run)
+        if self._settings.manage:
+            self._start("manage", PfKeeper(self.node, self._settings.manage, self.look).run)
 
     async def _read_books(self) -> None:
         """Read the kubelet's books. What only the checkpoint names must not be offered while that cannot be read."""

@@ -18,6 +18,7 @@ from qatdp.core.pools import Pools
 from qatdp.core.progress import Progress, Users, users_by_pf
 from qatdp.core.report import DeviceReport, EndpointReport, Holder, PfReport, ProblemReport, Report, not_ready
 from qatdp.core.snapshot import Snapshot
+from qatdp.daemon.configuration import Configuration
 from qatdp.daemon.health import PfHealth
 from qatdp.daemon.holders import Holders
 from qatdp.daemon.node import Node
@@ -42,9 +43,11 @@ class Status:
         endpoints: Mapping[str, Endpoint],
         holders: Holders,
         health: PfHealth,
+        configuration: Configuration,
     ) -> None:
-        self._health = health
+        self._health, self._configuration = health, configuration
         self.metrics = Metrics()
+        self.has_begun, self.failure = False, ""  # of the daemon's start; why it failed
         self.scanned_s: float | None = None
         self.server = StatusServer(
             pages(self, self.metrics, period_s=settings.page_s),
@@ -62,13 +65,22 @@ class Status:
         self.scanned_s = time.time()
         self.metrics.scanned(duration_s)
 
+    @property
+    def obstacle(self) -> str | None:
+        """Why the daemon has not come up, None once it has."""
+        if self.has_begun:
+            return None
+        if self._configuration.wrong:
+            return f"the configuration cannot be used: {self._configuration.wrong}"
+        return self.failure or "the first look at the node has not come back yet"
+
     def report(self) -> Report:
         """Return what is known at this moment, from memory alone."""
         return self.freeze()()
 
     def not_ready(self) -> tuple[str, ...]:
         """Return why pods cannot be served yet."""
-        return not_ready(self.scanned_s, self._endpoint_reports())
+        return not_ready(self.obstacle, self._endpoint_reports())
 
     def freeze(self) -> Callable[[], Report]:
         """Return what makes the report of this moment, in any thread: all that it reads is never changed, but replaced.
@@ -85,7 +97,8 @@ class Status:
             started_s=self._started_s,
             scanned_s=self.scanned_s,
             endpoints=self._endpoint_reports(),
-            problems=tuple(ProblemReport(problem.where, problem.reason) for problem in node.snapshot.problems),
+            problems=tuple(self._problems()),
+            obstacle=self.obstacle,
             holders_written_s=self._holders.written_s,
             holders_read_s=self._holders.read_s,
             holders_listed_s=self._holders.listed_s,
@@ -96,6 +109,12 @@ class Status:
 
     def _endpoint_reports(self) -> tuple[EndpointReport, ...]:
         return tuple(EndpointReport(name, str(one.state), one.live) for name, one in sorted(self._endpoints.items()))
+
+    def _problems(self) -> Iterator[ProblemReport]:
+        if self._configuration.wrong:
+            yield ProblemReport(str(self._settings.config), self._configuration.wrong)
+        for problem in self._node.snapshot.problems:
+            yield ProblemReport(problem.where, problem.reason)
 
     def _pfs(self) -> Iterator[tuple[PfReport, Progress | None]]:
         """Yield each PF, with how far it is from what it should be."""

@@ -18,6 +18,7 @@ from qatdp.core.holders import STAYING, Step
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import ResourcePool
 from qatdp.errors import QatdpError
+from qatdp.host import configfile
 from qatdp.testing.calls import FakeKernelCalls
 from qatdp.testing.daemon import RunningDaemon, hurried
 from qatdp.testing.host import BUSES, MEMORY, FakeHost
@@ -58,6 +59,8 @@ class Story:
 
         Raises ConfigError before anything is told where the configuration is wrong.
         """
+        if self.setup.config:
+            configfile.load(self.setup.config)  # the daemon would wait for it to be mended
         self.host = FakeHost(self.folder / "host", cdevs=True)
         self.host.load_driver("qat_vfio_pci")  # whichever driver and nodes a configuration asks for
         self.kubelet = FakeKubelet(self.folder / "kubelet")
