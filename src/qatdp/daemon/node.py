@@ -16,6 +16,7 @@ from qatdp.core.offer import Circumstances
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import Pools, ResourcePool, build_pools
 from qatdp.core.progress import Progress
+from qatdp.core.provisional import Lists, never_fewer, provisional_pools
 from qatdp.core.ranges import as_ranges
 from qatdp.core.snapshot import Snapshot
 from qatdp.core.stale import Holding, Stale, stale_hand_overs
@@ -68,6 +69,18 @@ class Node:
         return self._moment
 
     # What becomes known
+
+    def stand_in(self, lists: Lists, holdings: Iterable[Holding], why: str) -> None:
+        """Publish provisional lists until the node is known. Their IDs are in the books from now on, as others are."""
+        if self.serves:
+            return
+        lists = never_fewer(lists, [feed.value for feed in self.feeds.values()])
+        listed = {(address, resource) for resource, ids in lists.items() for address in ids}
+        held = {(address, one.resource) for one in holdings for address in one.devices}
+        self.books = {**found(held & listed, listed, self.moment()), **self.books}
+        self.pools = provisional_pools(lists, why)
+        for pool in self.pools.pools.values():
+            self._publish(pool)
 
     def begin(self, snapshot: Snapshot, unbound: Mapping[PciAddress, str]) -> None:
         """Take the node as it is at the start of the daemon. Nothing is published yet."""

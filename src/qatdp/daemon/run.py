@@ -27,6 +27,7 @@ from qatdp.daemon.notes import Notes
 from qatdp.daemon.pod_lists import PodLists
 from qatdp.daemon.release import Release
 from qatdp.daemon.settings import Settings
+from qatdp.daemon.stand_in import StandIn
 from qatdp.daemon.status import Status
 from qatdp.daemon.worker import Worker
 from qatdp.errors import BooksError
@@ -50,7 +51,7 @@ SLOW_S = 10.0
 class Daemon:
     """Serves a node until `stop` is called. Everything but the looks of the worker happens on its event loop.
 
-    What keeps it from coming up does not end it: it tries again, and says why.
+    What keeps it from coming up does not end it: pods that run need it to be there (core/provisional.py).
     """
 
     def __init__(self, settings: Settings, calls: HostCalls) -> None:
@@ -117,6 +118,10 @@ class Daemon:
         async with asyncio.TaskGroup() as self._tasks:
             self._start("kubelet", self._watch_kubelet)
             self._start("begin", self._begin)
+            stand_in = StandIn(
+                self._settings, self.node, self._pod_resources, self._checkpoint, lambda: self.status.obstacle
+            )
+            self._start("stand-in", stand_in.run)
             await self._stop.wait()
             for task in self._running:
                 task.cancel()

@@ -34,6 +34,7 @@ class Settings:
     `manage`: None where no PF is configured. `listen` and `socket` are where its status is shown; None for nowhere.
     `listen_status`: whether the address has /status as well, which names pods. `page_s`: how old a page may be.
     `pod_logs`: the folder with a folder for each pod. `lists`: whether PodResources List may be called.
+    `stand_in_s`: how long to try to come up before the names that the kubelet knows are registered provisionally.
     """
 
     sysfs: Path = Path("/sys")
@@ -55,6 +56,7 @@ class Settings:
     health: HealthPace = field(default_factory=HealthPace)
     patience: Patience = field(default_factory=Patience)
     page_s: float = PERIOD_S
+    stand_in_s: float = 10.0
     watch_s: float = watch.PERIOD_S
     timing: Timing = field(default_factory=Timing)
     pace: Pace = field(default_factory=Pace)
