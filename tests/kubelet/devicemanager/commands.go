@@ -49,7 +49,8 @@ func (p *program) serve(stdin io.Reader) {
 		}
 	}()
 	quick := map[string]func(command) (answer, error){
-		"remove": p.remove, "sources": p.setSources, "capacity": p.capacity, "status": p.status, "stop": p.stop,
+		"remove": p.remove, "delete": p.delete, "sources": p.setSources, "capacity": p.capacity, "status": p.status,
+		"lists": p.lists, "stop": p.stop,
 	}
 	slow := map[string]func(command) (answer, error){"options": p.options, "sample": p.sample}
 	lines := bufio.NewReader(stdin)
@@ -88,12 +89,16 @@ func (p *program) reply(c command, do func(command) (answer, error)) {
 
 // admit does what the kubelet does with a new pod (Kubelet.HandlePodAdditions), as far as devices go: the pod counts as
 // active, then each container in turn, init containers first, is given what its limits say; a refused pod is not active.
+// When it began and ended is by CLOCK_MONOTONIC in seconds: all calls of the plugin that it led to lie between the two.
 func (p *program) admit(c command) (answer, error) {
+	began := monotonic()
 	others := without(p.pods.GetActivePods(), c.Pod.UID)
 	p.pods.add(c.Pod)
-	if result := p.admission(c.Pod, others); !result.Admit {
+	result := p.admission(c.Pod, others)
+	times := []float64{began, monotonic()}
+	if !result.Admit {
 		p.pods.remove(c.Pod.UID)
-		return answer{"reason": result.Reason}, errors.New(result.Message)
+		return answer{"reason": result.Reason, "times_s": times}, errors.New(result.Message)
 	}
 	devices := map[string]map[string][]string{}
 	for _, container := range containers(c.Pod) {
@@ -102,12 +107,18 @@ func (p *program) admit(c command) (answer, error) {
 			devices[container.Name][resource] = sets.List(sets.KeySet(given))
 		}
 	}
-	return answer{"devices": devices}, nil
+	return answer{"devices": devices, "times_s": times}, nil
 }
 
 // remove makes the pod inactive and tells the manager nothing: as in the kubelet, it finds out when it next looks.
 func (p *program) remove(c command) (answer, error) {
 	p.pods.end(c.UID)
+	return nil, nil
+}
+
+// delete is remove of a pod that nobody keeps in the API, as one that was deleted by force: its containers may run on.
+func (p *program) delete(c command) (answer, error) {
+	p.pods.remove(c.UID)
 	return nil, nil
 }
 
@@ -168,14 +179,28 @@ func (p *program) sample(c command) (answer, error) {
 	var last map[string]counts
 	for end := time.Now().Add(time.Duration(c.DurationMS) * time.Millisecond); time.Now().Before(end); {
 		if found := p.counts(); last == nil || !maps.Equal(found, last) {
-			now := unix.Timespec{}
-			_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
-			changes = append(changes, answer{"at_s": float64(now.Nano()) / 1e9, "resources": found})
+			changes = append(changes, answer{"at_s": monotonic(), "resources": found})
 			last = found
 		}
 		time.Sleep(time.Duration(c.IntervalUS) * time.Microsecond)
 	}
 	return answer{"changes": changes}, nil
+}
+
+// monotonic returns CLOCK_MONOTONIC in seconds.
+func monotonic() float64 {
+	now := unix.Timespec{}
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+	return float64(now.Nano()) / 1e9
+}
+
+// lists tells when PodResources List was called since this was last asked, by CLOCK_MONOTONIC in seconds, by socket.
+func (p *program) lists(command) (answer, error) {
+	found := map[string][]float64{}
+	for _, pods := range p.listed {
+		found[pods.socket] = pods.taken()
+	}
+	return answer{"lists": found}, nil
 }
 
 // setSources says whether all sources of pods have been heard.

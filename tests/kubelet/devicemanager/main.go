@@ -34,6 +34,7 @@ type program struct {
 	manager  *manager
 	topology topologymanager.Manager
 	pods     activePods
+	listed   []*listedPods // by the sockets of podresources
 	sources  sources
 	answers  answers
 }
@@ -51,14 +52,20 @@ func main() {
 	policy := flag.String("policy", topologymanager.PolicyNone, "topology manager policy, of scope container")
 	ready := flag.Bool("sources-ready", true, "whether the sources of pods are ready from the start")
 	running := flag.String("running", "", "POD_UID/CONTAINER,... that the runtime reports as running at the start")
+	also := flag.String("pod-resources-also", "", "another socket for podresources, by which to know who calls List")
 	klog.InitFlags(nil)
 	flag.Parse()
 
 	p := &program{ctx: context.Background(), log: klog.Background()}
 	p.sources.ready.Store(*ready)
 	p.start(*nodes, *policy, *running)
-	go p.servePodResources()
-	wait(podResourcesSocket)
+	for _, socket := range append([]string{podResourcesSocket}, strings.Fields(*also)...) {
+		p.listed = append(p.listed, &listedPods{activePods: &p.pods, socket: socket})
+	}
+	for _, pods := range p.listed {
+		go p.servePodResources(pods)
+		wait(pods.socket)
+	}
 	p.answers.write(answer{
 		"event":      "ready",
 		"kubernetes": version("k8s.io/kubernetes"),

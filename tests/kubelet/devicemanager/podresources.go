@@ -1,6 +1,9 @@
 package main
 
 import (
+	"sync"
+
+	v1 "k8s.io/api/core/v1"
 	api "k8s.io/kubelet/pkg/apis/podresources/v1"
 	"k8s.io/kubernetes/pkg/kubelet/apis/podresources"
 	"k8s.io/kubernetes/pkg/kubelet/cm"
@@ -10,15 +13,49 @@ import (
 const podResourcesSocket = "/var/lib/kubelet/pod-resources/kubelet.sock"
 
 // servePodResources runs the kubelet's podresources server, with its rate limit, for ever.
-func (p *program) servePodResources() {
+func (p *program) servePodResources(pods *listedPods) {
 	nothing := cm.NewStubContainerManager() // no CPUs of one's own, no memory blocks, no claims
-	p.listenAndServe("unix://"+podResourcesSocket, podresources.PodResourcesProviders{
-		Pods:             &p.pods,
+	p.listenAndServe("unix://"+pods.socket, podresources.PodResourcesProviders{
+		Pods:             pods,
 		Devices:          &devicesProvider{p.manager},
 		Cpus:             nothing,
 		Memory:           nothing,
 		DynamicResources: nothing,
 	})
+}
+
+// listedPods gives the pods to the server on one socket, and notes when it does: a List begins with asking for all of
+// them, before it has the manager forget those that have ended, and nothing else asks for them here.
+type listedPods struct {
+	*activePods
+	socket string
+	mutex  sync.Mutex
+	timesS []float64
+}
+
+func (l *listedPods) GetActivePods() []*v1.Pod {
+	l.note()
+	return l.activePods.GetActivePods()
+}
+
+func (l *listedPods) GetPods() []*v1.Pod {
+	l.note()
+	return l.activePods.GetPods()
+}
+
+func (l *listedPods) note() {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	l.timesS = append(l.timesS, monotonic())
+}
+
+// taken returns when pods were asked for since it was last called.
+func (l *listedPods) taken() []float64 {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	taken := append([]float64{}, l.timesS...)
+	l.timesS = nil
+	return taken
 }
 
 // devicesProvider stands for the container manager, which only puts the device manager's answers into another form.

@@ -9,7 +9,8 @@ import json
 import re
 import signal
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -41,12 +42,34 @@ class ManagerEndedError(RuntimeError):
     """The process ended while it was asked; the text is what it left on stderr, of a panic its trace."""
 
 
-class DeviceManager:
-    """One device manager, which a test may kill and start again; a context manager that leaves none behind."""
+@dataclass(frozen=True, slots=True)
+class TimedAdmission:
+    """An admission, and when it began and ended in the manager, by the monotonic clock."""
 
-    def __init__(self, binary: Path, log_file: Path, *, numa_nodes: int = 2, policy: Policy = Policy.NONE) -> None:
+    admission: Admission
+    began_s: float
+    ended_s: float
+
+
+class DeviceManager:
+    """One device manager, which a test may kill and start again; a context manager that leaves none behind.
+
+    `pod_resources_also` is another socket for PodResources, so that lists() can tell who called List.
+    """
+
+    def __init__(
+        self,
+        binary: Path,
+        log_file: Path,
+        *,
+        numa_nodes: int = 2,
+        policy: Policy = Policy.NONE,
+        verbosity: int = 4,
+        pod_resources_also: Path | None = None,
+    ) -> None:
         self.log_file = log_file  # its log of all its starts
-        self._command = (str(binary), f"-numa-nodes={numa_nodes}", f"-policy={policy}", "-v=4")
+        also = (f"-pod-resources-also={pod_resources_also}",) if pod_resources_also else ()
+        self._command = (str(binary), f"-numa-nodes={numa_nodes}", f"-policy={policy}", f"-v={verbosity}", *also)
         self._numbers = itertools.count(1)
         self._process: Process | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -132,9 +155,22 @@ class DeviceManager:
         record.note_admission(admission)
         return admission
 
+    async def admit_timed(self, pod: Pod) -> TimedAdmission:
+        """Admit a pod as admit() does, and return when as well. It is not noted in the record: there are many."""
+        answer = await self._answer("admit", pod=pod.manifest())
+        return TimedAdmission(read_admission(answer), *answer["times_s"])
+
     async def remove(self, pod: Pod) -> None:
         """End the pod. The manager forgets it when it next allocates, or is asked by podresources List."""
         await self._ask("remove", uid=pod.uid)
+
+    async def delete(self, pod: Pod) -> None:
+        """Let the pod be active no more, as remove() does, and nobody list it: it was deleted by force."""
+        await self._ask("delete", uid=pod.uid)
+
+    async def lists(self) -> Mapping[Path, Sequence[float]]:
+        """Return when List was called since the last time, by the monotonic clock, by the socket of PodResources."""
+        return {Path(socket): times_s for socket, times_s in (await self._ask("lists"))["lists"].items()}
 
     async def options(self, pod: Pod, container: str = "main") -> RunOptions:
         """Return what a start of the container would be told. Calls PreStartContainer; raises RefusedError."""
