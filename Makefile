@@ -10,7 +10,7 @@ LOCKED := install --require-hashes --only-binary :all: -r
 SOURCES := pyproject.toml meson.build meson.options $(shell find csrc src -name __pycache__ -prune -o -print)
 
 # These need a real thing each, and are programs of their own as well: they import from their own folder.
-GROUNDS := guest image kernel kubelet mutants node
+GROUNDS := attack guest image kernel kubelet mutants node
 FAST_TESTS := $(filter-out $(GROUNDS:%=tests/%),$(wildcard tests/*))
 
 C_FILES := $(wildcard csrc/*.[ch] csrc/*/*.[ch])
@@ -36,6 +36,7 @@ help:
 	@echo "make test-kubelet  tests on Kubernetes' own device manager"
 	@echo 'make test-node     tests on a whole node: a guest with QAT devices, VFIO, containerd and a kubelet'
 	@echo 'make test-iommufd  tests of that node on VFIO with iommufd and a node for each device, which is built here'
+	@echo 'make attack        do to the daemon what somebody might who wishes it ill, for ten minutes at most'
 	@echo 'make test-mutants  put deliberate faults into a copy, and see that the tests find them'
 	@echo 'make mutation      let mutmut change one MODULE of core/, and list what no test finds: minutes'
 	@echo 'make bench         how long the C helper and its twin take: bench/README.md'
@@ -135,6 +136,10 @@ test-kernel test-kubelet test-node test-image test-mutants: test-%: setup
 test-iommufd: setup
 	IOMMUFD=1 tests/node/run tests/node/test_iommufd.py
 
+.PHONY: attack
+attack: setup
+	tests/attack/run
+
 # Not among the development tools: mutmut brings Rust, and is asked seldom.
 $(VENV)/.mutation: requirements/mutation.txt $(VENV)/.tools
 	@echo 'setup: mutmut'
@@ -171,7 +176,7 @@ lint: setup
 	$(BIN)/lint-imports --no-cache --no-logo
 
 # Each by a call of its own, as two of them have a package `ground`.
-mypy_ground = echo 'mypy $(1)' && MYPYPATH=$(1):tests/guest:$(if $(filter %/image %/kernel,$(1)),tests/node:)tools $(BIN)/mypy --no-error-summary \
+mypy_ground = echo 'mypy $(1)' && MYPYPATH=$(1):tests/guest:$(if $(filter %/image %/kernel,$(1)),tests/node:)$(if $(filter %/attack,$(1)),tests/kubelet:)tools $(BIN)/mypy --no-error-summary \
 	--cache-dir .mypy_cache/$(1) $(sort $(wildcard $(1)/*.py $(1)/*/*.py) $(shell grep -sl '^\#!.*python' $(1)/*))
 
 .PHONY: format
