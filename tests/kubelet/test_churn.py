@@ -1,0 +1,55 @@
+"""Pods that come and go without pause, for seconds: what brings a double booking about is not there.
+
+Not whether one happened, which is luck, but its cause is asserted. tests/kubelet/hammer does the same for longer.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from churn.run import Churn, Plan
+from churn.tally import Cause
+
+SEED = 17
+SECONDS = 15.0
+FEWEST = 50  # admissions: with fewer nothing was tried
+
+NEVER = ("lists_by_daemon_near_calls", "double_bookings", "open_in_two_living_pods", "innocent")
+
+
+async def test_churn_beside_clients_has_no_list_near_calls(
+    manager_binary: Path, manager_log: Path, folder: Path
+) -> None:
+    plan = Plan(seed=SEED, seconds=SECONDS, status=2, metrics=1, devices_every_s=2.0)
+    result = await Churn(plan, manager_binary, folder, manager_log).run()
+    counts = _counts(result, "lists_by_daemon", *NEVER)
+    assert counts == dict.fromkeys(counts, 0), result
+    assert result["clients"]["status"]["answered"] and result["clients"]["metrics"]["answered"]
+
+
+async def test_churn_during_release_has_no_list_near_calls(
+    manager_binary: Path, manager_log: Path, folder: Path
+) -> None:
+    plan = Plan(seed=SEED, seconds=SECONDS, vfs=32, status=2, metrics=1, move_every_s=3.0)
+    result = await Churn(plan, manager_binary, folder, manager_log).run()
+    counts = _counts(result, *NEVER)
+    assert counts == dict.fromkeys(counts, 0), result
+
+
+async def test_churn_beside_agent_gives_no_vf_that_is_open(
+    manager_binary: Path, manager_log: Path, folder: Path
+) -> None:
+    """An agent that calls List has the kubelet forget what it has chosen; a force-deleted pod's VF is free to it."""
+    plan = Plan(seed=SEED, seconds=SECONDS, lists_per_s=48.0)
+    result = await Churn(plan, manager_binary, folder, manager_log).run()
+    given = result["given_while_open"]
+    assert {cause: given.get(cause, 0) for cause in (Cause.LIVING, Cause.FORCED)} == {
+        Cause.LIVING: 0,
+        Cause.FORCED: 0,
+    }, result
+    assert _counts(result, "innocent") == {"innocent": 0}, result
+
+
+def _counts(result: Mapping[str, Any], *names: str) -> dict[str, int]:
+    assert result["admissions"] >= FEWEST, result
+    return {name: result[name] for name in names}
