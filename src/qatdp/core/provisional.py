@@ -5,6 +5,9 @@ Five minutes after the last endpoint of a name ended, the kubelet starts no cont
 (k8s.io/kubernetes pkg/kubelet/cm/devicemanager, GetDeviceRunContainerOptions). A list that lacks an ID which is being
 allocated crashes the kubelet (core/holders.py), so a provisional one has every ID that the kubelet may know, all
 Unhealthy. Where that cannot be had, or another plugin serves the name, there is none. Pure: no file, no kubelet.
+
+The checkpoint names what pods have and what is Healthy. An ID that was Unhealthy and free when the plugin ended is
+named nowhere: a list without it does no harm, as the kubelet chooses no such ID.
 """
 
 from collections.abc import Collection, Iterable, Mapping
