@@ -1,4 +1,4 @@
-"""Files of others: read without waiting for what is no file, and no more than a bound."""
+"""Files of others, read without waiting for what is no file, and no more than a bound; how long a socket's path may be."""
 
 import errno
 import os
@@ -6,6 +6,8 @@ import stat
 from pathlib import Path
 
 PART_BYTES = 1 << 20
+# sun_path holds 108 bytes, the last of which is NUL (linux/un.h).
+SOCKET_PATH_BYTES = 107
 
 
 def read_regular(path: Path, most: int, *, follow: bool = True) -> tuple[bytes, os.stat_result]:
@@ -35,3 +37,13 @@ def _check_regular(status: os.stat_result, path: Path) -> None:
         raise OSError(errno.ELOOP, "it is a link", str(path))
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is no file", str(path))
+
+
+def too_long(path: Path) -> str | None:
+    """Return why a Unix socket cannot have this path; None where it can."""
+    length = len(os.fsencode(path))
+    return (
+        f"{path} has {length} bytes, the path of a socket at most {SOCKET_PATH_BYTES}"
+        if length > SOCKET_PATH_BYTES
+        else None
+    )

@@ -80,7 +80,7 @@ def strangers(folder: Path) -> Path:
 def test_child_ignores_modules_of_the_working_directory(
     host: FakeHost, folder: Path, strangers: Path, *, ours: bool, by_variable: bool
 ) -> None:
-    job = {"pf": PF, "sysfs": str(host.sysfs), "dev": str(host.dev), "who": asdict(WHO), "lock": str(folder / "lock")}
+    job = {"pf": PF, "sysfs": str(host.sysfs), "dev": str(host.dev), "who": asdict(WHO), "locks": str(folder / "locks")}
     with FakeKernel(host, folder) as kernel:
         done = subprocess.run(
             [*(CHILD if ours else kernel.child), str(os.getpid())],

@@ -187,7 +187,10 @@ def test_read_takes_100_000_entries(folder: Path) -> None:
     entries = [{**one, "ResourceName": f"example.com/{number}"} for number in range(100_000)]
     write(folder, {"Data": {"PodDeviceEntries": entries}})
     holdings = read(folder).holdings
-    assert (len(holdings), holdings[-1]) == (100_000, Holding("example.com/99999", (VFS[0],)))
+    assert (len(holdings), holdings[-1]) == (
+        100_000,
+        Holding("example.com/99999", (VFS[0],), uid="5e1d8d4e", container="c"),
+    )
 
 
 def test_a_file_is_told_from_the_one_that_is_renamed_into_its_place(folder: Path) -> None:

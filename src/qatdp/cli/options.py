@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import click
 
+from qatdp.files import too_long
 from qatdp.host.locks import Who
 from qatdp.host.site import Pace
-from qatdp.status.listen import too_long
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

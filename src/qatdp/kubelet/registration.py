@@ -14,6 +14,7 @@ import grpc
 from qatdp.api import deviceplugin_v1beta1_pb2 as api
 from qatdp.api.deviceplugin_v1beta1_pb2_grpc import RegistrationStub
 from qatdp.errors import ConfigError
+from qatdp.files import SOCKET_PATH_BYTES
 from qatdp.kubelet.channel import channel
 
 VERSION = "v1beta1"
@@ -27,8 +28,6 @@ REGISTER_TIMEOUT_S = 25.0
 # How often to look whether a socket that is being registered is still there.
 LOOK_S = 0.1
 
-# sun_path holds 108 bytes, the last of which is NUL (linux/un.h).
-SOCKET_PATH_BYTES = 107
 # The kubelet dials the same socket by its own path, which can be longer than the one that a pod has mounted: that of
 # MicroK8s (/var/snap/microk8s/common/var/lib/kubelet/device-plugins/) takes 57 bytes, and 59 are left for it.
 RESOURCE_CHARACTERS = 24

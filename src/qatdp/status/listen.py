@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-PATH_BYTES = 107  # of a Unix socket: sun_path of unix(7) without its end
+from qatdp.files import too_long
+
 WAITING = 128  # connections that the kernel keeps until they are accepted, which is soon
 LOOK_S = 1.0
 
@@ -46,12 +47,6 @@ def _on_all(port: int) -> socket.socket:
         with contextlib.suppress(OSError):  # IPv6 that is there and off
             return socket.create_server(("", port), family=socket.AF_INET6, backlog=WAITING, dualstack_ipv6=True)
     return socket.create_server(("", port), backlog=WAITING)
-
-
-def too_long(path: Path) -> str | None:
-    """Return why a Unix socket cannot have this path; None where it can."""
-    length = len(os.fsencode(path))
-    return f"{path} has {length} bytes, the path of a socket at most {PATH_BYTES}" if length > PATH_BYTES else None
 
 
 @contextlib.contextmanager
