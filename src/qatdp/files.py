@@ -1,4 +1,6 @@
-"""Files of others, read without waiting for what is no file, and no more than a bound; how long a socket's path may be."""
+"""Files of others, read without waiting for what is no file, and no more than a bound; how long a socket's path may
+be.
+"""
 
 import errno
 import os
