@@ -42,19 +42,18 @@ def allocate(pool: ResourcePool, ids: Iterable[str]) -> Allocation:
 
 def allocate_each(pool: ResourcePool, containers: Iterable[Iterable[str]]) -> list[Allocation]:
     """Return what each of these containers gets, as `allocate` does."""
-    known = {str(device.address): device for device in pool.devices}
-    return [_allocate(pool, known, ids) for ids in containers]
+    return [_allocate(pool, ids) for ids in containers]
 
 
-def _allocate(pool: ResourcePool, known: Mapping[str, PoolDevice], ids: Iterable[str]) -> Allocation:
-    devices = sorted((_granted(pool, known, text) for text in set(ids)), key=lambda device: device.address)
+def _allocate(pool: ResourcePool, ids: Iterable[str]) -> Allocation:
+    devices = sorted((_granted(pool, text) for text in set(ids)), key=lambda device: device.address)
     addresses = tuple(device.address for device in devices)
     nodes = sorted({node for device in devices for node in device.nodes})
     return Allocation(addresses, tuple(nodes), environment(pool, addresses))
 
 
-def _granted(pool: ResourcePool, known: Mapping[str, PoolDevice], text: str) -> PoolDevice:
-    device = known.get(text)
+def _granted(pool: ResourcePool, text: str) -> PoolDevice:
+    device = pool.device(text)
     if device is None:
         raise UnknownDeviceError(
             f"{cut(text)} is not a device of {pool.resource}", hint="it has left the list; try again"

@@ -4,6 +4,7 @@
 the VFs: none is in two pools, none is left out without a reason.
 """
 
+from bisect import bisect_left
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -64,6 +65,15 @@ class ResourcePool:
     resource: str
     devices: tuple[PoolDevice, ...] = ()
     options: ResourceOptions = ResourceOptions()
+
+    def device(self, text: str) -> PoolDevice | None:
+        """Return the device of an ID; None where the list has none."""
+        address = PciAddress.parse_or_none(text)
+        if address is None:
+            return None
+        place = bisect_left(self.devices, address, key=lambda device: device.address)
+        found = self.devices[place] if place < len(self.devices) else None
+        return found if found and str(found.address) == text else None  # two texts can write one address
 
     @property
     def listed(self) -> tuple[tuple[PciAddress, Health, int | None], ...]:

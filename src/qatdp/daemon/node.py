@@ -158,8 +158,8 @@ class Node:
 
     def allocated(self, resource: str, ids: Collection[str], began: int) -> None:
         given = self._addresses(resource, ids)
-        for device in self.feeds[resource].value.devices if resource in self.feeds else ():
-            if device.address in given:
+        for device in map(self.feeds[resource].value.device, ids) if resource in self.feeds else ():
+            if device:
                 self._answers[device.address] = Holding(resource, (device.address,), frozenset(device.nodes))
         self.learn(Fact.ALLOCATED, given, self._moment)
         if self.on_granted and self.leaving.is_set():
