@@ -1,10 +1,12 @@
 """Who has a VF open is told by its `enable`, and what cannot be read is not known to be open."""
 
+import os
+
 import pytest
 
 from qatdp.core.pci import PciAddress
 from qatdp.host.abc import HostCalls
-from qatdp.host.opened import Opened
+from qatdp.host.opened import Opened, OpenNow
 from qatdp.testing.host import FakeHost
 
 PF = "0000:6b:00.0"
@@ -37,3 +39,37 @@ def test_a_vf_that_has_gone_is_not_open(host: FakeHost, vfs: tuple[PciAddress, .
     host.close_vf(vfs[0])
     host.remove(vfs[0])
     assert opened(vfs) == set(vfs[1:])
+
+
+def test_open_now_tells_each_time_what_is_so_then(
+    host: FakeHost, vfs: tuple[PciAddress, ...], calls: HostCalls
+) -> None:
+    opened = OpenNow(host.sysfs, calls)
+    assert opened(vfs) == frozenset()
+    host.open_vf(vfs[1])
+    assert opened(vfs) == opened(vfs[1:]) == {vfs[1]}
+    host.close_vf(vfs[1])
+    assert opened(vfs) == frozenset()
+    opened.close()
+
+
+def test_open_now_does_not_count_what_cannot_be_read(
+    host: FakeHost, vfs: tuple[PciAddress, ...], calls: HostCalls
+) -> None:
+    opened = OpenNow(host.sysfs, calls)
+    host.attribute(vfs[0], "enable", None)
+    host.remove(vfs[1])
+    host.open_vf(vfs[2])
+    assert opened(vfs) == {vfs[2]}
+    opened.close()
+
+
+def test_open_now_keeps_few_files_open(host: FakeHost, vfs: tuple[PciAddress, ...], calls: HostCalls) -> None:
+    opened = OpenNow(host.sysfs, calls, kept=2)
+    before = len(os.listdir("/proc/self/fd"))
+    host.open_vf(vfs[0])
+    for _ in range(2):
+        assert opened(vfs) == {vfs[0]}
+    assert len(os.listdir("/proc/self/fd")) <= before + 2
+    opened.close()
+    assert len(os.listdir("/proc/self/fd")) <= before
