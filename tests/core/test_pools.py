@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from qatdp.core.config import Config, Policy, parse_config
 from qatdp.core.holders import MAYBE_IN_USE, OUT_OF_LIST, Books, Entry, Step
 from qatdp.core.offer import NOTHING_ELSE, Circumstances
+from qatdp.core.open_vfs import REASON
 from qatdp.core.pci import PciAddress
-from qatdp.core.pools import Health, PoolDevice, Pools, build_pools
+from qatdp.core.pools import Health, PoolDevice, Pools, ResourcePool, build_pools
 from qatdp.core.snapshot import Problem, Snapshot, VirtualFunction
 from qatdp.core.stale import Stale
-from qatdp.testing.strategies import a_pf, a_snapshot, books, configs, its_vfs, snapshots
+from qatdp.testing.strategies import a_pf, a_snapshot, addresses, books, configs, its_vfs, snapshots
 
 CY, DC, GENERIC = "qat.intel.com/cy", "qat.intel.com/dc", "qat.intel.com/generic"
 PF = a_pf("0000:6b:00.0")
@@ -130,6 +131,7 @@ def test_a_node_without_configuration_has_the_default_resources() -> None:
         pf=dc.address,
         numa_node=None,
         nodes=("/dev/vfio/300", "/dev/vfio/vfio"),
+        functions=(PciAddress.parse("10000:01:00.1"),),
     )
 
 
@@ -309,3 +311,28 @@ def test_a_vf_that_is_kept_for_the_host_again_leaves_its_list_unless_somebody_ha
     before = {**known(Step.OFFERED, VFS[0]), **known(Step.HELD, VFS[1])}
     pools = build(of=config(keep_for_host=[{"vfs": 2}]), known=before)
     assert listed(pools) == {"cy": ["6b:00.1-", "6b:00.2", "6b:00.3"]}
+
+
+def test_pool_makes_open_vf_unhealthy_and_lists_no_new_one() -> None:
+    opened = Circumstances(Stale(), {}, {}, opened=frozenset({VFS[0].address}))
+    pools = build(known=known(Step.OFFERED, *VFS[:2]), circumstances=opened)
+    assert [device.sick for device in pools.pools[CY].devices[:2]] == [REASON, None]
+    assert build(circumstances=opened).left_out == {VFS[0].address: REASON}
+
+
+def test_pool_asks_before_starts_while_two_pods_have_a_vf() -> None:
+    shared = Circumstances(Stale(), {}, {}, shared=frozenset({VFS[0].address}))
+    pool = build(known=known(Step.HELD, *VFS), circumstances=shared).pools[CY]
+    assert pool.guards_starts
+    assert [device.shared for device in pool.devices[:2]] == [True, False]
+    assert pool.devices[0].sick is None  # running pods keep a device that is shown as healthy
+
+
+@given(st.sets(addresses(), min_size=1).map(sorted), addresses())
+def test_pool_finds_its_devices_by_their_ids(vfs: list[PciAddress], other: PciAddress) -> None:
+    pool = ResourcePool(CY, tuple(map(PoolDevice, vfs)))
+    for vf in vfs:
+        found = pool.device(str(vf))
+        assert found and found.address == vf
+    assert (pool.device(str(other)) is None) == (other not in vfs)
+    assert pool.device("nonsense") is pool.device(f"0{vfs[0]}") is None

@@ -18,7 +18,7 @@ from qatdp.core.pci import PciAddress
 from qatdp.core.pools import PoolDevice, ResourcePool
 from qatdp.feed import Feed
 from qatdp.kubelet.channel import channel
-from qatdp.kubelet.server import ResourceServer
+from qatdp.kubelet.server import CloseTiming, ResourceServer
 from qatdp.testing.observer import RecordingObserver
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ Stub: TypeAlias = "DevicePluginAsyncStub"
 CY = "qat.intel.com/cy"
 VFS = tuple(map(PciAddress.parse, ("0000:6b:00.1", "0000:6b:00.2", "0000:6b:00.3", "0000:70:00.1")))
 DEVICES = tuple(
-    PoolDevice(at, pf=PciAddress(0, at.bus, 0, 0), numa_node=0, nodes=(f"/dev/vfio/{n}", "/dev/vfio/vfio"))
+    PoolDevice(
+        at, pf=PciAddress(0, at.bus, 0, 0), numa_node=0, nodes=(f"/dev/vfio/{n}", "/dev/vfio/vfio"), functions=(at,)
+    )
     for n, at in enumerate(VFS)
 )
 POOL = ResourcePool(CY, DEVICES)
@@ -48,6 +50,7 @@ class Served:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     is_current: bool = True
     refuses: bool = False
+    functions: set[PciAddress] = field(default_factory=set)  # that somebody has open
 
     def on_opened(self) -> bool:
         self.opened += 1
@@ -69,6 +72,8 @@ async def served(folder: Path) -> AsyncIterator[Served]:
             on_ended=served.ended.set,
             is_current=lambda: served.is_current,
             options=OPTIONS,
+            open_now=served.functions.intersection,
+            closing=CloseTiming(wait_s=0.2, read_s=0.01),
         )
         server = grpc.aio.server()
         add_DevicePluginServicer_to_server(service, server)
@@ -211,6 +216,83 @@ async def test_allocate_grants_what_is_being_withdrawn(served: Served) -> None:
     served.feed.set(replace(POOL, devices=(replace(DEVICES[0], withdrawn=True),)))
     assert (await served.allocate((IDS[0],))).container_responses[0].devices
     assert served.observer.allocations == [(CY, (IDS[0],))]
+
+
+# Devices that somebody has open
+
+
+def waiting_for(served: Served, text: str) -> "asyncio.Task[api.AllocateResponse]":
+    """Begin an Allocate of a device that somebody has open."""
+    served.functions.add(PciAddress.parse(text))
+    return asyncio.create_task(served.allocate((text,)))
+
+
+async def test_allocate_of_closed_device_waits_for_nothing(served: Served) -> None:
+    served.functions.add(VFS[1])
+    await served.allocate((IDS[0], IDS[2]))
+    assert served.observer.waits == 0
+
+
+async def test_allocate_refuses_device_that_stays_open(served: Served) -> None:
+    served.functions.add(VFS[1])
+    with pytest.raises(grpc.aio.AioRpcError, match=r"0000:6b:00\.2 of qat\.intel\.com/cy is open") as refused:
+        await served.allocate((IDS[0], IDS[1]))
+    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert served.observer.allocations == []
+    assert (served.observer.waits, served.observer.waiting) == (1, [])
+
+
+async def test_allocate_is_granted_once_device_is_closed(served: Served) -> None:
+    allocate = waiting_for(served, IDS[1])
+    await served.observer.until(lambda: served.observer.waiting == [(CY, (IDS[1],))])
+    await served.kubelet.GetDevicePluginOptions(api.Empty())  # nobody else waits with it
+    assert served.observer.allocations == []
+    served.functions.clear()
+    assert (await allocate).container_responses[0].devices
+    assert served.observer.allocations == [(CY, (IDS[1],))]
+    assert served.observer.waiting == []
+
+
+async def test_allocate_after_wait_goes_by_pool_of_that_moment(served: Served) -> None:
+    allocate = waiting_for(served, IDS[1])
+    await served.observer.until(lambda: bool(served.observer.waiting))
+    served.feed.set(replace(POOL, devices=DEVICES[2:]))
+    served.functions.clear()
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await allocate
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    assert served.observer.waiting == []
+
+
+async def test_allocate_that_kubelet_gives_up_waits_no_more(served: Served) -> None:
+    allocate = waiting_for(served, IDS[1])
+    await served.observer.until(lambda: bool(served.observer.waiting))
+    allocate.cancel()
+    await served.observer.until(lambda: not served.observer.waiting)
+    served.functions.clear()
+    await served.kubelet.GetDevicePluginOptions(api.Empty())
+    assert served.observer.allocations == []
+
+
+async def test_allocate_names_open_function_of_the_group(served: Served) -> None:
+    card = PciAddress.parse("0000:01:00.0")
+    served.feed.set(replace(POOL, devices=(replace(DEVICES[0], functions=(card, VFS[0])), *DEVICES[1:])))
+    served.functions.add(card)
+    with pytest.raises(grpc.aio.AioRpcError, match=r"0000:01:00\.0, in the IOMMU group of a device"):
+        await served.allocate((IDS[0],))
+
+
+async def test_start_is_refused_while_other_pod_has_shared_device(served: Served) -> None:
+    served.feed.set(replace(POOL, devices=(replace(DEVICES[0], shared=True), *DEVICES[1:])))
+    request = api.PreStartContainerRequest(devices_ids=IDS[:1])
+    await served.kubelet.PreStartContainer(request)
+    served.functions.update(VFS)
+    with pytest.raises(grpc.aio.AioRpcError, match=r"0000:6b:00\.1 of qat\.intel\.com/cy is open") as refused:
+        await served.kubelet.PreStartContainer(request)
+    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    await served.kubelet.PreStartContainer(api.PreStartContainerRequest(devices_ids=IDS[1:]))
+    served.functions.clear()
+    await served.kubelet.PreStartContainer(request)
 
 
 async def prefer(served: Served, available: list[str], must: list[str], size: int) -> list[str]:

@@ -4,7 +4,7 @@ Pure: reads one frozen pool, no file, no clock. The pool is the very value that 
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from qatdp.core.config import AddressVariable, Policy, kubevirt_variable_of, var
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import Health, PoolDevice, ResourcePool
 from qatdp.core.ranges import cut
-from qatdp.errors import AllocationError, UnknownDeviceError
+from qatdp.errors import AllocationError, OpenDeviceError, UnknownDeviceError
 
 # VFIO maps and ioctls need read and write; making nodes ("m") is nobody's business.
 PERMISSIONS = "rw"
@@ -21,11 +21,15 @@ PERMISSIONS = "rw"
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """What a container is given: `nodes` by their path, on the host and in the container alike, and its environment."""
+    """What a container is given: `nodes` by their path, on the host and in the container alike, and its environment.
+
+    `functions` are those that must be closed for the container to open its devices.
+    """
 
     devices: tuple[PciAddress, ...]
     nodes: tuple[str, ...]
     env: Mapping[str, str]
+    functions: tuple[PciAddress, ...] = ()
 
 
 def allocate(pool: ResourcePool, ids: Iterable[str]) -> Allocation:
@@ -49,7 +53,8 @@ def _allocate(pool: ResourcePool, ids: Iterable[str]) -> Allocation:
     devices = sorted((_granted(pool, text) for text in set(ids)), key=lambda device: device.address)
     addresses = tuple(device.address for device in devices)
     nodes = sorted({node for device in devices for node in device.nodes})
-    return Allocation(addresses, tuple(nodes), environment(pool, addresses))
+    functions = tuple(function for device in devices for function in device.functions)
+    return Allocation(addresses, tuple(nodes), environment(pool, addresses), functions)
 
 
 def _granted(pool: ResourcePool, text: str) -> PoolDevice:
@@ -63,13 +68,41 @@ def _granted(pool: ResourcePool, text: str) -> PoolDevice:
     return device
 
 
-def check_start(pool: ResourcePool, ids: Collection[str]) -> None:
+def check_closed(pool: ResourcePool, allocation: Allocation, opened: Collection[PciAddress]) -> None:
+    """Raise OpenDeviceError where a container could not open its devices; `opened` are functions that are open now."""
+    for function in allocation.functions:
+        if function in opened:
+            group = "" if function in allocation.devices else ", in the IOMMU group of a device"
+            raise OpenDeviceError(
+                f"{function}{group} of {pool.resource} is open: another pod, a VM or a process of the host has it",
+                hint="try again: another device is chosen once the kubelet has been told, within some seconds",
+            )
+
+
+def check_start(pool: ResourcePool, ids: Collection[str], opened: Collection[PciAddress] = ()) -> None:
     """Raise AllocationError where a container is about to be started with what it was given for devices that are
-    elsewhere by now. What is not known does not keep it from starting."""
-    for text in sorted(str(device.address) for device in pool.devices if device.outdated):
-        if text in ids:
-            why = f"{text} of {pool.resource} has another node than this pod was given, which may be another VF's"
+    elsewhere by now, or that another pod has open. What is not known does not keep it from starting.
+
+    `opened` are functions that are open now, of those that `functions_to_check` has named.
+    """
+    for device in _asked(pool, ids):
+        text = f"{device.address} of {pool.resource}"
+        if device.outdated:
+            why = f"{text} has another node than this pod was given, which may be another VF's"
             raise AllocationError(why, hint="delete the pod: one in its place is given what is right")
+        if device.shared and any(function in opened for function in device.functions):
+            why = f"{text} is open: the kubelet has given it to two pods, and the other one runs"
+            raise OpenDeviceError(why, hint="delete this pod: one in its place is given another device")
+
+
+def functions_to_check(pool: ResourcePool, ids: Collection[str]) -> tuple[PciAddress, ...]:
+    """Return the functions that must be closed before a container starts: those of devices that two pods were given."""
+    return tuple(function for device in _asked(pool, ids) if device.shared for function in device.functions)
+
+
+def _asked(pool: ResourcePool, ids: Collection[str]) -> Iterator[PoolDevice]:
+    found = (pool.device(text) for text in sorted(set(ids)))
+    return (device for device in found if device)
 
 
 def environment(pool: ResourcePool, addresses: Collection[PciAddress]) -> Mapping[str, str]:

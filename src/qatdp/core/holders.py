@@ -139,6 +139,9 @@ LATER = frozenset(
     }
 )
 
+# Facts that let an ID go, and that are not so while an Allocate which names it is under way.
+RELEASING = LATER - {Fact.LISTED, Fact.OVERTAKEN}
+
 STAYING = frozenset({Step.HELD, Step.UNSEEN, Step.UNCLAIMED})
 MAYBE_IN_USE = STAYING | {Step.AWAITED, Step.LOOKED, Step.RELISTED}
 WITHDRAWN = frozenset({Step.WITHDRAWN, Step.SENT, Step.TAKEN, Step.QUIET, Step.UNNAMED, Step.REWRITTEN})

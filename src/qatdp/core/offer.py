@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from qatdp.core.config import Config, NodePath, Selector, default_resource, full_name
+from qatdp.core.open_vfs import REASON as OPEN
 from qatdp.core.pci import PciAddress
 from qatdp.core.pf_defects import driver_defect
 from qatdp.core.qat import VFIO_DRIVERS, Services, unknown_words
@@ -54,6 +55,8 @@ class Circumstances:
     # By the PF's address: why its VFs are not to be used; what it is to become, so that they must leave their lists.
     sick: Mapping[PciAddress, str] = field(default_factory=dict)
     changing: Mapping[PciAddress, str] = field(default_factory=dict)
+    opened: Collection[PciAddress] = frozenset()  # VFs that somebody has open whom the kubelet does not know
+    shared: Collection[PciAddress] = frozenset()  # VFs that the kubelet's checkpoint names for two pods
 
 
 NOTHING_ELSE = Circumstances(Stale(), {}, {})
@@ -210,6 +213,7 @@ def defect_of(
         or node_defect(vf, config.options(resource).node)
         or circumstances.stale.reasons.get(vf.address)
         or circumstances.in_doubt.get(vf.address)
+        or (OPEN if vf.address in circumstances.opened else None)
     )
 
 

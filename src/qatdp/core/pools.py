@@ -12,9 +12,9 @@ from enum import StrEnum
 from qatdp.core.config import Config, ResourceOptions
 from qatdp.core.holders import LEAVING, MAYBE_IN_USE, OUT_OF_LIST, WITHDRAWN, Books, Entry, Step, settle
 from qatdp.core.offer import NOTHING_ELSE, Circumstances, Offer, defect_of, node_of, offers
+from qatdp.core.open_vfs import functions_of
 from qatdp.core.pci import PciAddress
 from qatdp.core.snapshot import NodeKind, Snapshot, VirtualFunction
-from qatdp.core.stale import Stale
 
 CONTAINER_NODE = "/dev/vfio/vfio"
 IOMMUFD_NODE = "/dev/iommu"
@@ -33,8 +33,9 @@ class PoolDevice:
 
     `sick` says what is wrong with the VF itself, `withdrawn` tells that it is on its way out of the list: either makes
     it Unhealthy. `held` tells that somebody may have it, `awaited` that it is to leave once nobody has, `taken` that
-    somebody has its node by another name, `outdated` that a pod has an old answer for it (core/stale.py). `nodes` are
-    paths on the host, the same in the container.
+    somebody has its node by another name, `outdated` that a pod has an old answer for it (core/stale.py), `shared` that
+    the kubelet has given it to two pods. `nodes` are paths on the host, the same in the container; `functions` those
+    that must be closed before somebody can open it (core/open_vfs.py).
     """
 
     address: PciAddress
@@ -47,6 +48,8 @@ class PoolDevice:
     awaited: bool = False
     taken: bool = False
     outdated: bool = False
+    shared: bool = False
+    functions: tuple[PciAddress, ...] = ()
 
     @property
     def health(self) -> Health:
@@ -82,11 +85,12 @@ class ResourcePool:
 
     @property
     def guards_starts(self) -> bool:
-        """Whether the kubelet is to ask before it starts a container: else it goes by an answer that is outdated.
+        """Whether the kubelet is to ask before it starts a container: else it goes by an answer that is outdated, or
+        starts a pod with a VF that another one has open.
 
         Only then, as no container with a device of the resource is started while the plugin that it asks is away.
         """
-        return any(device.outdated for device in self.devices)
+        return any(device.outdated or device.shared for device in self.devices)
 
     @property
     def healthy(self) -> frozenset[str]:
@@ -116,7 +120,7 @@ def build_pools(
     devices: dict[str, list[PoolDevice]] = {}
     for address, entry in sorted(_listed(books).items()):
         sick = _sick(address, entry.resource, found.get(address), snapshot, config, circumstances)
-        device = _device(address, entry, config, circumstances.stale, sick)
+        device = _device(address, entry, snapshot, config, circumstances, sick)
         devices.setdefault(entry.resource, []).append(device)
     pools = {name: ResourcePool(name, tuple(of), config.options(name)) for name, of in sorted(devices.items())}
     return Pools(pools, _left_out(found, books)), books
@@ -211,7 +215,14 @@ def _sick(
     return defect_of(vf, snapshot, config, resource, circumstances) if vf else "is not there"
 
 
-def _device(address: PciAddress, entry: Entry, config: Config, stale: Stale, sick: str | None) -> PoolDevice:
+def _device(
+    address: PciAddress,
+    entry: Entry,
+    snapshot: Snapshot,
+    config: Config,
+    circumstances: Circumstances,
+    sick: str | None,
+) -> PoolDevice:
     vf = entry.vf
     return PoolDevice(
         address=address,
@@ -222,8 +233,10 @@ def _device(address: PciAddress, entry: Entry, config: Config, stale: Stale, sic
         withdrawn=entry.step in WITHDRAWN,
         held=entry.step in MAYBE_IN_USE,
         awaited=entry.step in MAYBE_IN_USE and entry.step in LEAVING,
-        taken=address in stale.taken,
-        outdated=address in stale.outdated,
+        taken=address in circumstances.stale.taken,
+        outdated=address in circumstances.stale.outdated,
+        shared=address in circumstances.shared,
+        functions=functions_of(address, snapshot),
     )
 
 

@@ -82,6 +82,10 @@ class GroupMember:
     driver: str | None
     qat_vf: bool
 
+    @property
+    def on_vfio(self) -> bool:
+        return self.driver in VFIO_DRIVERS
+
 
 @dataclass(frozen=True, slots=True)
 class IommuGroup:

@@ -6,12 +6,13 @@ Whatever becomes known (a snapshot, a configuration, a fact about an ID) leads t
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from qatdp.core.calls import Calls
 from qatdp.core.changes import changes
 from qatdp.core.config import Config, is_ours
-from qatdp.core.holders import LEAVING, MAYBE_IN_USE, Books, Fact, Observation, Step, found, observe
+from qatdp.core.holders import LEAVING, MAYBE_IN_USE, RELEASING, Books, Fact, Observation, Step, found, observe
 from qatdp.core.offer import Circumstances
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import Pools, ResourcePool, build_pools
@@ -50,6 +51,8 @@ class Node:
         self.unbound: Mapping[PciAddress, str] = {}
         self.stale = Stale()
         self.sick: Mapping[PciAddress, str] = {}  # PFs, and why
+        self.opened: frozenset[PciAddress] = frozenset()  # VFs that somebody has open whom the kubelet does not know
+        self.shared: frozenset[PciAddress] = frozenset()  # VFs that the kubelet has given to two pods
         self.changing: Mapping[PciAddress, str] = {}  # PFs, and what they are to become
         self.progress: Mapping[PciAddress, Progress] = {}  # of PFs to what they should be
         self.sought: frozenset[PciAddress] = frozenset()  # PFs that are waited for until nobody has any of their VFs
@@ -60,6 +63,9 @@ class Node:
         self.on_granted: Callable[[str, Collection[PciAddress], int], None] | None = None
         self.clock = clock
         self.calls = Calls(ended_s=clock())
+        self.given_again = asyncio.Event()  # set when an Allocate was granted what somebody may have
+        self._waiting: Counter[PciAddress] = Counter()  # in how many Allocates that are under way
+        self._found_open: set[PciAddress] = set()  # by Allocates
         self._on_resource = on_resource
         self._moment = 0
         self.serves = False  # what is known of the node, not only stand-ins for it
@@ -129,6 +135,15 @@ class Node:
             self.sick = sick
             self.rebuild()
 
+    def polled(self, opened: frozenset[PciAddress], shared: frozenset[PciAddress]) -> None:
+        """Take which VFs are open that the checkpoint names for no pod, and which it names for two."""
+        if (opened, shared) != (self.opened, self.shared):
+            for vf in sorted(shared - self.shared):
+                log.error("the kubelet has given a device to two pods, of which one can open it vf=%s", vf)
+                self.history.add("given to two pods", devices=(vf,))
+            self.opened, self.shared = opened, shared
+            self.rebuild()
+
     def change(self, changing: Mapping[PciAddress, str], *, sought: frozenset[PciAddress]) -> None:
         """Take which PFs are to be changed, and which are waited for until nobody has any of their VFs."""
         if (changing, sought) != (self.changing, self.sought):
@@ -161,15 +176,42 @@ class Node:
         for device in map(self.feeds[resource].value.device, ids) if resource in self.feeds else ():
             if device:
                 self._answers[device.address] = Holding(resource, (device.address,), frozenset(device.nodes))
+        if any(self.books[address].step in MAYBE_IN_USE for address in given):
+            self.given_again.set()
         self.learn(Fact.ALLOCATED, given, self._moment)
         if self.on_granted and self.leaving.is_set():
             self.on_granted(resource, given, began)
+
+    def wait_began(self, resource: str, ids: Collection[str]) -> None:
+        """Keep IDs in their list, as they may yet be granted, and have it found out who has them open.
+
+        The list is sent once more, which makes the kubelet write down what it knows of its pods by now.
+        """
+        addresses = self._addresses(resource, ids)
+        self._waiting.update(addresses)
+        self._found_open.update(addresses)
+        self.learn(Fact.HANDED, addresses, self._moment)  # whoever names an ID has read it in a list
+        self.feeds[resource].again()
+
+    def wait_ended(self, resource: str, ids: Collection[str]) -> None:
+        """Let go of them; whatever was proved of them meanwhile has to be proved again."""
+        addresses = self._addresses(resource, ids)
+        self._waiting.subtract(addresses)
+        self._waiting = +self._waiting
+        self.learn(Fact.ASKED, addresses, self._moment)
+
+    def take_found_open(self) -> Collection[PciAddress]:
+        """Return the VFs that Allocates have found open, each once."""
+        found, self._found_open = self._found_open, set()
+        return found
 
     def asked(self, resource: str, ids: Collection[str]) -> None:
         self.learn(Fact.ASKED, self._addresses(resource, ids), self._moment)
 
     def learn(self, fact: Fact, of: Collection[PciAddress], began: int) -> None:
         """Take a fact about some IDs, begun to be established at that moment."""
+        if fact in RELEASING:
+            of = [address for address in of if address not in self._waiting] if self._waiting else of
         books = observe(self.books, Observation(fact, of, began, self.moment()))
         if books is not self.books:
             self.books = books
@@ -191,7 +233,9 @@ class Node:
         self._answers = {address: one for address, one in self._answers.items() if address in held}
         self.stale = stale_hand_overs((*self.holdings, *self._answers.values()), self.snapshot)
         self._in_doubt = self._doubts()
-        circumstances = Circumstances(self.stale, self.unbound, self._in_doubt, self.sick, self.changing)
+        circumstances = Circumstances(
+            self.stale, self.unbound, self._in_doubt, self.sick, self.changing, self.opened, self.shared
+        )
         self.pools, self.books = build_pools(self.snapshot, self.config, self.books, self.moment(), circumstances)
         for resource in sorted(self.feeds.keys() | self.pools.pools.keys()):
             self._publish(self.pools.pools.get(resource, ResourcePool(resource)))

@@ -24,6 +24,7 @@ from qatdp.daemon.look import Look, Seen, log_look
 from qatdp.daemon.manage import PfKeeper
 from qatdp.daemon.node import Node
 from qatdp.daemon.notes import Notes
+from qatdp.daemon.open_vfs import OpenVfPoller
 from qatdp.daemon.pod_lists import PodLists
 from qatdp.daemon.release import Release
 from qatdp.daemon.settings import Settings
@@ -33,7 +34,7 @@ from qatdp.daemon.worker import Worker
 from qatdp.errors import BooksError
 from qatdp.feed import Feed
 from qatdp.host.abc import HostCalls
-from qatdp.host.opened import Opened
+from qatdp.host.opened import Opened, OpenNow
 from qatdp.host.patience import PatientCalls
 from qatdp.host.tick import Tick, Values
 from qatdp.kubelet import watch
@@ -59,8 +60,9 @@ class Daemon:
         bulk = PatientCalls(calls, calls, settings.patience)
         self._look = Look(settings.sysfs, settings.dev, calls, settings.bind, bulk)
         self._at_tick = Tick(settings.sysfs, bulk)
-        self._opened = Opened(settings.sysfs, bulk)
+        self._opened, self._open_now = Opened(settings.sysfs, bulk), OpenNow(settings.sysfs, calls)
         self._worker, self._tick_worker = Worker("look"), Worker("tick")
+        self._bulk = bulk
         self._pod_resources = PodResources(settings.pod_resources)
         self._configuration = Configuration(settings.config, settings.tick_s, calls)
         self.node = Node(Config(), self._serve)
@@ -126,6 +128,9 @@ class Daemon:
             for task in self._running:
                 task.cancel()
 
+    def _open_vfs(self) -> OpenVfPoller:
+        return OpenVfPoller(self.node, self._checkpoint, self._settings.sysfs, self._bulk, self._settings.opened)
+
     def _release(self) -> Release:
         if not self._settings.lists:
             log.info("PodResources List is off: what an ended pod had is withheld until the kubelet admits another one")
@@ -168,6 +173,7 @@ class Daemon:
             self._start("uevents", partial(listen, self.hint, self._settings.scan_period_s))
         self._start("configuration", partial(self._configuration.follow, self._configured))
         self._start("release", self._release().run)
+        self._start("open vfs", self._open_vfs().run)
         self._start("admissions", Admissions(self.node, self._checkpoint, self._settings.pace).run)
         self._start("books", self._read_unread_books)
         self._start("holders", self._holders.run)
@@ -225,7 +231,15 @@ class Daemon:
         """Begin to serve a resource that was not served before; it is served from then on."""
         if self._stop.is_set():
             return
-        endpoint = Endpoint(feed, self._settings.plugins, self.node, self._settings.timing, self.status.metrics)
+        endpoint = Endpoint(
+            feed,
+            self._settings.plugins,
+            self.node,
+            self._settings.timing,
+            self.status.metrics,
+            open_now=self._open_now,
+            closing=self._settings.closing,
+        )
         self.endpoints[endpoint.resource] = endpoint
         self._start(endpoint.resource, lambda: endpoint.run(lambda: self._kubelet_is_up))
 

@@ -5,11 +5,13 @@ from pathlib import Path
 
 from qatdp.core.binding import BindMode
 from qatdp.daemon.health import HealthPace
+from qatdp.daemon.open_vfs import OpenTiming
 from qatdp.daemon.pace import Pace
 from qatdp.host.patience import Patience
 from qatdp.host.site import Site
 from qatdp.kubelet import watch
 from qatdp.kubelet.endpoint import Timing
+from qatdp.kubelet.server import CloseTiming
 from qatdp.status.pages import Address
 from qatdp.status.rendering import PERIOD_S
 
@@ -60,3 +62,5 @@ class Settings:
     watch_s: float = watch.PERIOD_S
     timing: Timing = field(default_factory=Timing)
     pace: Pace = field(default_factory=Pace)
+    opened: OpenTiming = field(default_factory=OpenTiming)
+    closing: CloseTiming = field(default_factory=CloseTiming)

@@ -20,7 +20,7 @@ from qatdp.kubelet.convert import to_options
 from qatdp.kubelet.meter import Meter, NoMeter
 from qatdp.kubelet.observer import Observer
 from qatdp.kubelet.registration import describe, new_socket_name, register
-from qatdp.kubelet.server import SERVER, ResourceServer
+from qatdp.kubelet.server import SERVER, CloseTiming, OpenNow, ResourceServer
 from qatdp.kubelet.watch import Identity, identity
 
 log = logging.getLogger(__name__)
@@ -60,11 +60,15 @@ class Endpoint:
         observer: Observer,
         timing: Timing = Timing(),
         meter: Meter | None = None,
+        *,
+        open_now: OpenNow = lambda _: (),
+        closing: CloseTiming | None = None,
     ) -> None:
         self.resource = feed.value.resource
         self.state = State.ABSENT
         self._feed, self._folder, self._observer, self._timing = feed, folder, observer, timing
         self._meter = meter or NoMeter()
+        self._open_now, self._closing = open_now, closing or CloseTiming()
         self._listeners: list[_Listener] = []
         self._number = 0
         self._tries = 0
@@ -214,6 +218,8 @@ class Endpoint:
             on_ended=lambda: self._stream_ended(listener),
             is_current=lambda: number == self._number,
             options=self._options,
+            open_now=self._open_now,
+            closing=self._closing,
             meter=self._meter,
         )
         add_DevicePluginServicer_to_server(service, server)

@@ -28,5 +28,11 @@ class Observer(Protocol):
     def allocated(self, resource: str, ids: Collection[str], began: int) -> None:
         """Take note that an Allocate that named these IDs, and began at that moment, is about to be answered."""
 
+    def wait_began(self, resource: str, ids: Collection[str]) -> None:
+        """Take note that an Allocate that names these IDs is under way, and may yet be granted or refused."""
+
+    def wait_ended(self, resource: str, ids: Collection[str]) -> None:
+        """Take note that it is under way no more: it is answered at once, or the kubelet has given it up."""
+
     def asked(self, resource: str, ids: Collection[str]) -> None:
         """Take note that the kubelet is about to choose among these IDs."""

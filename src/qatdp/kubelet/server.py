@@ -1,21 +1,25 @@
 """ResourceServer: the five RPCs of one resource, and nothing else.
 
-Every answer comes from the pool that the last list was built from: no await, no lock, no file, so that a pod's
-admission, which the kubelet serialises for the whole node, never waits for the machine.
+Every answer comes from the pool that the last list was built from: no lock, and no file but `enable` of what is asked
+for, a number in the kernel's memory. So a pod's admission, which the kubelet serialises for the whole node, never waits
+for the machine; it waits a second at most for somebody who still has its device open, and nobody else waits with it.
 """
 
+import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import grpc
 
 from qatdp.api import deviceplugin_v1beta1_pb2 as api
 from qatdp.api.deviceplugin_v1beta1_pb2_grpc import DevicePluginServicer
-from qatdp.core.allocation import allocate_each, check_start, prefer
+from qatdp.core.allocation import Allocation, allocate_each, check_closed, check_start, functions_to_check, prefer
 from qatdp.core.bounds import MOST_CONTAINERS, check_bounds, first_of, most_ids
+from qatdp.core.pci import PciAddress
 from qatdp.core.pools import ResourcePool
 from qatdp.core.ranges import as_ranges
 from qatdp.core.text import printable
@@ -38,6 +42,15 @@ AllocateContext: TypeAlias = "grpc.aio.ServicerContext[api.AllocateRequest, Awai
 StartContext: TypeAlias = (
     "grpc.aio.ServicerContext[api.PreStartContainerRequest, Awaitable[api.PreStartContainerResponse]]"
 )
+OpenNow: TypeAlias = Callable[[Collection[PciAddress]], Collection[PciAddress]]
+
+
+@dataclass(frozen=True, slots=True)
+class CloseTiming:
+    """Seconds: how long an Allocate waits for its devices to be closed, and between two reads meanwhile."""
+
+    wait_s: float = 1.0
+    read_s: float = 0.05
 
 
 class ResourceServer(DevicePluginServicer):
@@ -45,6 +58,7 @@ class ResourceServer(DevicePluginServicer):
 
     `on_opened` tells whether the stream is to be served; one that is not is refused, and its end is not told.
     `is_current` tells whether this server is the newest of its resource: only its lists are what the kubelet goes by.
+    `open_now` returns those of some functions that somebody has open, at once.
     """
 
     def __init__(
@@ -56,6 +70,8 @@ class ResourceServer(DevicePluginServicer):
         on_ended: Callable[[], None],
         is_current: Callable[[], bool],
         options: api.DevicePluginOptions,
+        open_now: OpenNow = lambda _: (),
+        closing: CloseTiming = CloseTiming(),
         meter: Meter | None = None,
     ) -> None:
         self._feed = feed
@@ -63,6 +79,7 @@ class ResourceServer(DevicePluginServicer):
         self._meter = meter or NoMeter()
         self._on_opened, self._on_ended = on_opened, on_ended
         self._is_current, self._options = is_current, options
+        self._open_now, self._closing = open_now, closing
 
     async def GetDevicePluginOptions(self, request: api.Empty, context: object) -> api.DevicePluginOptions:
         return self._options
@@ -142,30 +159,71 @@ class ResourceServer(DevicePluginServicer):
     async def _allocate(
         self, request: api.AllocateRequest, context: AllocateContext, began: int
     ) -> api.AllocateResponse:
-        pool, began_s = self._feed.value, time.perf_counter()
+        resource, began_s = self._feed.value.resource, time.perf_counter()
         try:
-            asked = request.container_requests
-            check_bounds(pool, len(asked), (len(one.devices_ids) for one in asked))
-            allocations = allocate_each(pool, (one.devices_ids for one in asked))
+            allocations = await self._allocations(request)
         except AllocationError as error:
-            self._meter.allocate_answered(pool.resource, time.perf_counter() - began_s, granted=False)
-            log.warning("allocate refused resource=%s reason=%r", pool.resource, str(error))
+            self._meter.allocate_answered(resource, time.perf_counter() - began_s, granted=False)
+            log.warning("allocate refused resource=%s reason=%r", resource, str(error))
             await context.abort(grpc.StatusCode[error.grpc_code], printable(str(error)))
         devices = sorted({address for allocation in allocations for address in allocation.devices})
-        self._observer.allocated(pool.resource, [str(address) for address in devices], began)
-        log.info("allocated resource=%s devices=%s", pool.resource, as_ranges(devices))
+        self._observer.allocated(resource, [str(address) for address in devices], began)
+        log.info("allocated resource=%s devices=%s", resource, as_ranges(devices))
         answer = api.AllocateResponse(container_responses=[to_allocation(allocation) for allocation in allocations])
-        self._meter.allocate_answered(pool.resource, time.perf_counter() - began_s, granted=True)
+        self._meter.allocate_answered(resource, time.perf_counter() - began_s, granted=True)
         return answer
+
+    async def _allocations(self, request: api.AllocateRequest) -> Sequence[Allocation]:
+        """Return what the containers get, by the pool of the moment at which this returns. Raises AllocationError.
+
+        An open device may be that of a pod which is just ending, so its close is waited for. The kubelet admits no
+        other pod meanwhile; once it gives the call up, this is cancelled.
+        """
+        allocations = self._at_once(request)
+        if not self._opened(allocations):
+            return allocations
+        resource = self._feed.value.resource
+        devices = sorted({address for allocation in allocations for address in allocation.devices})
+        ids = [str(address) for address in devices]
+        log.info("allocate waits for a device to be closed resource=%s devices=%s", resource, as_ranges(devices))
+        self._observer.wait_began(resource, ids)
+        try:
+            await self._closed(allocations)
+        finally:
+            self._observer.wait_ended(resource, ids)
+        allocations = self._at_once(request)
+        opened = self._opened(allocations)
+        for allocation in allocations:
+            check_closed(self._feed.value, allocation, opened)
+        return allocations
+
+    def _at_once(self, request: api.AllocateRequest) -> Sequence[Allocation]:
+        pool, asked = self._feed.value, request.container_requests
+        check_bounds(pool, len(asked), (len(one.devices_ids) for one in asked))
+        return allocate_each(pool, (one.devices_ids for one in asked))
+
+    def _opened(self, allocations: Iterable[Allocation]) -> Collection[PciAddress]:
+        return self._open_now([function for allocation in allocations for function in allocation.functions])
+
+    async def _closed(self, allocations: Iterable[Allocation]) -> None:
+        """Return once all is closed, or after the longest time that this is waited for."""
+        for _ in range(round(self._closing.wait_s / self._closing.read_s)):
+            await asyncio.sleep(self._closing.read_s)
+            if not self._opened(allocations):
+                return
 
     async def PreStartContainer(
         self, request: api.PreStartContainerRequest, context: StartContext
     ) -> api.PreStartContainerResponse:
-        """Let a container start, unless what its pod was given is another's by now; asked for while there is such."""
+        """Let a container start, unless what its pod was given is another's by now, or another pod has it open.
+
+        Asked for while there is such a device. The kubelet tries a start that was refused again, for ever.
+        """
         pool = self._feed.value
         try:
             check_bounds(pool, 1, (len(request.devices_ids),))
-            check_start(pool, set(request.devices_ids))
+            ids = set(request.devices_ids)
+            check_start(pool, ids, self._open_now(functions_to_check(pool, ids)))
         except AllocationError as error:
             log.warning("start refused resource=%s reason=%r", pool.resource, str(error))
             await context.abort(grpc.StatusCode[error.grpc_code], printable(str(error)))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from qatdp.daemon.health import HealthPace
+from qatdp.daemon.open_vfs import OpenTiming
 from qatdp.daemon.pace import Pace
 from qatdp.daemon.run import Daemon
 from qatdp.daemon.settings import Settings
@@ -13,6 +14,7 @@ from qatdp.host.abc import HostCalls
 from qatdp.host.choose import host_calls
 from qatdp.host.patience import Patience
 from qatdp.kubelet.endpoint import Timing
+from qatdp.kubelet.server import CloseTiming
 
 HURRIED = Settings(
     listen_to_uevents=False,
@@ -23,6 +25,8 @@ HURRIED = Settings(
     health=HealthPace(probe_s=0.02, deadline_s=0.5, hold_s=0.2),
     patience=Patience(bulk_s=0.2, single_s=0.5),
     pace=Pace(grace_s=0.05, quiet_s=0.05, first_s=0.01, longest_s=0.1, open_s=0.02, write_s=1.0, look_s=0.002),
+    opened=OpenTiming(poll_s=0.02, hold_s=0.1, fresh_s=0.3),
+    closing=CloseTiming(wait_s=0.2, read_s=0.01),
 )
 
 

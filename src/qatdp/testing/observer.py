@@ -1,6 +1,7 @@
 """RecordingObserver: keeps what endpoints tell whoever keeps the books."""
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Callable, Collection
 
 
 class RecordingObserver:
@@ -14,6 +15,9 @@ class RecordingObserver:
         self.allocations: list[tuple[str, tuple[str, ...]]] = []
         self.questions: list[tuple[str, tuple[str, ...]]] = []
         self.calls: list[tuple[str, int]] = []  # "began" or "ended", and the moment at which the call began
+        self.waiting: list[tuple[str, tuple[str, ...]]] = []  # Allocates that are under way now
+        self.waits = 0  # how often one has begun to wait
+        self._changed = asyncio.Event()
 
     def moment(self) -> int:
         self.moments += 1
@@ -37,6 +41,21 @@ class RecordingObserver:
 
     def allocated(self, resource: str, ids: Collection[str], began: int) -> None:
         self.allocations.append((resource, tuple(ids)))
+
+    def wait_began(self, resource: str, ids: Collection[str]) -> None:
+        self.waiting.append((resource, tuple(ids)))
+        self.waits += 1
+        self._changed.set()
+
+    def wait_ended(self, resource: str, ids: Collection[str]) -> None:
+        self.waiting.remove((resource, tuple(ids)))
+        self._changed.set()
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        """Wait until something is so, looking whenever an Allocate begins or ends to wait."""
+        while not done():
+            self._changed.clear()
+            await self._changed.wait()
 
     def asked(self, resource: str, ids: Collection[str]) -> None:
         self.questions.append((resource, tuple(ids)))
