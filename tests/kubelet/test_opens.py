@@ -119,7 +119,7 @@ async def forgotten(node: Stage) -> tuple[Pod, frozenset[str]]:
         admission = asyncio.create_task(node.admit(first))
         await hold.until_held()
         await node.end(other)
-        await PodResources(node.kubelet.folder / "pod-resources").named()
+        await PodResources(node.kubelet.folder / "pod-resources").listed()
     return first, (await admission).ids
 
 
