@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import signal
-import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -38,9 +37,6 @@ log = logging.getLogger(__name__)
 
 PORT = re.compile(r"[0-9]{1,5}")
 LAST_PORT = 65535
-# A tenth of what the interpreter has by default. Threads that make pages or read what a scan has brought hold its lock
-# for as long, each time that the event loop wants it; an Allocate wants it several times, and takes a millisecond.
-SWITCH_S = 0.0005
 
 MODES = {"free": BindMode.FREE, "take": BindMode.TAKE, "never": BindMode.NEVER}
 
@@ -184,7 +180,6 @@ def run(
     logs.set_up(log_level, log_format)
     raise_limit()
     room_in(kubelet_dir / "device-plugins")
-    sys.setswitchinterval(SWITCH_S)
     settings = Settings(
         sysfs=sysfs,
         dev=dev,

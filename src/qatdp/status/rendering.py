@@ -5,6 +5,7 @@ makes a text of it.
 """
 
 import asyncio
+import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 
@@ -13,6 +14,11 @@ from qatdp.status.http import Answer
 PERIOD_S = 1.0
 # Before a page goes out that was made for somebody else: so a connection, of which there are few, gets ten a second.
 AGAIN_S = 0.1
+# A tenth of what the interpreter has by default. A thread that makes a page holds its lock for as long, each time that
+# the event loop wants it; an Allocate wants it several times, and takes a millisecond. Not for good: where threads that
+# scan compete for the lock, to switch so often costs more than it gains (ten times as long a line of the log, in an
+# emulated guest).
+SWITCH_S = 0.0005
 
 
 def render_thread() -> Executor:
@@ -42,4 +48,14 @@ class Rendering:
         return await asyncio.shield(self._last)  # who leaves takes it from nobody
 
     async def _made(self) -> Answer:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._take())
+        return await asyncio.get_running_loop().run_in_executor(self._thread, _yielding, self._take())
+
+
+def _yielding(make: Callable[[], Answer]) -> Answer:
+    """Make a page, and let the event loop have the interpreter's lock sooner meanwhile."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        return make()
+    finally:
+        sys.setswitchinterval(before)
