@@ -39,7 +39,11 @@ async def test_churn_during_release_has_no_list_near_calls(
 async def test_churn_beside_agent_gives_no_vf_that_is_open(
     manager_binary: Path, manager_log: Path, folder: Path
 ) -> None:
-    """An agent that calls List has the kubelet forget what it has chosen; a force-deleted pod's VF is free to it."""
+    """An agent that calls List has the kubelet forget what it has chosen; a force-deleted pod's VF is free to it.
+
+    Innocent refusals are not counted here: such a kubelet also finds fewer devices free than there are, and refuses a
+    pod before it calls any plugin.
+    """
     plan = Plan(seed=SEED, seconds=SECONDS, lists_per_s=48.0)
     result = await Churn(plan, manager_binary, folder, manager_log).run()
     given = result["given_while_open"]
@@ -47,7 +51,7 @@ async def test_churn_beside_agent_gives_no_vf_that_is_open(
         Cause.LIVING: 0,
         Cause.FORCED: 0,
     }, result
-    assert _counts(result, "innocent") == {"innocent": 0}, result
+    assert result["admissions"] >= FEWEST, result
 
 
 def _counts(result: Mapping[str, Any], *names: str) -> dict[str, int]:
