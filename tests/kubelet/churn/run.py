@@ -268,6 +268,7 @@ class Churn:
             "opened_beside": dict(tally.opened_by_two),
             "refused": dict(tally.refusals),
             "innocent": tally.innocent,
+            "innocent_by_plugin": tally.innocent_by_plugin,
             "refusal_texts": dict(tally.texts.most_common(TEXTS)),
             "admission_ms": _quantiles_ms(self._durations_s),
             "clients": self._clients,

@@ -80,12 +80,18 @@ class Tally:
     examples: list[str] = field(default_factory=list)
     calls: list[tuple[float, float]] = field(default_factory=list)  # begin and end of each admission with a call
     users: defaultdict[str, list[User]] = field(default_factory=lambda: defaultdict(list))
+    innocent_by_manager: int = 0  # refused by the device manager alone, which calls no plugin then
     _last: dict[str, User] = field(default_factory=dict)  # who was given a VF last
 
     @property
     def innocent(self) -> int:
         """How many were refused for nothing that anybody did."""
         return self.refusals[Cause.NOBODY] + self.refusals[Cause.CLOSING]
+
+    @property
+    def innocent_by_plugin(self) -> int:
+        """How many of these the plugin refused; the others it was never called for."""
+        return self.innocent - self.innocent_by_manager
 
     @property
     def open_in_two(self) -> int:
@@ -127,6 +133,8 @@ class Tally:
             self.calls.append((began_s, ended_s))
         cause = self._cause(named, began_s, ended_s, none_left=NONE_LEFT in error)
         self.refusals[cause] += 1
+        if NONE_LEFT in error and cause in (Cause.NOBODY, Cause.CLOSING):
+            self.innocent_by_manager += 1
         self.texts[ADDRESS.sub("ADDRESS", UID.sub("UID", error))] += 1
         if cause in (Cause.NOBODY, Cause.CLOSING, Cause.LIVING):
             self._note(f"{began_s:.3f} refused, for {cause}: {error}")
