@@ -29,7 +29,7 @@ help:
 	@echo 'make fuzz          throw things at the C helper under sanitizers, for FUZZ_S ($(FUZZ_S)) seconds'
 	@echo 'make lint          clang-format, ruff, mypy and import-linter'
 	@echo 'make format        let ruff mend and format what it can'
-	@echo 'make lock          pin all that pip installs here anew, in requirements/'
+	@echo 'make lock          resolve all Python packages again and pin them with hashes, in requirements/'
 	@echo 'make proto         generate src/qatdp/api from proto/'
 	@echo 'make proto-check   tell whether src/qatdp/api is what proto/ generates'
 	@echo "make test-kernel   qatdp's host edge on two of Debian's kernels: a guest with QAT devices and VFIO"

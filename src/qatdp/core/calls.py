@@ -19,7 +19,7 @@ class Calls:
         return replace(self, in_flight=self.in_flight | {moment})
 
     def ended(self, moment: int, now_s: float) -> "Calls":
-        """Return the calls after the one that began at that moment has ended, with whatever answer."""
+        """Return the calls without the one that began at that moment, whatever it was answered."""
         return Calls(now_s, self.in_flight - {moment})
 
     def quiet_for_s(self, now_s: float) -> float:

@@ -44,7 +44,7 @@ class Configuration:
         self._poked.set()
 
     async def first(self) -> Config:
-        """Return the first one that is good, which one that is wrong keeps waiting."""
+        """Return the first valid configuration; wait while the file is invalid or missing."""
         if self._path is None:
             return Config()
         self._seen = configfile.identity(self._path)

@@ -127,7 +127,7 @@ class OpenVfPoller:
     # What the kubelet has written down
 
     def _named(self) -> Collection[PciAddress]:
-        """Return the VFs that a record names for a pod, be it one of ours where there is none of the kubelet's."""
+        """Return the VFs that the checkpoint names for a pod; the ledger decides where no checkpoint can be read."""
         if self._read is not None and self._unread is None:
             return self._names
         if self._node.unread is not None:
@@ -149,7 +149,7 @@ class OpenVfPoller:
             read = await self._checkpoint.read()
         except BooksError as error:
             if self._unread != str(error):
-                log.warning("who has which VF open is told by older books reason=%r", str(error))
+                log.warning("checkpoint unreadable, open VFs are judged by the last one reason=%r", str(error))
             self._unread = str(error)
             return
         self._unread = None

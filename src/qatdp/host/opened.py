@@ -57,7 +57,7 @@ class OpenNow:
         self._watches: dict[PciAddress, Watch] = {}  # in the order of their last use
 
     def __call__(self, functions: Collection[PciAddress]) -> frozenset[PciAddress]:
-        """Return those of the functions that are known to be open; one that has gone, or cannot be read, is not."""
+        """Return the functions whose `enable` is not 0. One that is missing or unreadable does not count as open."""
         return frozenset(function for function in functions if self._is_open(function))
 
     def _is_open(self, function: PciAddress) -> bool:

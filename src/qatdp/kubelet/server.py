@@ -215,7 +215,7 @@ class ResourceServer(DevicePluginServicer):
     async def PreStartContainer(
         self, request: api.PreStartContainerRequest, context: StartContext
     ) -> api.PreStartContainerResponse:
-        """Let a container start, unless what its pod was given is another's by now, or another pod has it open.
+        """Let a container start unless its stored nodes belong to another VF, or another pod has its VF open.
 
         Asked for while there is such a device. The kubelet tries a start that was refused again, for ever.
         """

@@ -35,7 +35,7 @@ class Rendering:
         self._due_s = 0.0
 
     async def __call__(self) -> Answer:
-        """Return the last page, or the one that is being made, unless it is too old; an error lasts as long.
+        """Return the page in memory, or render it again if it is older than a period. Errors are kept as long.
 
         The last one only after a pause, so that those who ask over and over keep nobody else waiting.
         """
