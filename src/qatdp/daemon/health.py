@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,7 @@ class PfHealth:
         self._node, self._pace, self._bulk = node, pace, bulk
         self._prober = Prober(sysfs, calls, heartbeat=heartbeat, deadline_s=pace.deadline_s)
         self._under_way: dict[PciAddress, asyncio.Task[None]] = {}
+        self._expected: set[PciAddress] = set()  # whose first probe has not come back
         self._overdue: dict[PciAddress, Evidence] = {}  # to a probe
         self._left: Mapping[PciAddress, Evidence] = {}  # to a scan or a tick
         self._unseen: dict[PciAddress, Mapping[str, str]] = {}  # as it was told
@@ -91,7 +92,7 @@ class PfHealth:
         """Probe each PF over and over, none for longer than its deadline."""
         try:
             while True:
-                await self.probe_new(self._node.snapshot.pfs)
+                self.expect(self._node.snapshot.pfs)
                 await asyncio.sleep(self._pace.probe_s)
         finally:
             self.close()
@@ -101,22 +102,23 @@ class PfHealth:
             task.cancel()
         self._under_way.clear()
 
-    async def probe_new(self, pfs: Iterable[PhysicalFunction]) -> None:
-        """Begin to probe PFs that are not probed yet, side by side, and wait a moment for the first answers.
+    def expect(self, pfs: Iterable[PhysicalFunction]) -> Collection[asyncio.Task[None]]:
+        """Begin to probe PFs that are not probed yet, and trust none of them before it has answered. Return the probes.
 
-        Where this comes before a list is made, that has no VF as Healthy whose PF has yet to answer. One on another
-        driver is its user's: its configuration space is not read either, which would wake it up.
+        One on another driver is its user's: its configuration space is not read either, which would wake it up.
         """
         new = [pf for pf in pfs if pf.on_own_driver and not self._is_probed(pf.address)]
         first = {pf.address: asyncio.create_task(self._probe(pf), name=f"first probe {pf.address}") for pf in new}
         for at, probe in first.items():
+            self._expected.add(at)
             self._under_way[at] = asyncio.create_task(self._probe_on(at, probe), name=f"probe {at}")
-        await wait_awake(tuple(first.values()), self._pace.first_s)
-        why = f"its first probe has not come back within {self._pace.first_s:g} s"
-        for at in (at for at, probe in first.items() if not probe.done()):
-            self._take(at, [Evidence(Sign.UNPROBED, why)])
         if first:
             self._conclude()
+        return first.values()
+
+    async def first_answers(self, pfs: Iterable[PhysicalFunction]) -> None:
+        """Wait a moment for the first answers of PFs that are not probed yet, which are probed side by side."""
+        await wait_awake(self.expect(pfs), self._pace.first_s)
 
     def _is_probed(self, pf: PciAddress) -> bool:
         task = self._under_way.get(pf)
@@ -124,7 +126,12 @@ class PfHealth:
 
     async def _probe_on(self, at: PciAddress, first: asyncio.Task[None]) -> None:
         """Probe a PF for as long as it is there: what hangs is seen after a pause and a deadline at the latest."""
-        await first
+        await wait_awake((first,), self._pace.first_s)
+        if not first.done():
+            why = f"its first probe has not come back within {self._pace.first_s:g} s"
+            self._take(at, [Evidence(Sign.UNPROBED, why)])
+            self._conclude()
+            await first
         await asyncio.sleep(self._pace.probe_s)
         while (pf := self._node.snapshot.pf(at)) and pf.on_own_driver:
             await self._probe(pf)
@@ -134,6 +141,7 @@ class PfHealth:
     async def _probe(self, pf: PhysicalFunction) -> None:
         found = await self._prober.probe(pf)
         at = pf.address
+        self._expected.discard(at)
         if isinstance(found, Overdue):
             self._overdue.setdefault(at, _hung(found.path, self._pace.deadline_s))
             self._take(at, ())
@@ -157,7 +165,9 @@ class PfHealth:
             self._node.history.add(str(after.condition), devices=(pf,), reason=after.reason)
 
     def _conclude(self) -> None:
-        self._node.judged({pf: _why(pf, health) for pf, health in self.health.items() if not health.trusted})
+        sick = {pf: _why(pf, health) for pf, health in self.health.items() if not health.trusted}
+        expected = {pf: f"its PF {pf} has yet to answer its first probe" for pf in self._expected}
+        self._node.judged({**expected, **sick})
 
     def unseen(self, pf: PciAddress) -> Mapping[str, str]:
         """Return which signals of a PF's health cannot be seen, and why."""

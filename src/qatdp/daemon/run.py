@@ -160,7 +160,7 @@ class Daemon:
         with contextlib.suppress(TimeoutError):  # then the probes tell which PF it is
             async with asyncio.timeout(self._settings.health.deadline_s):
                 await self._read_watched()
-        await self.health.probe_new(seen.snapshot.pfs)
+        await self.health.first_answers(seen.snapshot.pfs)
         await self._read_books()
 
     def _begun(self) -> None:
@@ -265,7 +265,7 @@ class Daemon:
             self._schedule, last_s = self._schedule.scanned(), loop.time()
             due = len(self._due)
             seen = await self._patiently(self._looked())
-            await self.health.probe_new(seen.snapshot.pfs)
+            self.health.expect(seen.snapshot.pfs)
             await self._take(seen)
             for looked in self._due[:due]:  # not before: a look that fails is done again
                 if not looked.done():
