@@ -12,14 +12,14 @@ PART_BYTES = 1 << 20
 SOCKET_PATH_BYTES = 107
 
 
-def read_regular(path: Path, most: int, *, follow: bool = True) -> tuple[bytes, os.stat_result]:
+def read_regular(path: Path, most: int) -> tuple[bytes, os.stat_result]:
     """Return a regular file's content, of so many bytes at most, and its status.
 
-    Raises OSError with EINVAL for anything else and EFBIG for more. A link is ELOOP unless it is to be followed.
+    Raises OSError with EINVAL for anything else and EFBIG for more. Links are followed.
     """
     # O_NONBLOCK: the open of a FIFO would wait for its writer, for ever.
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
-    _check_regular(os.stat(path, follow_symlinks=follow), path)  # first: to open a device may do anything
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    _check_regular(os.stat(path), path)  # first: to open a device may do anything
     descriptor = os.open(path, flags)
     try:
         status = os.fstat(descriptor)
@@ -35,8 +35,6 @@ def read_regular(path: Path, most: int, *, follow: bool = True) -> tuple[bytes, 
 
 
 def _check_regular(status: os.stat_result, path: Path) -> None:
-    if stat.S_ISLNK(status.st_mode):
-        raise OSError(errno.ELOOP, "it is a link", str(path))
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is no file", str(path))
 

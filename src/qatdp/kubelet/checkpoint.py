@@ -46,7 +46,7 @@ class Checkpoint:
 def identity(folder: Path) -> Identity:
     """Return what tells one checkpoint from the next: it is renamed into place, so it is another file each time."""
     try:
-        return _identity((folder / FILE).lstat())
+        return _identity((folder / FILE).stat())
     except OSError:
         return None
 
@@ -61,8 +61,7 @@ def read(folder: Path) -> Checkpoint:
     A large one takes seconds: not on an event loop (daemon/checkpoint_reader.py).
     """
     try:
-        # Not through a link: the kubelet renames a file into place.
-        content, status = read_regular(folder / FILE, MOST_BYTES, follow=False)
+        content, status = read_regular(folder / FILE, MOST_BYTES)
     except FileNotFoundError:
         return Checkpoint(None)
     except OSError as error:
