@@ -37,6 +37,7 @@ help:
 	@echo 'make test-node     tests on a whole node: a guest with QAT devices, VFIO, containerd and a kubelet'
 	@echo 'make test-iommufd  tests of that node on VFIO with iommufd and a node for each device, which is built here'
 	@echo 'make attack        do to the daemon what somebody might who wishes it ill, for ten minutes at most'
+	@echo 'make test-nightly  what takes too long for each change: hours'
 	@echo 'make test-mutants  put deliberate faults into a copy, and see that the tests find them'
 	@echo 'make mutation      let mutmut change one MODULE of core/, and list what no test finds: minutes'
 	@echo 'make bench         how long the C helper and its twin take: bench/README.md'
@@ -139,6 +140,12 @@ test-iommufd: setup
 .PHONY: attack
 attack: setup
 	tests/attack/run
+
+# What takes too long for each change. docs/testing.md tells what each of these proves.
+.PHONY: test-nightly
+test-nightly: setup test-iommufd attack
+	PROFILE=nightly $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m ''
+	KUBERNETES=1.37.2 SCHEDULES=1000 CHURN_S=1800 tests/kubelet/run -m 'nightly or not nightly'
 
 # Not among the development tools: mutmut brings Rust, and is asked seldom.
 $(VENV)/.mutation: requirements/mutation.txt $(VENV)/.tools

@@ -9,13 +9,14 @@ from hypothesis import HealthCheck, settings
 from qatdp.host.abc import HostCalls
 from qatdp.host.choose import compiled_calls, host_calls
 
-settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-# Few examples, and always the same: a mutant that is found by chance would be found in one run and not in the next.
-SHARED = settings.get_profile("shared")
-settings.register_profile("mutation", parent=SHARED, max_examples=25, derandomize=True, database=None)
+# Few examples, but others in each run; PROFILE=nightly tries many (make test-nightly).
+settings.register_profile("fast", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=40)
+FAST = settings.get_profile("fast")
+settings.register_profile("nightly", parent=FAST, max_examples=1000)
+# Always the same: a mutant that is found by chance would be found in one run and not in the next.
+settings.register_profile("mutation", parent=FAST, max_examples=25, derandomize=True, database=None)
 MUTATION = "MUTANT_UNDER_TEST" in os.environ
-settings.load_profile("mutation" if MUTATION else "shared")
+settings.load_profile("mutation" if MUTATION else os.environ.get("PROFILE", "fast"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

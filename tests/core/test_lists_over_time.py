@@ -98,4 +98,4 @@ class ListsOverTime(RuleBasedStateMachine):
 
 
 TestListsOverTime = ListsOverTime.TestCase
-TestListsOverTime.settings = settings(max_examples=120, stateful_step_count=30)
+TestListsOverTime.settings = settings(stateful_step_count=30)

@@ -98,7 +98,7 @@ def test_every_good_document_is_valid(document: dict[str, Any]) -> None:
     VALIDATOR.validate(document)
 
 
-@settings(max_examples=5 * settings().max_examples)
+@settings(max_examples=3 * settings().max_examples)
 @given(changed() | JUNK)
 def test_reader_and_schema_agree_on_any_document(document: Json) -> None:
     said = fault(document)

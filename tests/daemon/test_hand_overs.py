@@ -173,4 +173,4 @@ class HandOvers(RuleBasedStateMachine):
 
 
 TestHandOvers = HandOvers.TestCase
-TestHandOvers.settings = settings(max_examples=150, stateful_step_count=25)
+TestHandOvers.settings = settings(max_examples=2 * settings().max_examples, stateful_step_count=25)

@@ -187,7 +187,8 @@ async def test_a_vf_that_lost_its_driver_is_unhealthy_until_it_has_it_back(stage
     await stage.offers(CY, cy)
     stage.host.unbind(cy[0])
     await stage.lists(CY, cy[1:], cy[:1])
-    assert "has no driver" in (stage.node.pools.pools[CY].devices[0].reason or "")
+    # A scan in the middle of it sees the node go first.
+    await stage.until(lambda: "has no driver" in (stage.node.pools.pools[CY].devices[0].reason or ""))
     refused = await stage.kubelet.admit(Pod.of(cy=4))
     assert "Requested: 4, Available: 3" in (refused.error or "")
     stage.host.bind(cy[0], "vfio-pci")

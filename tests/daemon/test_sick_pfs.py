@@ -212,7 +212,7 @@ FAULTS = st.builds(Fault, st.sampled_from(ATTRIBUTES), st.sampled_from((0, *ERRN
 
 
 @given(st.lists(FAULTS, min_size=1, max_size=3, unique_by=lambda fault: fault.pattern), st.integers(0, 3))
-@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(max_examples=settings().max_examples // 2, suppress_health_check=list(HealthCheck))
 def test_faults_of_any_reads_at_any_moment_cost_no_other_device(faults: list[Fault], scans: int) -> None:
     run(lambda stage, calls: _under_faults(stage, calls, faults, scans))
 

@@ -192,7 +192,7 @@ FAULTS = st.builds(Fault, st.just(PF), st.sampled_from(PF_NAMES), WRONG) | st.bu
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * settings().max_examples)
 @given(faults=st.lists(FAULTS, min_size=1, max_size=4))
 def test_whatever_is_wrong_with_devices_their_neighbours_are_untouched(faults: list[Fault]) -> None:
     with fake_host() as host:

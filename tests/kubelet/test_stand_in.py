@@ -60,6 +60,7 @@ async def stands_in(daemon: Daemon) -> None:
     assert daemon.status.obstacle
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(minor() != max(VERSIONS), reason="it waits for five minutes: on the newest kubelet alone")
 @pytest.mark.parametrize("kubelet", ["real"], indirect=True)
 async def test_a_holder_restarts_after_five_minutes_without_the_daemon(
