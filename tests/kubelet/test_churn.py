@@ -10,6 +10,9 @@ from typing import Any
 
 from churn.run import Churn, Plan
 from churn.tally import Cause
+from ground.kubelets import minor
+
+from qatdp.testing.kubelet import VERSIONS
 
 SEED = 17
 SECONDS = float(os.environ.get("CHURN_S", "15"))
@@ -43,6 +46,7 @@ async def test_churn_beside_agent_gives_no_vf_that_is_open(
     """An agent that calls List has the kubelet forget what it has chosen; a force-deleted pod's VF is free to it.
 
     The plugin refuses nobody innocent; the manager's own refusals, for which it calls no plugin, are not the plugin's.
+    Up to 1.36 it refuses pods for a moment, once: as the plugin registers anew, to be asked before containers start.
     """
     plan = Plan(seed=SEED, seconds=SECONDS, lists_per_s=48.0)
     result = await Churn(plan, manager_binary, folder, manager_log).run()
@@ -52,6 +56,7 @@ async def test_churn_beside_agent_gives_no_vf_that_is_open(
         Cause.FORCED: 0,
     }, result
     assert _counts(result, "innocent_by_plugin") == {"innocent_by_plugin": 0}, result
+    assert len(result["absences_s"]) <= (0 if VERSIONS[minor()].plugins_by_path else 1), result
 
 
 def _counts(result: Mapping[str, Any], *names: str) -> dict[str, int]:

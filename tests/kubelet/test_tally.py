@@ -68,6 +68,13 @@ def test_tally_says_why_pod_was_refused(error: str, cause: Cause) -> None:
     assert tally.innocent == (cause is Cause.NOBODY)
 
 
+def test_tally_counts_each_time_that_manager_has_no_plugin() -> None:
+    tally = Tally()
+    for at_s in (1.0, 1.1, 2.0, 9.0):
+        tally.refused("no healthy devices present; cannot allocate", at_s, at_s + 0.5)
+    assert (tally.innocent, tally.innocent_by_plugin, tally.absences_s) == (4, 0, [(1.0, 2.5), (9.0, 9.5)])
+
+
 @pytest.mark.parametrize(("at_s", "near"), [(9.9, 0), (10.0, 1), (10.9, 1), (11.1, 0), (20.0, 1), (22.9, 1), (23.1, 0)])
 def test_near_calls_counts_lists_in_and_just_after_calls(at_s: float, near: int) -> None:
     assert near_calls([at_s], [(20.0, 23.0), (10.0, 10.01)]) == near

@@ -40,7 +40,7 @@ def none_at_all(result: Result) -> bool:
 def none_open(result: Result) -> bool:
     """What somebody else brings about ends in a refused pod where the VF is open."""
     given = result["given_while_open"]
-    return not any(given.get(cause) for cause in (Cause.LIVING, Cause.FORCED)) and not result["innocent"]
+    return not any(given.get(cause) for cause in (Cause.LIVING, Cause.FORCED)) and not result["innocent_by_plugin"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def told(result: Result) -> str:
     return (
         f"{result['double_bookings']} double bookings, of {open_to_two} the VF was open;"
         f" Lists by the daemon: {result['lists_by_daemon']}, near a call {result['lists_by_daemon_near_calls']};"
-        f" refused: {refused or 'none'}; innocent: {result['innocent']}"
+        f" refused: {refused or 'none'}; innocent: {result['innocent']}, by the plugin {result['innocent_by_plugin']}"
     )
 
 

@@ -269,6 +269,7 @@ class Churn:
             "refused": dict(tally.refusals),
             "innocent": tally.innocent,
             "innocent_by_plugin": tally.innocent_by_plugin,
+            "absences_s": [round(to_s - from_s, 3) for from_s, to_s in tally.absences_s],
             "refusal_texts": dict(tally.texts.most_common(TEXTS)),
             "admission_ms": _quantiles_ms(self._durations_s),
             "clients": self._clients,

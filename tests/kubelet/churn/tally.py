@@ -20,6 +20,8 @@ EXAMPLES = 10
 ADDRESS = re.compile(r"\b[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\b")
 UID = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 NONE_LEFT = "Available: "  # the manager's own refusal, for which it calls no plugin
+# Its own as well, while a plugin registers anew: up to 1.36 it has none for a moment.
+AWAY = ("no healthy devices present", "the client connection is closing", "has been stopped")
 
 
 class Cause(StrEnum):
@@ -81,6 +83,7 @@ class Tally:
     calls: list[tuple[float, float]] = field(default_factory=list)  # begin and end of each admission with a call
     users: defaultdict[str, list[User]] = field(default_factory=lambda: defaultdict(list))
     innocent_by_manager: int = 0  # refused by the device manager alone, which calls no plugin then
+    absences_s: list[tuple[float, float]] = field(default_factory=list)  # from when to when it had no plugin
     _last: dict[str, User] = field(default_factory=dict)  # who was given a VF last
 
     @property
@@ -133,12 +136,20 @@ class Tally:
             self.calls.append((began_s, ended_s))
         cause = self._cause(named, began_s, ended_s, none_left=NONE_LEFT in error)
         self.refusals[cause] += 1
-        if NONE_LEFT in error and cause in (Cause.NOBODY, Cause.CLOSING):
+        is_away = any(words in error for words in AWAY)
+        if (NONE_LEFT in error or is_away) and cause in (Cause.NOBODY, Cause.CLOSING):
             self.innocent_by_manager += 1
+        if is_away:
+            self._is_away(began_s, ended_s)
         self.texts[ADDRESS.sub("ADDRESS", UID.sub("UID", error))] += 1
         if cause in (Cause.NOBODY, Cause.CLOSING, Cause.LIVING):
             self._note(f"{began_s:.3f} refused, for {cause}: {error}")
         return cause
+
+    def _is_away(self, began_s: float, ended_s: float) -> None:
+        if self.absences_s and began_s - self.absences_s[-1][1] < SOON_S:
+            began_s, _ = self.absences_s.pop()
+        self.absences_s.append((began_s, ended_s))
 
     def _cause(self, vfs: Iterable[str], began_s: float, ended_s: float, *, none_left: bool) -> Cause:
         causes = {
