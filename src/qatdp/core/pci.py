@@ -1,7 +1,7 @@
 """PCI addresses: the name of a function on its node, stable over reboots, and so the device ID the kubelet knows."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from qatdp.core.text import shown
 from qatdp.errors import AddressError
@@ -10,9 +10,11 @@ from qatdp.errors import AddressError
 SHAPE = re.compile(r"([0-9a-fA-F]{4,8}):([0-9a-fA-F]{2}):([01][0-9a-fA-F])\.([0-7])")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class PciAddress:
-    """Domain, bus, device and function; ordered as the kernel enumerates."""
+class PciAddress(NamedTuple):
+    """Domain, bus, device and function; ordered as the kernel enumerates.
+
+    A tuple, since every list and every fact is looked up by it: C hashes and compares tuples.
+    """
 
     domain: int
     bus: int

@@ -134,4 +134,4 @@ class Snapshot:
 
     def problem(self, address: PciAddress) -> str | None:
         """Return the first reason why something of a device could not be read."""
-        return self._problems.get(str(address))
+        return self._problems.get(str(address)) if self._problems else None

@@ -1,8 +1,8 @@
 """What can block: reads that make the driver ask its firmware, or the PCI core wake a device, of one PF at a time.
 
 Each probe opens and closes what it reads (a debugfs file that is kept open pins the driver's module) in a daemon thread
-of its own. Past its deadline the PF is overdue and the thread is left behind: nothing waits for it, no other is begun
-for that PF, and what it brings when it comes back is dropped, but that it has come back.
+that has nothing else to do meanwhile. Past its deadline the PF is overdue and the thread is left behind: nothing waits
+for it, no other probe of that PF is begun, and what it brings when it comes back is dropped, but that it has come back.
 
 Reading the heartbeat makes the driver check the firmware, and with auto_reset on reset a PF whose firmware does not
 answer (adf_heartbeat.c): the one thing in here that is more than looking. It can be switched off. debugfs may be closed
@@ -13,11 +13,12 @@ import asyncio
 import contextlib
 import errno
 import os
+import queue
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from qatdp.core.pci import PciAddress
 from qatdp.core.signals import Pulse
@@ -117,6 +118,21 @@ def _why(path: Path | None, error: OSError) -> str:
     return f"{path.name if path else name}: {os.strerror(error.errno or 0)}"
 
 
+Jobs: TypeAlias = "queue.SimpleQueue[Callable[[], None]]"
+
+
+def _idle_thread() -> Jobs:
+    """Start a daemon thread that does what is put into the queue: to start one costs more than a probe."""
+    jobs: Jobs = queue.SimpleQueue()
+
+    def work() -> None:
+        while True:
+            jobs.get()()
+
+    threading.Thread(target=work, name="probe", daemon=True).start()
+    return jobs
+
+
 class Prober:
     """Probes PFs, each at most once at a time. Used by one event loop."""
 
@@ -125,6 +141,7 @@ class Prober:
     ) -> None:
         self._sysfs, self._calls, self._heartbeat, self._deadline_s = sysfs, calls, heartbeat, deadline_s
         self._generation = 0
+        self._idle: list[Jobs] = []  # threads: as many as were ever needed at once
         self._left: dict[PciAddress, tuple[int, _Reader]] = {}  # those that are overdue
         self._late: set[PciAddress] = set()  # whose probe was, and has come back
 
@@ -137,8 +154,10 @@ class Prober:
         generation, reader = self._generation, _Reader(self._sysfs, self._calls, self._heartbeat)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Pulse] = loop.create_future()
+        jobs = self._idle.pop() if self._idle else _idle_thread()
 
         def returned(pulse: Pulse) -> None:
+            self._idle.append(jobs)
             if self._left.get(at, (0, reader))[0] == generation:
                 del self._left[at]
                 self._late.add(at)
@@ -153,7 +172,7 @@ class Prober:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(returned, pulse)
 
-        threading.Thread(target=work, name=f"probe {at}", daemon=True).start()
+        jobs.put(work)
         await wait_awake((future,), self._deadline_s)
         if not future.done():
             self._left[at] = (generation, reader)

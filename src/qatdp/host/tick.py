@@ -65,19 +65,21 @@ class Tick:
 
     def readings(self, values: Values, snapshot: Snapshot) -> Mapping[PciAddress, Reading]:
         """Return what the values tell of the health of each PF that was looked at."""
-        followed = {address for address, _ in self._pfs}
         return {
-            pf.address: _reading(pf, self._pci / "devices" / str(pf.address), values)
+            pf.address: _reading(pf, self._paths_of[pf.address], values)
             for pf in snapshot.pfs
-            if pf.address in followed
+            if pf.address in self._paths_of
         }
 
     def _follow(self, pfs: Sequence[tuple[PciAddress, bool]]) -> None:
-        every = [
-            self._pci / "devices" / str(pf) / name
+        self._paths_of = {
+            pf: {
+                name: self._pci / "devices" / str(pf) / name
+                for name in (*((*WATCHED, *COUNTERS.values()) if selectable else ()), *AER_COUNTERS.values())
+            }
             for pf, selectable in pfs
-            for name in (*((*WATCHED, *COUNTERS.values()) if selectable else ()), *AER_COUNTERS.values())
-        ]
+        }
+        every = [path for paths in self._paths_of.values() for path in paths.values()]
         seldom = [path for path in every if path.name in SELDOM]
         attributes = [path for path in every if path.name not in SELDOM]
         drivers = [self._pci / "drivers" / name for name in sorted(VFIO_DRIVERS)]
@@ -97,13 +99,13 @@ def files_of(pf: PhysicalFunction) -> int:
     return len(AER_COUNTERS) + (len(WATCHED) + len(COUNTERS) if pf.family.selectable else 0)
 
 
-def _reading(pf: PhysicalFunction, folder: Path, values: Values) -> Reading:
-    state = _state(pf, values.get(folder / "qat/state"))
+def _reading(pf: PhysicalFunction, paths: Mapping[str, Path], values: Values) -> Reading:
+    state = _state(pf, values.get(paths["qat/state"]) if "qat/state" in paths else None)
     expected = {**(COUNTERS if pf.family.selectable else {}), **AER_COUNTERS}
     counters: dict[str, int] = {}
     unseen: dict[str, str] = {}
     for name, attribute in expected.items():
-        value = values.get(folder / attribute)
+        value = values.get(paths[attribute])
         if isinstance(value, bytes) and (match := TOTAL.search(value)):
             counters[name] = int(match[1])
         elif state == "up":  # a PF that is down has no qat_ras
