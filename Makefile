@@ -74,8 +74,8 @@ $(VENV)/.installed: $(VENV)/.tools $(SOURCES)
 run: setup
 	@$(BIN)/qatdp simulate
 
-# A test that waits lets another run; one by one, with pytest alone, they fail no less.
-SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=worksteal
+# Two for each processor: a test that waits lets another run. One by one, with pytest alone, they fail no less.
+SIDE_BY_SIDE = --numprocesses=$(shell echo $$((2 * $$(nproc)))) --maxprocesses=8 --dist=worksteal
 
 .PHONY: test
 test: lint proto-check test-c

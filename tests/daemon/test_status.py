@@ -170,7 +170,8 @@ async def test_it_answers_while_the_first_look_hangs_and_says_so(shown: Stage) -
             with suppress(OSError):
                 found = await asyncio.to_thread(ask, shown.folder / "s")
     assert found["scanned_s"] is None
-    assert report(shown).not_ready == ("the first look at the node has not come back yet",)
+    hangs = ("the first look at the node has not come back yet",)
+    await shown.until(lambda: report(shown).not_ready == hangs)  # the configuration is read before
     await shown.end_daemon()
     calls.released.set()
 

@@ -165,7 +165,7 @@ class Mutation:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(200))
+@pytest.mark.parametrize("seed", [*range(80), *(pytest.param(n, marks=pytest.mark.nightly) for n in range(80, 400))])
 def test_of_a_broken_tree(c: HostCalls, seed: int) -> None:
     chance = random.Random(seed)
     with fake_host(iommu=chance.choice((Iommu.ON, Iommu.ON, Iommu.NOIOMMU)), cdevs=chance.random() < 0.5) as host:

@@ -21,7 +21,7 @@ from qatdp.testing.host import FakeHost, fake_host
 
 pytestmark = pytest.mark.usefixtures("calls")
 
-BAD = PciAddress.parse("0000:e8:00.3")  # one of 128
+BAD = PciAddress.parse("0000:e8:00.3")  # one of 32
 
 
 def pools_of(snapshot: Snapshot) -> Pools:
@@ -56,7 +56,7 @@ KINDS: Mapping[str, Break] = {
 }
 
 
-# One of 128
+# One of 32
 
 
 def no_driver(host: FakeHost) -> None:
@@ -105,41 +105,39 @@ BREAKS: Mapping[str, Callable[[FakeHost], None]] = {
 
 
 @pytest.mark.parametrize("break_it", BREAKS.values(), ids=BREAKS)
-def test_one_broken_vf_of_128_is_left_out_alone(host: FakeHost, break_it: Callable[[FakeHost], None]) -> None:
-    others = {vf for pf in host.fill() for vf in host.vfs(pf)} - {BAD}
+def test_one_broken_vf_of_32_is_left_out_alone(host: FakeHost, break_it: Callable[[FakeHost], None]) -> None:
+    others = {vf for pf in host.fill(pfs=2) for vf in host.vfs(pf)} - {BAD}
     break_it(host)
     pools = pools_of(host.scan())
-    assert len(others) == 127
+    assert len(others) == 31
     assert listed(pools) == others
 
 
 @pytest.mark.parametrize("attribute", ["vendor", "device", "numa_node", "driver", "iommu_group"])
 @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
-def test_one_unreadable_vf_of_128_is_left_out_alone_with_the_reason(
-    host: FakeHost, attribute: str, number: int
-) -> None:
-    others = {vf for pf in host.fill() for vf in host.vfs(pf)} - {BAD}
+def test_one_unreadable_vf_of_32_is_left_out_alone_with_the_reason(host: FakeHost, attribute: str, number: int) -> None:
+    others = {vf for pf in host.fill(pfs=2) for vf in host.vfs(pf)} - {BAD}
     pools = pools_of(host.scan(FaultyCalls(host_calls(), {f"{BAD}/{attribute}": number})))
     assert listed(pools) == others
     assert f"{attribute} cannot be read" in pools.left_out[BAD]
 
 
 @pytest.mark.parametrize("attribute", ["vendor", "device", "driver", "iommu_group", "numa_node", "vfio-dev"])
-def test_one_vf_of_128_that_goes_in_mid_scan_takes_no_other_with_it(host: FakeHost, attribute: str) -> None:
-    others = {vf for pf in host.fill() for vf in host.vfs(pf)} - {BAD}
+def test_one_vf_of_32_that_goes_in_mid_scan_takes_no_other_with_it(host: FakeHost, attribute: str) -> None:
+    others = {vf for pf in host.fill(pfs=2) for vf in host.vfs(pf)} - {BAD}
     pools = pools_of(host.scan(FaultyCalls(host_calls(), {f"{BAD}/{attribute}": lambda: host.remove(BAD)})))
     assert listed(pools) == others
 
 
 def test_vf_that_goes_before_its_group_is_looked_at_is_left_out(host: FakeHost) -> None:
-    others = {vf for pf in host.fill() for vf in host.vfs(pf)} - {BAD}
+    others = {vf for pf in host.fill(pfs=2) for vf in host.vfs(pf)} - {BAD}
     going = {f"iommu_groups/{host.group(BAD)}/devices": lambda: host.remove(BAD)}
     pools = pools_of(host.scan(FaultyCalls(host_calls(), going)))
     assert listed(pools) == others
 
 
 def test_pf_that_goes_in_mid_scan_takes_its_own_vfs_alone(host: FakeHost) -> None:
-    pfs = host.fill()
+    pfs = host.fill(pfs=2)
     others = {vf for pf in pfs[1:] for vf in host.vfs(pf)}
     pools = pools_of(host.scan(FaultyCalls(host_calls(), {f"{pfs[0]}/virtfn7": lambda: host.remove(pfs[0])})))
     assert listed(pools) == others
