@@ -46,7 +46,7 @@ async def test_churn_beside_agent_gives_no_vf_that_is_open(
     """An agent that calls List has the kubelet forget what it has chosen; a force-deleted pod's VF is free to it.
 
     The plugin refuses nobody innocent; the manager's own refusals, for which it calls no plugin, are not the plugin's.
-    Up to 1.36 it refuses pods for a moment, once: as the plugin registers anew, to be asked before containers start.
+    Up to 1.36 the manager refuses pods for one moment: the plugin registers again, to be asked before containers start.
     """
     plan = Plan(seed=SEED, seconds=SECONDS, lists_per_s=48.0)
     result = await Churn(plan, manager_binary, folder, manager_log).run()

@@ -40,7 +40,8 @@ def none_at_all(result: Result) -> bool:
 def none_open(result: Result) -> bool:
     """What somebody else brings about ends in a refused pod where the VF is open."""
     given = result["given_while_open"]
-    return not any(given.get(cause) for cause in (Cause.LIVING, Cause.FORCED)) and not result["innocent_by_plugin"]
+    given_open = any(given.get(cause) for cause in (Cause.LIVING, Cause.FORCED))
+    return not given_open and not result["innocent_by_plugin"] and not result["absences_s"]
 
 
 @dataclass(frozen=True, slots=True)

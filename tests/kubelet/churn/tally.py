@@ -20,7 +20,7 @@ EXAMPLES = 10
 ADDRESS = re.compile(r"\b[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\b")
 UID = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 NONE_LEFT = "Available: "  # the manager's own refusal, for which it calls no plugin
-# Its own as well, while a plugin registers anew: up to 1.36 it has none for a moment.
+# The manager's own words while a plugin registers again: up to 1.36 it drops the old registration first.
 AWAY = ("no healthy devices present", "the client connection is closing", "has been stopped")
 
 
