@@ -7,7 +7,7 @@ from pathlib import Path
 from qatdp.core.config import is_ours
 from qatdp.core.pci import PciAddress
 from qatdp.core.stale import Holding
-from qatdp.daemon.worker import Worker
+from qatdp.host.worker import Worker
 from qatdp.kubelet import checkpoint
 from qatdp.kubelet.checkpoint import Checkpoint, Identity
 

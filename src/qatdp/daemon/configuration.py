@@ -17,10 +17,10 @@ from pathlib import Path
 
 from qatdp.core.config import Config
 from qatdp.core.config_warnings import config_warnings
-from qatdp.daemon.worker import Worker
 from qatdp.errors import ConfigError
 from qatdp.host import configfile
 from qatdp.host.abc import HostCalls
+from qatdp.host.worker import Worker
 
 log = logging.getLogger(__name__)
 

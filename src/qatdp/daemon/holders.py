@@ -16,8 +16,8 @@ from qatdp.core.pod_names import ListedDevices, Names, holders, names_in_list
 from qatdp.core.report import Holder
 from qatdp.core.stale import Holding
 from qatdp.daemon.checkpoint_reader import CheckpointReader
-from qatdp.daemon.worker import Worker
 from qatdp.errors import BooksError
+from qatdp.host.worker import Worker
 from qatdp.kubelet.pod_logs import pod_names
 
 LONGEST_S = 30.0  # between two looks for a pod whose logs have no folder yet, or never will

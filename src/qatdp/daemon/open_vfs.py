@@ -28,10 +28,10 @@ from qatdp.core.pci import PciAddress
 from qatdp.core.snapshot import Snapshot
 from qatdp.daemon.checkpoint_reader import CheckpointReader
 from qatdp.daemon.node import Node
-from qatdp.daemon.worker import Worker
 from qatdp.errors import BooksError
 from qatdp.host.abc import BulkCalls
 from qatdp.host.opened import Opened
+from qatdp.host.worker import Worker
 from qatdp.kubelet.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)

@@ -14,13 +14,13 @@ from qatdp.core.snapshot import Snapshot
 from qatdp.core.split import PfPlan, Plan, plan
 from qatdp.core.wish import wish_of
 from qatdp.daemon.checkpoint_reader import CheckpointReader
-from qatdp.daemon.worker import Worker
 from qatdp.errors import BooksError, QatdpError
 from qatdp.host.abc import HostCalls
 from qatdp.host.locks import NODE_LOCK, Lock, LockedError
 from qatdp.host.opened import enable_of, is_open
 from qatdp.host.site import Site
 from qatdp.host.sysfs import SysfsScanner, check_listed
+from qatdp.host.worker import Worker
 from qatdp.host.writer import configure
 from qatdp.kubelet.podresources import PodResources
 

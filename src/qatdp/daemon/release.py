@@ -22,9 +22,9 @@ from qatdp.daemon.holders import Holders
 from qatdp.daemon.node import Node
 from qatdp.daemon.pace import Pace
 from qatdp.daemon.pod_lists import PodLists
-from qatdp.daemon.worker import Worker
 from qatdp.errors import BooksError
 from qatdp.host.opened import Opened
+from qatdp.host.worker import Worker
 from qatdp.kubelet.podresources import PodResources
 
 log = logging.getLogger(__name__)

@@ -30,13 +30,13 @@ from qatdp.daemon.release import Release
 from qatdp.daemon.settings import Settings
 from qatdp.daemon.stand_in import StandIn
 from qatdp.daemon.status import Status
-from qatdp.daemon.worker import Worker
 from qatdp.errors import BooksError
 from qatdp.feed import Feed
 from qatdp.host.abc import HostCalls
 from qatdp.host.opened import Opened, OpenNow
 from qatdp.host.patience import PatientCalls
 from qatdp.host.tick import Tick, Values
+from qatdp.host.worker import Worker
 from qatdp.kubelet import watch
 from qatdp.kubelet.endpoint import Endpoint
 from qatdp.kubelet.podresources import Named, PodResources
