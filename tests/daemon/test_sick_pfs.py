@@ -305,6 +305,20 @@ async def test_pf_that_comes_later_and_hangs_is_never_healthy(stage: Stage, hang
     await stage.offers(CY, stage.host.vfs(CY_PF))
 
 
+async def test_scan_counts_before_a_new_pf_has_answered(stage: Stage, hanging: Faulty) -> None:
+    stage.host.add_pf(DC_PF, services="dc", vfs=2)
+    stage.settings = replace(stage.settings, health=replace(stage.settings.health, first_s=60.0, deadline_s=60.0))
+    await stage.start_daemon()
+    dc = stage.host.vfs(DC_PF)
+    await stage.offers(DC, dc)
+    stage.host.add_pf(CY_PF, vfs=2)
+    stage.host.unbind(dc[0])
+    await stage.lists(DC, dc[1:], dc[:1])
+    assert not ever_healthy(stage, CY)
+    hanging.released.set()
+    await stage.offers(CY, stage.host.vfs(CY_PF))
+
+
 async def test_restart_on_a_well_node_lists_no_vf_as_unhealthy(stage: Stage, both: VFs) -> None:
     await stage.give(CY)
     for _ in range(20):

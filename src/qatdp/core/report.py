@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import TypeAlias
 
+from qatdp.core.pci import PciAddress
+
 Plain: TypeAlias = "str | int | float | bool | list[Plain] | dict[str, Plain] | None"
 
 
@@ -149,6 +151,7 @@ def plain(value: object) -> Plain:
         return {name: plain(getattr(value, name)) for name in _names(type(value))}
     if isinstance(value, Mapping):
         return {str(key): plain(one) for key, one in value.items()}
+    assert not isinstance(value, PciAddress), "an address is told as a text"
     if isinstance(value, tuple):
         return [plain(one) for one in value]
     assert value is None or isinstance(value, str | int | float), value

@@ -13,17 +13,16 @@ import asyncio
 import contextlib
 import errno
 import os
-import queue
-import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from qatdp.core.pci import PciAddress
 from qatdp.core.signals import Pulse
 from qatdp.core.snapshot import PhysicalFunction
 from qatdp.host.abc import HostCalls
+from qatdp.host.worker import Worker
 
 T = TypeVar("T")
 
@@ -118,21 +117,6 @@ def _why(path: Path | None, error: OSError) -> str:
     return f"{path.name if path else name}: {os.strerror(error.errno or 0)}"
 
 
-Jobs: TypeAlias = "queue.SimpleQueue[Callable[[], None]]"
-
-
-def _idle_thread() -> Jobs:
-    """Start a daemon thread that does what is put into the queue: to start one costs more than a probe."""
-    jobs: Jobs = queue.SimpleQueue()
-
-    def work() -> None:
-        while True:
-            jobs.get()()
-
-    threading.Thread(target=work, name="probe", daemon=True).start()
-    return jobs
-
-
 class Prober:
     """Probes PFs, each at most once at a time. Used by one event loop."""
 
@@ -141,7 +125,7 @@ class Prober:
     ) -> None:
         self._sysfs, self._calls, self._heartbeat, self._deadline_s = sysfs, calls, heartbeat, deadline_s
         self._generation = 0
-        self._idle: list[Jobs] = []  # threads: as many as were ever needed at once
+        self._idle: list[Worker] = []  # as many as were ever needed at once: to start a thread costs more than a probe
         self._left: dict[PciAddress, tuple[int, _Reader]] = {}  # those that are overdue
         self._late: set[PciAddress] = set()  # whose probe was, and has come back
 
@@ -154,10 +138,10 @@ class Prober:
         generation, reader = self._generation, _Reader(self._sysfs, self._calls, self._heartbeat)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Pulse] = loop.create_future()
-        jobs = self._idle.pop() if self._idle else _idle_thread()
+        worker = self._idle.pop() if self._idle else Worker("probe")
 
         def returned(pulse: Pulse) -> None:
-            self._idle.append(jobs)
+            self._idle.append(worker)
             if self._left.get(at, (0, reader))[0] == generation:
                 del self._left[at]
                 self._late.add(at)
@@ -172,7 +156,7 @@ class Prober:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(returned, pulse)
 
-        jobs.put(work)
+        worker.leave(work)
         await wait_awake((future,), self._deadline_s)
         if not future.done():
             self._left[at] = (generation, reader)
