@@ -173,7 +173,12 @@ class Daemon:
         listing = await asyncio.create_subprocess_exec(
             *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
         )
-        return await listing.wait() == 0
+        try:
+            return await listing.wait() == 0
+        finally:  # the churn ends while it runs
+            if listing.returncode is None:
+                listing.kill()
+                await listing.wait()
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")
