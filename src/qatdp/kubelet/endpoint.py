@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 WITH_KUBELET = frozenset({State.REGISTERING, State.OUTRUN, State.REGISTERED, State.LIVE})
 
 
+# What the last answer of a server takes on its way. Streams, which do not end by themselves, are cut after it.
+WRITE_S = 0.1
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Seconds: what a stream may take after Register was answered, how long it has to last to be relied on, and the
@@ -46,6 +50,7 @@ class _Listener:
     number: int
     name: str
     server: grpc.aio.Server
+    service: ResourceServer
     has_stream: bool = False
     due_s: float | None = None
 
@@ -210,7 +215,6 @@ class Endpoint:
     async def _listen(self, number: int, name: str) -> _Listener:
         check_room()
         server = grpc.aio.server(options=SERVER)
-        listener = _Listener(number, name, server)
         service = ResourceServer(
             self._feed,
             self._observer,
@@ -222,6 +226,7 @@ class Endpoint:
             closing=self._closing,
             meter=self._meter,
         )
+        listener = _Listener(number, name, server, service)
         add_DevicePluginServicer_to_server(service, server)
         server.add_insecure_port(f"unix:{self._folder / name}")  # RuntimeError where it cannot
         self._listeners.append(listener)
@@ -242,7 +247,7 @@ class Endpoint:
 
     async def _shut(self, listeners: list[_Listener], *, send_again: bool) -> None:
         self._listeners = [listener for listener in self._listeners if listener not in listeners]
-        await asyncio.gather(*(listener.server.stop(grace=None) for listener in listeners))
+        await asyncio.gather(*(_stop(listener) for listener in listeners))
         for listener in listeners:
             with contextlib.suppress(OSError):
                 (self._folder / listener.name).unlink()
@@ -295,3 +300,9 @@ class Endpoint:
         error = None if task.cancelled() else task.exception()
         if error and self._failure and not self._failure.done():
             self._failure.set_exception(error)
+
+
+async def _stop(listener: _Listener) -> None:
+    """Stop a server once its calls are answered: an Allocate that is cut off refuses a pod for nothing."""
+    was_busy = await listener.service.answered()
+    await listener.server.stop(grace=WRITE_S if was_busy else None)

@@ -45,6 +45,10 @@ StartContext: TypeAlias = (
 OpenNow: TypeAlias = Callable[[Collection[PciAddress]], Collection[PciAddress]]
 
 
+# What an Allocate takes beside its wait for devices to be closed, on a machine that is busy.
+ANSWER_S = 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class CloseTiming:
     """Seconds: how long an Allocate waits for its devices to be closed, and between two reads meanwhile."""
@@ -80,6 +84,19 @@ class ResourceServer(DevicePluginServicer):
         self._on_opened, self._on_ended = on_opened, on_ended
         self._is_current, self._options = is_current, options
         self._open_now, self._closing = open_now, closing
+        self._in_flight = 0  # calls
+        self._answered = asyncio.Event()
+
+    async def answered(self) -> bool:
+        """Wait until no call is in flight, or for as long as an Allocate takes at most. Return whether one was."""
+        if not self._in_flight:
+            return False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._closing.wait_s + ANSWER_S):
+                while self._in_flight:
+                    self._answered.clear()
+                    await self._answered.wait()
+        return True
 
     async def GetDevicePluginOptions(self, request: api.Empty, context: object) -> api.DevicePluginOptions:
         return self._options
@@ -151,9 +168,12 @@ class ResourceServer(DevicePluginServicer):
     def _call(self) -> Iterator[int]:
         """Let the observer know that a call is in flight, however it ends; yield the moment at which it began."""
         began = self._observer.call_began()
+        self._in_flight += 1
         try:
             yield began
         finally:
+            self._in_flight -= 1
+            self._answered.set()
             self._observer.call_ended(began)
 
     async def _allocate(
