@@ -377,6 +377,29 @@ async def test_its_end_closes_everything_and_takes_the_sockets_away(folder: Path
         assert [endpoint.state for endpoint in plugin.endpoints] == [State.CLOSED] * 2
 
 
+async def test_allocate_in_flight_is_answered_before_its_server_stops(folder: Path) -> None:
+    opened, read = {PciAddress.parse(IDS[0])}, asyncio.Event()
+
+    def open_now(_: object) -> set[PciAddress]:
+        read.set()
+        return set(opened)
+
+    async with FakeKubelet(folder) as kubelet, a_plugin(folder, CY) as plugin:
+        (endpoint,) = plugin.endpoints
+        endpoint._open_now = open_now  # before it serves
+        await kubelet.until(settled(kubelet, plugin))
+        (old,) = plugin.listening()
+        async with channel(plugin.folder / old) as to_old:
+            asked = api.AllocateRequest(container_requests=[api.ContainerAllocateRequest(devices_ids=IDS[:1])])
+            call = DevicePluginStub(to_old).Allocate(asked)
+            await read.wait()  # it waits for the device to be closed
+            endpoint.handle(Event.KUBELET_UP)
+            await kubelet.until(lambda: len(kubelet.registrations(CY)) == 2 and endpoint.live)
+            opened.clear()
+            assert (await call).container_responses[0].devices
+        await kubelet.until(settled(kubelet, plugin))
+
+
 @pytest.mark.parametrize("turns", range(6))
 async def test_its_end_in_the_middle_of_a_take_over_leaves_no_server_behind(folder: Path, turns: int) -> None:
     async with FakeKubelet(folder) as kubelet, a_plugin(folder, CY) as plugin:
