@@ -92,12 +92,18 @@ static void add_address(const char *address, const char *variable)
 		 used ? " " : "", variable);
 }
 
+static int begins_with(const char *text, const char *prefix)
+{
+	return !strncmp(text, prefix, strlen(prefix));
+}
+
 static void read_environment(char **environment)
 {
 	for (char **entry = environment; *entry; entry++) {
 		char *copy, *value, *address;
 
-		if (strncmp(*entry, "QAT", 3) && strncmp(*entry, "PCIDEVICE_QAT_INTEL_COM_", 24))
+		if (!begins_with(*entry, "QAT") && !begins_with(*entry, "PCIDEVICE_QAT_INTEL_COM_") &&
+		    !begins_with(*entry, "PCI_RESOURCE_QAT_INTEL_COM_"))
 			continue;
 		copy = strdup(*entry);
 		if (!copy)
