@@ -201,8 +201,13 @@ def test_beside_a_managing_daemon_provision_writes_nothing_and_says_who_does(
     assert names == set()
     busy = [str(said.reasons[pf]) for pf, outcome in said.outcomes.items() if outcome == "busy"]
     assert len(busy) >= 2
-    who = rf"is offered by the kubelet as \S+; \S+ \(process {daemon.pid}, run\) configures it since \d{{4}}-"
-    assert all(re.search(who, reason) for reason in busy), busy
+    # The checkpoint names a pod that has ended until the kubelet admits another one, and `provision` calls no List.
+    named = {device for holding in read_books().holdings for device in holding.ids}
+    for reason in busy:
+        vf = reason.partition(" ")[0]
+        by = "held by a pod" if vf in named else "offered by the kubelet"
+        who = rf"is {by} as \S+; \S+ \(process {daemon.pid}, run\) configures it since \d{{4}}-"
+        assert re.search(who, reason), reason
 
 
 def test_a_pf_of_which_a_process_has_a_vf_stays_and_follows_once_it_is_let_go(
@@ -212,7 +217,8 @@ def test_a_pf_of_which_a_process_has_a_vf_stays_and_follows_once_it_is_let_go(
     pf = pfs.pf_of(held)
     with vfio.held(held):
         config.write(wish(dc=4))
-        daemon.wait_for_lists(lists(dc=3))
+        # An open VF that no book names is in no list.
+        daemon.wait_for_lists({**lists(dc=3), CY: ListTaken(VFS - 1, VFS - 1)})
         until("it was tried", lambda: f"configured pf={pf} outcome=busy" in daemon.log())
         assert pfs.services_of(pf) == "sym;asym"
     daemon.wait_for_lists({CY: ListTaken(0, 0), DC: ListTaken(64, 64)})
