@@ -27,7 +27,7 @@ def checked(qatdp: Qatdp, folder: Path) -> Callable[[str], Result]:
         ("version: 1", "right, default names for all VFs"),
         ("version: 1\nresources: [{name: a}]", "right, qat.intel.com/a; other VFs are not offered"),
         (
-            "version: 1\ndefaults: true\nresources: [{name: a}, {name: b}, {name: a}]",
+            "version: 1\ndefaultResources: true\nresources: [{name: a}, {name: b}, {name: a}]",
             "right, qat.intel.com/a, qat.intel.com/b; default names for the VFs they leave",
         ),
     ],
@@ -61,7 +61,7 @@ def test_config_check_warns_and_is_status_0(checked: Callable[[str], Result]) ->
         (
             "version: 1\nresources: [{name: a, env: {QAT_X: '1'}}]",
             "resources[0].env.QAT_X: names that begin with QAT are taken",
-            "for QAT_POLICY use qat_policy",
+            "for QAT_POLICY use qatPolicy",
         ),
         ("version: 1\nversion: 1", "no YAML: 'version' stands twice in line 2, column 1", None),
         ("version: [", "no YAML: ", None),

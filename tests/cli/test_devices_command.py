@@ -81,7 +81,7 @@ def test_why_a_vf_is_not_offered_is_told(listed: Qatdp, host: FakeHost, folder: 
     host.add_pf(DC_PF, services="dc", vfs=1)
     config = folder / "config.yaml"
     config.write_text(
-        "version: 1\nkeep_for_host: [{vfs: 1}]\nresources: [{name: fast, services: [sym, asym], limit: 1}]\n"
+        "version: 1\nhostReserved: [{vfs: 1}]\nresources: [{name: fast, services: [sym, asym], limit: 1}]\n"
     )
     found = rows(listed("-o", "json", "--config", config))
     assert {address: (row["resource"], row["health"], row["reason"]) for address, row in found.items()} == {

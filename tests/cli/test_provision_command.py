@@ -24,7 +24,7 @@ def provision(host: FakeHost, folder: Path) -> Iterator[Qatdp]:
     for pf in (ONE, TWO):
         host.attribute(pf, "sriov_totalvfs", "1")
     config = folder / "config.yaml"
-    config.write_text("version: 1\nprovision: [{split: [{services: [sym, asym], share: 50}, {services: [dc]}]}]\n")
+    config.write_text("version: 1\nprovision: [{split: [{services: [sym, asym], percent: 50}, {services: [dc]}]}]\n")
 
     def run(*words: object) -> Result:
         where = ("--sysfs", host.sysfs, "--dev", host.dev, "--kubelet-dir", folder / "no", "--lock-dir", folder / "run")
@@ -93,7 +93,9 @@ def test_a_pf_that_fails_fails_the_command_only_where_that_is_asked_for(
 
 def test_what_the_node_cannot_be_is_told_below_the_table(provision: Qatdp, folder: Path) -> None:
     config = folder / "other.yaml"
-    config.write_text("version: 1\nprovision: [{split: [{services: [sym], share: 25}, {services: [dc], count: 3}]}]\n")
+    config.write_text(
+        "version: 1\nprovision: [{split: [{services: [sym], percent: 25}, {services: [dc], count: 3}]}]\n"
+    )
     lines = provision("--dry-run", "--config", config).stdout.splitlines()
     assert lines[-2:] == [
         "rounded: split[0]: its share of 2 PFs is 0.5: made 1",

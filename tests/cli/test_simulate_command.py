@@ -73,14 +73,14 @@ async def test_each_configuration_that_is_documented_comes_to_its_end(folder: Pa
 
 
 async def test_what_is_kept_for_the_host_is_not_waited_for(folder: Path) -> None:
-    events = await told(folder, configuration="version: 1\nkeep_for_host: [{vfs: 3}]\n")
+    events = await told(folder, configuration="version: 1\nhostReserved: [{vfs: 3}]\n")
     assert [each[CY] for each in counts(events)] == [(2, 2), (2, 1), (2, 0), (2, 2)]
     # The pod was given both in one answer, which is now stale as a whole.
     assert [event["devices"] for event in of_kind(events, "stale")] == [["0000:6b:00.4", "0000:e8:00.4"]]
 
 
 async def test_within_a_limit_others_take_the_places_of_a_pf_that_goes_down(folder: Path) -> None:
-    events = await told(folder, configuration="version: 1\ndefaults: true\nresources: [{name: cy, limit: 4}]\n")
+    events = await told(folder, configuration="version: 1\ndefaultResources: true\nresources: [{name: cy, limit: 4}]\n")
     assert [each["qat.intel.com/cy"] for each in counts(events)] == [(4, 4), (6, 4), (4, 2), (4, 4)]
     assert len(of_kind(events, "stale")) == 1
 
@@ -91,13 +91,13 @@ async def test_the_pf_that_goes_down_is_one_that_offers_something(folder: Path) 
     assert [each[DC] for each in counts(events)] == [(8, 8), (6, 4), (8, 6), (8, 8)]
 
 
-@pytest.mark.parametrize("more", ["vfio_driver: qat_vfio_pci", "resources: [{name: cy, node: cdev}]"])
+@pytest.mark.parametrize("more", ["vfioDriver: qat_vfio_pci", "resources: [{name: cy, deviceNode: cdev}]"])
 async def test_the_node_has_what_a_configuration_may_ask_for(folder: Path, more: str) -> None:
     assert counts(await told(folder, configuration=f"version: 1\n{more}\n"))[0]
 
 
 async def test_where_nothing_is_offered_the_kubelet_advertises_nothing(folder: Path) -> None:
-    events = await told(folder, configuration="version: 1\ndefaults: false\n")
+    events = await told(folder, configuration="version: 1\ndefaultResources: false\n")
     assert [event["event"] for event in events] == ["node", "resources", "end"]
     assert counts(events) == [{}]
 
@@ -109,7 +109,7 @@ async def test_what_does_not_come_to_be_is_an_error_with_a_hint(folder: Path) ->
 
 
 def test_that_nothing_is_advertised_is_said(qatdp: Qatdp, folder: Path) -> None:
-    (folder / "config.yaml").write_text("version: 1\ndefaults: false\n")
+    (folder / "config.yaml").write_text("version: 1\ndefaultResources: false\n")
     result = qatdp("simulate", "--once", "--pfs", 1, "--vfs", 1, "--config", folder / "config.yaml")
     assert result.exit_code == 0
     assert "the kubelet advertises            capacity  allocatable\n  nothing\n" in result.stdout

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qatdp.core.allocation import PERMISSIONS, Allocation, allocate, check_start, environment
-from qatdp.core.config import AddressVariable, Config, NodePath, ResourceOptions, parse_config, variable_of
+from qatdp.core.config import AddressVariable, Config, DeviceNode, ResourceOptions, parse_config, variable_of
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import PoolDevice, ResourcePool, build_pools
 from qatdp.core.snapshot import Snapshot
@@ -181,7 +181,7 @@ def test_a_device_whose_nodes_are_not_known_is_refused_whoever_has_it() -> None:
 def test_a_pool_of_cdev_nodes_is_answered_with_iommufd() -> None:
     address = PciAddress(0, 0x6B, 0, 1)
     cdev = PoolDevice(address, nodes=("/dev/vfio/devices/vfio3", "/dev/iommu"))
-    answer = allocate(a_pool(cdev, options=ResourceOptions(node=NodePath.CDEV)), [str(address)])
+    answer = allocate(a_pool(cdev, options=ResourceOptions(device_node=DeviceNode.CDEV)), [str(address)])
     assert answer.nodes == ("/dev/iommu", "/dev/vfio/devices/vfio3")
 
 

@@ -60,14 +60,14 @@ def test_take_takes_from_the_kernels_own_vf_drivers_only() -> None:
 
 
 def test_the_driver_is_the_configured_one() -> None:
-    config = parse_config({"version": 1, "vfio_driver": "qat_vfio_pci"})
+    config = parse_config({"version": 1, "vfioDriver": "qat_vfio_pci"})
     assert plan(NODE, BindMode.FREE, config) == (Binding(FREE.address, "qat_vfio_pci"),)
 
 
 @pytest.mark.parametrize(
     ("snapshot", "keys"),
     [
-        (NODE, {"keep_for_host": [{"vfs": 1}]}),
+        (NODE, {"hostReserved": [{"vfs": 1}]}),
         (NODE, {"resources": [{"name": "dc", "services": ["dc"]}]}),
         (a_snapshot([], [FREE]), {}),  # its PF cannot be read
         (a_snapshot([PF], [FREE], problems=[Problem(str(FREE.address), "cannot read iommu_group")]), {}),

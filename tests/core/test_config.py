@@ -8,8 +8,8 @@ from hypothesis import given
 from qatdp.core.config import (
     AddressVariable,
     Config,
+    DeviceNode,
     HostShare,
-    NodePath,
     Policy,
     ResourceOptions,
     ResourceRule,
@@ -44,14 +44,14 @@ def rules(*entries: dict[str, Any], **keys: object) -> dict[str, Any]:
 
 def keeping(resource: str) -> dict[str, Any]:
     """Return a part of a document that keeps one VF of a resource available."""
-    return {"provision": [{"split": [{"services": ["dc"]}], "min_available": {resource: 1}}]}
+    return {"provision": [{"split": [{"services": ["dc"]}], "minAvailable": {resource: 1}}]}
 
 
 @given(documents())
 def test_good_documents_are_read_rule_by_rule(document: dict[str, Any]) -> None:
     config = parse_config(document)
     assert [one.name for one in config.resources] == [one["name"] for one in document.get("resources", [])]
-    assert config.defaults == document.get("defaults", not document.get("resources"))
+    assert config.default_resources == document.get("defaultResources", not document.get("resources"))
     for entry in document.get("resources", []):
         name = full_name(entry["name"])
         assert config.limit(name) == entry.get("limit")
@@ -62,16 +62,16 @@ def test_good_documents_are_read_rule_by_rule(document: dict[str, Any]) -> None:
 
 def test_nothing_but_the_version_means_the_defaults() -> None:
     assert parse_config({"version": 1}) == Config()
-    assert Config().defaults
+    assert Config().default_resources
     assert Config().vfio_driver == "vfio-pci"
     assert not Config().allow_no_iommu
-    assert Config().options("qat.intel.com/cy") == ResourceOptions(Policy.LOCAL, NodePath.GROUP, None, ())
+    assert Config().options("qat.intel.com/cy") == ResourceOptions(Policy.LOCAL, DeviceNode.GROUP, None, ())
     assert Config().limit("qat.intel.com/cy") is None
 
 
 def test_with_rules_what_no_rule_selects_is_left_out_unless_asked_for() -> None:
-    assert not parse_config(rule()).defaults
-    assert parse_config({**rule(), "defaults": True}).defaults
+    assert not parse_config(rule()).default_resources
+    assert parse_config({**rule(), "defaultResources": True}).default_resources
 
 
 def test_everything_that_can_be_written() -> None:
@@ -82,20 +82,20 @@ def test_everything_that_can_be_written() -> None:
                 "name": "fast",
                 "services": [["sym", "asym"], "generic"],
                 "pfs": ["0000:6b:00.0", "10000:01:00.0"],
-                "numa_nodes": [0],
+                "numaNodes": [0],
                 "families": ["4xxx"],
                 "drivers": ["qat_vfio_pci"],
                 "limit": 0,
                 "policy": "packed",
-                "node": "cdev",
-                "qat_policy": 2,
+                "deviceNode": "cdev",
+                "qatPolicy": 2,
                 "env": {"B": "2", "A": "1"},
                 "addressVariables": ["index"],
             }
         ],
-        "defaults": True,
-        "keep_for_host": [{"vfs": 2}, {"vfs": 4, "pfs": ["0000:6b:00.0"]}],
-        "vfio_driver": "qat_vfio_pci",
+        "defaultResources": True,
+        "hostReserved": [{"vfs": 2}, {"vfs": 4, "pfs": ["0000:6b:00.0"]}],
+        "vfioDriver": "qat_vfio_pci",
         "allowNoIommu": True,
     }
     pf = PciAddress.parse("0000:6b:00.0")
@@ -105,11 +105,13 @@ def test_everything_that_can_be_written() -> None:
         families=frozenset({"4xxx"}),
         drivers=frozenset({"qat_vfio_pci"}),
     )
-    options = ResourceOptions(Policy.PACKED, NodePath.CDEV, 2, (("A", "1"), ("B", "2")), frozenset({PCIDEVICE, INDEX}))
+    options = ResourceOptions(
+        Policy.PACKED, DeviceNode.CDEV, 2, (("A", "1"), ("B", "2")), frozenset({PCIDEVICE, INDEX})
+    )
     assert parse_config(document) == Config(
         resources=(ResourceRule("fast", frozenset({CY, None}), selector, 0, options),),
-        defaults=True,
-        keep_for_host=(HostShare(2), HostShare(4, frozenset({pf}))),
+        default_resources=True,
+        host_reserved=(HostShare(2), HostShare(4, frozenset({pf}))),
         vfio_driver="qat_vfio_pci",
         allow_no_iommu=True,
     )
@@ -141,7 +143,7 @@ def test_entries_of_one_name_are_one_resource() -> None:
 
 def test_a_name_that_is_no_more_keeps_its_behaviour_for_those_who_hold_by_it() -> None:
     first = parse_config(rule(policy="packed", limit=1))
-    second = parse_config(rules({"name": "other", "qat_policy": 2}))
+    second = parse_config(rules({"name": "other", "qatPolicy": 2}))
     third = Config().after(second.after(first))
     assert third.options("qat.intel.com/fast") == ResourceOptions(policy=Policy.PACKED)
     assert third.options("qat.intel.com/other") == ResourceOptions(qat_policy=2)
@@ -150,7 +152,7 @@ def test_a_name_that_is_no_more_keeps_its_behaviour_for_those_who_hold_by_it() -
 
 
 def test_a_name_that_is_still_there_behaves_as_the_new_configuration_says() -> None:
-    before = parse_config(rules({"name": "cy", "node": "cdev"}, {"name": "fast", "node": "cdev"}))
+    before = parse_config(rules({"name": "cy", "deviceNode": "cdev"}, {"name": "fast", "deviceNode": "cdev"}))
     assert parse_config(rule()).after(before).options("qat.intel.com/fast") == ResourceOptions()
     # By default there is a cy.
     assert Config().after(before).options("qat.intel.com/cy") == ResourceOptions()
@@ -172,11 +174,11 @@ BAD: list[tuple[object, str, str]] = [
     ({"version": 1, "resources": None}, "resources", "expected a list"),
     ({"version": 1, "resources": {}}, "resources", "expected a list"),
     ({"version": 1, "resources": ["cy"]}, "resources[0]", "expected keys and values"),
-    ({"version": 1, "defaults": "yes"}, "defaults", "expected true or false"),
-    ({"version": 1, "defaults": 1}, "defaults", "expected true or false"),
-    ({"version": 1, "vfio_driver": "vfio"}, "vfio_driver", "expected 'qat_vfio_pci' or 'vfio-pci', got 'vfio'"),
+    ({"version": 1, "defaultResources": "yes"}, "defaultResources", "expected true or false"),
+    ({"version": 1, "defaultResources": 1}, "defaultResources", "expected true or false"),
+    ({"version": 1, "vfioDriver": "vfio"}, "vfioDriver", "expected 'qat_vfio_pci' or 'vfio-pci', got 'vfio'"),
     ({"version": 1, "allowNoIommu": "yes"}, "allowNoIommu", "expected true or false, got 'yes'"),
-    ({"version": 1, "vfio_driver": None}, "vfio_driver", "expected 'qat_vfio_pci'"),
+    ({"version": 1, "vfioDriver": None}, "vfioDriver", "expected 'qat_vfio_pci'"),
     (rules({"name": "cy"}, {"name": "qat.intel.com/cy"}), "resources[1].name", "is put before it"),
     (rules({"name": ""}), "resources[0].name", "expected a resource's name"),
     (rules({"name": 1}), "resources[0].name", "expected a resource's name"),
@@ -186,12 +188,12 @@ BAD: list[tuple[object, str, str]] = [
     (rule(polcy="local"), "resources[0].polcy", "unknown key"),
     (rule(selector={}), "resources[0].selector", "known here: name, services, pfs"),
     (rule(policy="pakced"), "resources[0].policy", "expected 'local', 'packed' or 'balanced', got 'pakced'"),
-    (rule(node="both"), "resources[0].node", "expected 'group' or 'cdev'"),
+    (rule(deviceNode="both"), "resources[0].deviceNode", "expected 'group' or 'cdev'"),
     (rule(limit=-1), "resources[0].limit", "expected a number of 0 or more"),
     (rule(limit=True), "resources[0].limit", "expected a number"),
     (rule(limit=1.0), "resources[0].limit", "expected a number"),
     (rule(limit=None), "resources[0].limit", "expected a number"),
-    (rule(qat_policy=0), "resources[0].qat_policy", "1 or more"),
+    (rule(qatPolicy=0), "resources[0].qatPolicy", "1 or more"),
     (rule(services="sym"), "resources[0].services", "expected a list"),
     (rule(services=5), "resources[0].services", "expected a list"),
     (rule(services=[]), "resources[0].services", "leave the key out"),
@@ -205,13 +207,13 @@ BAD: list[tuple[object, str, str]] = [
     (rule(pfs=[]), "resources[0].pfs", "selects nothing"),
     (rule(pfs=["6b:00.0"]), "resources[0].pfs[0]", "is no PCI address"),
     (rule(pfs=["0000:6b:00.0", 90]), "resources[0].pfs[1]", "put it in quotes"),
-    (rule(numa_nodes=[-1]), "resources[0].numa_nodes[0]", "0 or more"),
+    (rule(numaNodes=[-1]), "resources[0].numaNodes[0]", "0 or more"),
     (rule(families=["c6xx"]), "resources[0].families[0]", "'c62x'"),
     (rule(drivers=["4xxxvf"]), "resources[0].drivers[0]", "'vfio-pci'"),
     (rule(env=["A=1"]), "resources[0].env", "expected keys and values"),
     (rule(env={"A B": ""}), "resources[0].env.A B", "no name of an environment variable"),
     (rule(env={"": ""}), "resources[0].env.", "no name of an environment variable"),
-    (rule(env={"QAT_POLICY": "1"}), "resources[0].env.QAT_POLICY", "use qat_policy"),
+    (rule(env={"QAT_POLICY": "1"}), "resources[0].env.QAT_POLICY", "use qatPolicy"),
     (rule(env={"QATX": "1"}), "resources[0].env.QATX", "begin with QAT"),
     (rule(env={"PCIDEVICE_X": "1"}), "resources[0].env.PCIDEVICE_X", "begin with PCIDEVICE_"),
     (rule(env={"PCI_RESOURCE_X": "1"}), "resources[0].env.PCI_RESOURCE_X", "begin with PCI_RESOURCE_"),
@@ -220,10 +222,10 @@ BAD: list[tuple[object, str, str]] = [
     (rules({"name": "a.b"}, {"name": "c"}, {"name": "A-B"}), "resources[2].name", "'a.b' of resources[0]"),
     (rules({"name": "a", "limit": 1}, {"name": "a"}), "resources[1]", "same limit and options"),
     (rules({"name": "a"}, {"name": "a", "policy": "packed"}), "resources[1]", "merged with resources[0]"),
-    (rules({"name": "a"}, {"name": "asym.dc"}, defaults=True), "resources[1].name", "'asym-dc'"),
-    ({"version": 1, "keep_for_host": [{"vfs": 0}]}, "keep_for_host[0].vfs", "1 or more"),
-    ({"version": 1, "keep_for_host": [{"vfs": 1, "pfs": []}]}, "keep_for_host[0].pfs", "selects nothing"),
-    ({"version": 1, "keep_for_host": [{"vfs": 1, "pf": "x"}]}, "keep_for_host[0].pf", "unknown key"),
+    (rules({"name": "a"}, {"name": "asym.dc"}, defaultResources=True), "resources[1].name", "'asym-dc'"),
+    ({"version": 1, "hostReserved": [{"vfs": 0}]}, "hostReserved[0].vfs", "1 or more"),
+    ({"version": 1, "hostReserved": [{"vfs": 1, "pfs": []}]}, "hostReserved[0].pfs", "selects nothing"),
+    ({"version": 1, "hostReserved": [{"vfs": 1, "pf": "x"}]}, "hostReserved[0].pf", "unknown key"),
 ]
 
 
@@ -240,20 +242,20 @@ def test_a_fault_is_told_with_its_key_path_and_what_was_expected(document: objec
     [
         ({}, "version: missing", "this qatdp knows version: 1"),
         ({"version": 2}, "version: expected 1, got 2", "see: qatdp config schema"),
-        ({"version": 1, "resource": []}, "resource: unknown key", "known here: version, resources, defaults, "),
+        ({"version": 1, "resource": []}, "resource: unknown key", "known here: version, resources, defaultResources, "),
         ({"version": 1, "resources": 5}, "resources: expected a list, got 5", "None"),
-        ({"version": 1, "defaults": 5}, "defaults: expected true or false, got 5", "None"),
-        ({"version": 1, "keep_for_host": 5}, "keep_for_host: expected a list, got 5", "None"),
-        ({"version": 1, "keep_for_host": [5]}, "keep_for_host[0]: expected keys and values, got 5", "None"),
+        ({"version": 1, "defaultResources": 5}, "defaultResources: expected true or false, got 5", "None"),
+        ({"version": 1, "hostReserved": 5}, "hostReserved: expected a list, got 5", "None"),
+        ({"version": 1, "hostReserved": [5]}, "hostReserved[0]: expected keys and values, got 5", "None"),
         ({"version": 1, "provision": 5}, "provision: expected a list, got 5", "None"),
         (rules({}), "resources[0].name: missing", "the name behind qat.intel.com/, such as cy"),
         (rule(env={"A": 1}), "resources[0].env.A: expected a text, got 1", "put it in quotes"),
         (
-            rules({"name": "CY"}, defaults=True),
+            rules({"name": "CY"}, defaultResources=True),
             "resources[0].name: 'CY' and the default name 'cy'",
             "take that name, or ",
         ),
-        ({"version": 1, "keep_for_host": [{}]}, "keep_for_host[0].vfs: missing", "how many VFs of each PF stay with "),
+        ({"version": 1, "hostReserved": [{}]}, "hostReserved[0].vfs: missing", "how many VFs of each PF stay with "),
         (
             rule(services=["sym", ["asym", "dc"]]),
             "resources[0].services[0]: ",
@@ -261,12 +263,12 @@ def test_a_fault_is_told_with_its_key_path_and_what_was_expected(document: objec
         ),
         (
             rules({"name": "b"}, {"name": "a"}, **keeping("cy")),
-            "provision[0].min_available.cy: no resource has this name",
+            "provision[0].minAvailable.cy: no resource has this name",
             "the name behind qat.intel.com/; known here: a, b",
         ),
         (
             {"version": 1, **keeping("qat.intel.com/cy")},
-            "provision[0].min_available.qat.intel.com/cy: no resource has this name",
+            "provision[0].minAvailable.qat.intel.com/cy: no resource has this name",
             "the name behind qat.intel.com/; known here: ",
         ),
     ],
@@ -286,7 +288,7 @@ def test_a_default_name_that_is_no_more_is_a_former_one_too() -> None:
 
 def test_a_name_of_another_case_is_no_clash_where_there_are_no_defaults() -> None:
     assert parse_config(rules({"name": "CY"})).resources[0].name == "CY"
-    assert parse_config(rules({"name": "cy", "limit": 2}, defaults=True)).defaults
+    assert parse_config(rules({"name": "cy", "limit": 2}, defaultResources=True)).default_resources
 
 
 @pytest.mark.parametrize(
@@ -317,7 +319,7 @@ def test_a_name_of_another_case_is_no_clash_where_there_are_no_defaults() -> Non
         (rule(services=["sim"]), "resources[0].services[0]", None),
         (part(services="sim;asym"), "provision[0].split[0].services", None),
         ({"version": 1, "resources": None}, "resources", "leave the key out"),
-        ({"version": 1, "keep_for_host": None}, "keep_for_host", "leave the key out"),
+        ({"version": 1, "hostReserved": None}, "hostReserved", "leave the key out"),
         (rule(pfs=None), "resources[0].pfs", "leave the key out"),
         (rule(services=None), "resources[0].services", "leave the key out"),
         (rule(env=None), "resources[0].env", "leave the key out"),

@@ -23,9 +23,9 @@ INDEX: dict[str, object] = {"addressVariables": ["index"]}
         (INDEX, INDEX, ["resources[1].addressVariables"]),
         (INDEX, {"addressVariables": ["qat", "index"]}, ["resources[1].addressVariables"]),
         (INDEX, {}, []),
-        ({"qat_policy": 1}, {"qat_policy": 2}, ["resources[1].qat_policy"]),
-        ({"qat_policy": 1}, {"qat_policy": 1}, []),
-        ({"qat_policy": 1}, {}, []),
+        ({"qatPolicy": 1}, {"qatPolicy": 2}, ["resources[1].qatPolicy"]),
+        ({"qatPolicy": 1}, {"qatPolicy": 1}, []),
+        ({"qatPolicy": 1}, {}, []),
         ({"env": {"A": "1", "B": "1"}}, {"env": {"A": "2", "B": "1"}}, ["resources[1].env.A"]),
     ],
 )

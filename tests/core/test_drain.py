@@ -11,7 +11,7 @@ from qatdp.core.wish import Part, When, Wish
 from qatdp.testing.strategies import SLOTS
 
 PF, OTHER = SLOTS[:2]
-WISH = Wish((Part(None),), when=When.DRAIN, give_back_after_s=60)
+WISH = Wish((Part(None),), when=When.CORDON, cordon_timeout_s=60)
 SOME = st.sets(st.sampled_from((PF, OTHER)))
 
 
@@ -39,12 +39,12 @@ def test_one_that_was_given_back_stays_so_for_as_long_as_pods_keep_it() -> None:
 
 
 def test_another_wish_begins_anew() -> None:
-    drain = after([({PF}, {PF}, 0.0)]).after(Wish((), when=When.DRAIN, give_back_after_s=60), {PF}, {PF}, 50.0)
+    drain = after([({PF}, {PF}, 0.0)]).after(Wish((), when=When.CORDON, cordon_timeout_s=60), {PF}, {PF}, 50.0)
     assert drain.given_back(100.0) == frozenset()
 
 
 def test_without_a_limit_nothing_is_given_back() -> None:
-    assert not after([({PF}, {PF}, 0.0)], Wish((), when=When.DRAIN)).given_back(1e9)
+    assert not after([({PF}, {PF}, 0.0)], Wish((), when=When.CORDON)).given_back(1e9)
 
 
 @given(st.lists(st.tuples(SOME, SOME, st.floats(0, 30)), max_size=20))

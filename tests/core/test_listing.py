@@ -52,7 +52,7 @@ def test_each_vf_has_one_row_in_the_order_of_addresses() -> None:
 
 
 def test_the_node_is_of_the_kind_that_its_resource_hands_out() -> None:
-    config = parse_config({"version": 1, "resources": [{"name": "cy", "node": "cdev"}]})
+    config = parse_config({"version": 1, "resources": [{"name": "cy", "deviceNode": "cdev"}]})
     assert {row.node for row in rows(config=config)} == {f"/dev/vfio/devices/vfio{vf.address.number}" for vf in VFS}
 
 

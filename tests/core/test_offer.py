@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from qatdp.core.config import Config, NodePath, parse_config
+from qatdp.core.config import Config, DeviceNode, parse_config
 from qatdp.core.offer import (
     Circumstances,
     Offer,
@@ -68,7 +68,7 @@ def test_one_that_is_kept_for_the_host_or_that_nothing_selects_does_not_stand_fo
         return [address for address, offer in offers(snapshot, of, read=frozenset(read)).items() if offer.resource]
 
     assert stands(DEFAULTS) == [mine[0].address]
-    assert stands(config({"name": "a"}, keep_for_host=[{"vfs": 1}])) == [mine[1].address]
+    assert stands(config({"name": "a"}, hostReserved=[{"vfs": 1}])) == [mine[1].address]
     assert stands(config({"name": "a", "services": ["dc"]})) == [theirs[0].address]
     assert stands(DEFAULTS, [theirs[1].address]) == [theirs[1].address]
     # What is in a list and has no place any more keeps the others waiting until it has left.
@@ -77,7 +77,7 @@ def test_one_that_is_kept_for_the_host_or_that_nothing_selects_does_not_stand_fo
 
 def test_of_two_in_a_group_the_one_that_can_be_offered_stands_for_it() -> None:
     vfs = [replace(vf, iommu_group=7) for vf in its_vfs(PF, 2)]
-    found = offers(a_snapshot([PF], vfs), config(keep_for_host=[{"vfs": 1}]))
+    found = offers(a_snapshot([PF], vfs), config(hostReserved=[{"vfs": 1}]))
     assert [offer.resource for offer in found.values()] == [None, "qat.intel.com/cy"]
 
 
@@ -131,7 +131,7 @@ def test_a_vf_in_a_virtual_machine_is_generic_or_what_a_rule_says() -> None:
 
 
 def test_the_first_rule_that_selects_a_vf_names_it() -> None:
-    narrow: dict[str, object] = {"name": "near", "numa_nodes": [0]}
+    narrow: dict[str, object] = {"name": "near", "numaNodes": [0]}
     wide: dict[str, object] = {"name": "any"}
     assert resource_of(VF, PF, config(narrow, wide)) == "qat.intel.com/near"
     assert resource_of(VF, PF, config(wide, narrow)) == "qat.intel.com/any"
@@ -147,13 +147,13 @@ def test_the_first_rule_that_selects_a_vf_names_it() -> None:
         ({"services": "generic"}, False),
         ({"pfs": ["0000:6b:00.0"]}, True),
         ({"pfs": ["10000:6b:00.0"]}, False),
-        ({"numa_nodes": [0, 1]}, True),
-        ({"numa_nodes": [1]}, False),
+        ({"numaNodes": [0, 1]}, True),
+        ({"numaNodes": [1]}, False),
         ({"families": ["4xxx", "6xxx"]}, True),
         ({"families": ["401xx"]}, False),
         ({"drivers": ["vfio-pci"]}, True),
         ({"drivers": ["qat_vfio_pci"]}, False),
-        ({"numa_nodes": [0], "families": ["6xxx"]}, False),  # all of it must be true
+        ({"numaNodes": [0], "families": ["6xxx"]}, False),  # all of it must be true
     ],
 )
 def test_what_a_rule_selects(rule: dict[str, object], selects: bool) -> None:  # noqa: FBT001
@@ -162,8 +162,8 @@ def test_what_a_rule_selects(rule: dict[str, object], selects: bool) -> None:  #
 
 def test_a_vf_without_a_driver_counts_as_on_the_one_it_would_be_bound_to() -> None:
     assert resource_of(UNBOUND, PF, config({"name": "a", "drivers": ["vfio-pci"]}))
-    assert not resource_of(UNBOUND, PF, config({"name": "a", "drivers": ["vfio-pci"]}, vfio_driver="qat_vfio_pci"))
-    assert resource_of(VF, PF, config({"name": "a", "drivers": ["vfio-pci"]}, vfio_driver="qat_vfio_pci"))
+    assert not resource_of(UNBOUND, PF, config({"name": "a", "drivers": ["vfio-pci"]}, vfioDriver="qat_vfio_pci"))
+    assert resource_of(VF, PF, config({"name": "a", "drivers": ["vfio-pci"]}, vfioDriver="qat_vfio_pci"))
     assert resource_of(ON_HOST, PF, config({"name": "a", "drivers": ["vfio-pci"]}))  # --bind=take gives it to that
 
 
@@ -171,7 +171,7 @@ def test_the_first_vfs_of_each_pf_stay_with_the_host() -> None:
     other = a_pf("0000:70:00.0")
     snapshot = a_snapshot([PF, other], [*its_vfs(PF, 3), *its_vfs(other, 3)])
     shares = [{"vfs": 1}, {"vfs": 2, "pfs": ["0000:70:00.0"]}]
-    found = offers(snapshot, config(keep_for_host=shares))
+    found = offers(snapshot, config(hostReserved=shares))
     assert [str(address) for address, offer in found.items() if offer.resource is None] == [
         "0000:6b:00.1",
         "0000:70:00.1",
@@ -306,18 +306,20 @@ def test_vfs_of_a_pf_that_is_to_change_belong_nowhere() -> None:
 
 def test_a_vf_is_judged_by_the_node_that_its_resource_hands_out() -> None:
     without_cdev = replace(VF, nodes=VF.nodes[:1])
-    offer = offer_of_first(a_snapshot([PF], [without_cdev]), config({"name": "cy", "node": "cdev"}))
+    offer = offer_of_first(a_snapshot([PF], [without_cdev]), config({"name": "cy", "deviceNode": "cdev"}))
     assert offer.defect == "has no cdev node (the kernel makes none)"
 
 
 def test_how_many_of_its_pf_are_kept_is_told() -> None:
-    of_this = config(keep_for_host=[{"vfs": 2, "pfs": ["0000:6b:00.0"]}])
+    of_this = config(hostReserved=[{"vfs": 2, "pfs": ["0000:6b:00.0"]}])
     offer = offer_of_first(a_snapshot([PF], [VF]), of_this)
     assert offer == Offer(why_not="kept for the host, with the first 2 of its PF")
 
 
-@pytest.mark.parametrize(("path", "node"), [(NodePath.GROUP, "/dev/vfio/0"), (NodePath.CDEV, "/dev/vfio/devices/vfio")])
-def test_the_node_is_of_the_kind_that_the_resource_wants(path: NodePath, node: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "node"), [(DeviceNode.GROUP, "/dev/vfio/0"), (DeviceNode.CDEV, "/dev/vfio/devices/vfio")]
+)
+def test_the_node_is_of_the_kind_that_the_resource_wants(path: DeviceNode, node: str) -> None:
     found = node_of(VF, path)
     assert found is not None
     assert found.path.startswith(node)

@@ -92,7 +92,7 @@ def test_plan_leaves_pf_without_sriov_alone(pf: PhysicalFunction, part: Part, to
 
 def test_other_pfs_fill_the_wish_when_one_has_no_sriov() -> None:
     pfs = [replace(a_pf("0000:6b:00.0"), total_vfs=0), a_pf("0000:70:00.0"), a_pf("0000:f3:00.0")]
-    wish = Wish((Part(frozenset({Service.DC}), share=50), Part(frozenset({Service.SYM, Service.ASYM}))))
+    wish = Wish((Part(frozenset({Service.DC}), percent=50), Part(frozenset({Service.SYM, Service.ASYM}))))
     found = plan(a_snapshot(pfs), Config(), wish, {})
     assert sorted(one.goal is not None for one in found.pfs) == [False, True, True]
     assert sorted(len(one.goal.services or ()) for one in found.pfs if one.goal) == [1, 2]

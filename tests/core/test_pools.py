@@ -136,7 +136,7 @@ def test_a_node_without_configuration_has_the_default_resources() -> None:
 
 
 def test_a_resource_with_cdev_nodes_has_no_others() -> None:
-    pools = build(of=config({"name": "cy", "node": "cdev"}))
+    pools = build(of=config({"name": "cy", "deviceNode": "cdev"}))
     nodes = pools.pools[CY].devices[0].nodes
     assert nodes == (VFS[0].nodes[1].path, "/dev/iommu")
 
@@ -251,14 +251,16 @@ def test_a_vf_that_has_just_left_a_list_is_left_out_for_that_reason() -> None:
 
 def test_a_listed_vf_is_judged_by_the_resource_that_lists_it() -> None:
     without_cdev = [replace(vf, nodes=vf.nodes[:1]) for vf in VFS[:1]]
-    pools = build(a_snapshot([PF], without_cdev), config({"name": "dc", "node": "cdev"}), known(Step.HELD, VFS[0]))
+    pools = build(
+        a_snapshot([PF], without_cdev), config({"name": "dc", "deviceNode": "cdev"}), known(Step.HELD, VFS[0])
+    )
     assert listed(pools) == {"cy": ["6b:00.1"]}
-    by_cdev = config({"name": "dc"}, {"name": "cy", "node": "cdev"})
+    by_cdev = config({"name": "dc"}, {"name": "cy", "deviceNode": "cdev"})
     pools = build(a_snapshot([PF], without_cdev), by_cdev, known(Step.HELD, VFS[0]))
     assert pools.pools[CY].devices[0].sick == "has no cdev node (the kernel makes none)"
 
 
-@pytest.mark.parametrize("of", [config({"name": "dc", "services": ["dc"]}), config(keep_for_host=[{"vfs": 3}])])
+@pytest.mark.parametrize("of", [config({"name": "dc", "services": ["dc"]}), config(hostReserved=[{"vfs": 3}])])
 def test_a_held_vf_that_belongs_nowhere_is_unhealthy_if_something_is_wrong_with_it(of: Config) -> None:
     down = a_snapshot([replace(PF, state="down")], VFS)
     assert listed(build(NODE, of, known(Step.HELD, VFS[0])))["cy"] == ["6b:00.1"]
@@ -309,7 +311,7 @@ def test_of_a_shared_group_the_vf_that_is_listed_already_stands_for_it(step: Ste
 
 def test_a_vf_that_is_kept_for_the_host_again_leaves_its_list_unless_somebody_has_it() -> None:
     before = {**known(Step.OFFERED, VFS[0]), **known(Step.HELD, VFS[1])}
-    pools = build(of=config(keep_for_host=[{"vfs": 2}]), known=before)
+    pools = build(of=config(hostReserved=[{"vfs": 2}]), known=before)
     assert listed(pools) == {"cy": ["6b:00.1-", "6b:00.2", "6b:00.3"]}
 
 

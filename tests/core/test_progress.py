@@ -43,8 +43,8 @@ def test_each_stage_is_told() -> None:
     assert phases({}, changing=BOTH) == [Phase.CHANGING] * 2
     assert phases(offered, resting=[PF.address]) == [Phase.RESTING, Phase.LEAVING]
     assert phases(held) == [Phase.WAITING] * 2
-    assert phases(held, when="drain") == [Phase.DRAINING, Phase.WAITING]
-    assert phases(held, when="drain", given_back=[PF.address]) == [Phase.GIVEN_BACK, Phase.DRAINING]
+    assert phases(held, when="cordon") == [Phase.DRAINING, Phase.WAITING]
+    assert phases(held, when="cordon", given_back=[PF.address]) == [Phase.GIVEN_BACK, Phase.DRAINING]
 
 
 def test_each_has_a_goal_and_what_is_not_done_may_have_a_reason() -> None:

@@ -8,7 +8,7 @@ from qatdp.core.pci import PciAddress
 from qatdp.core.provision import check_reachable, read_wish
 from qatdp.core.qat import Service
 from qatdp.core.rollout import Rollout
-from qatdp.core.wish import Part, Per, When, Wish, canonical
+from qatdp.core.wish import Part, Scope, When, Wish, canonical
 from qatdp.errors import ConfigError
 
 CY, DC = frozenset({Service.SYM, Service.ASYM}), frozenset({Service.DC})
@@ -39,82 +39,86 @@ def test_what_is_not_said_is_as_it_is() -> None:
 def test_all_of_an_entry_is_read() -> None:
     entry = {
         "nodes": ["qat-2", "qat-1"],
-        "leave_alone": ["0000:6b:00.0"],
-        "when": "drain",
-        "at_once": 2,
-        "min_available": {"cy": 8, "dc": 0},
-        "give_back_after": 600,
-        "per": "numa_node",
-        "auto_reset": False,
+        "excludePfs": ["0000:6b:00.0"],
+        "when": "cordon",
+        "maxUnavailable": 2,
+        "minAvailable": {"cy": 8, "dc": 0},
+        "cordonTimeoutSeconds": 600,
+        "scope": "numaNode",
+        "autoReset": False,
         "split": [
-            {"services": ["sym", "asym"], "share": 0, "families": ["4xxx"], "numa_nodes": [0]},
+            {"services": ["sym", "asym"], "percent": 0, "families": ["4xxx"], "numaNodes": [0]},
             {"services": ["dc"], "count": 1, "pfs": ["0000:70:00.0"]},
         ],
     }
     assert read_wish(entry, AT) == Wish(
         parts=(
-            Part(CY, share=0, families=frozenset({"4xxx"}), numa_nodes=frozenset({0})),
+            Part(CY, percent=0, families=frozenset({"4xxx"}), numa_nodes=frozenset({0})),
             Part(DC, count=1, pfs=frozenset({PciAddress(0, 0x70, 0, 0)})),
         ),
         nodes=("qat-1", "qat-2"),
-        leave_alone=frozenset({PciAddress(0, 0x6B, 0, 0)}),
-        when=When.DRAIN,
-        at_once=2,
+        exclude_pfs=frozenset({PciAddress(0, 0x6B, 0, 0)}),
+        when=When.CORDON,
+        max_unavailable=2,
         min_available={"cy": 8, "dc": 0},
-        give_back_after_s=600,
-        per=Per.NUMA_NODE,
+        cordon_timeout_s=600,
+        scope=Scope.NUMA_NODE,
         auto_reset=False,
     )
 
 
 def test_a_staged_entry_has_one_policy_and_two_targets() -> None:
-    wish = read_wish({**STAGED, "nodes": ["a"], "when": "drain"}, AT)
-    assert wish.next == Wish((Part(CY),), nodes=("a",), when=When.DRAIN)
+    wish = read_wish({**STAGED, "nodes": ["a"], "when": "cordon"}, AT)
+    assert wish.next == Wish((Part(CY),), nodes=("a",), when=When.CORDON)
     assert wish.rollout == Rollout(5.0, canonical(wish.next))
-    assert (wish.parts, wish.nodes, wish.when) == ((Part(DC),), ("a",), When.DRAIN)
+    assert (wish.parts, wish.nodes, wish.when) == ((Part(DC),), ("a",), When.CORDON)
 
 
 @pytest.mark.parametrize(
     ("entry", "message", "hint"),
     [
         ([], f"{AT}: expected keys and values, got []", None),
-        ({}, f"{AT}.split: missing", "such as: [{services: [sym, asym], share: 50}]"),
+        ({}, f"{AT}.split: missing", "such as: [{services: [sym, asym], percent: 50}]"),
         (split(), f"{AT}.split: empty", "leave the whole entry out to have nothing changed"),
         ({"split": 5}, f"{AT}.split: expected a list, got 5", None),
-        ({**ENTRY, "per": "pf"}, f"{AT}.per: expected 'node' or 'numa_node', got 'pf'", None),
-        ({**ENTRY, "auto_reset": "on"}, f"{AT}.auto_reset: expected true or false, got 'on'", None),
-        ({**ENTRY, "when": "now"}, f"{AT}.when: expected 'idle' or 'drain', got 'now'", None),
-        ({**ENTRY, "at_once": 0}, f"{AT}.at_once: expected a number of 1 or more, got 0", None),
-        ({**ENTRY, "give_back_after": 9}, f"{AT}.give_back_after: nothing is drained", "it goes with when: drain"),
+        ({**ENTRY, "scope": "pf"}, f"{AT}.scope: expected 'node' or 'numaNode', got 'pf'", None),
+        ({**ENTRY, "autoReset": "on"}, f"{AT}.autoReset: expected true or false, got 'on'", None),
+        ({**ENTRY, "when": "now"}, f"{AT}.when: expected 'idle' or 'cordon', got 'now'", None),
+        ({**ENTRY, "maxUnavailable": 0}, f"{AT}.maxUnavailable: expected a number of 1 or more, got 0", None),
         (
-            {**ENTRY, "when": "drain", "give_back_after": 0},
-            f"{AT}.give_back_after: expected a number of 1 or more, got 0",
+            {**ENTRY, "cordonTimeoutSeconds": 9},
+            f"{AT}.cordonTimeoutSeconds: nothing is cordoned",
+            "it goes with when: cordon",
+        ),
+        (
+            {**ENTRY, "when": "cordon", "cordonTimeoutSeconds": 0},
+            f"{AT}.cordonTimeoutSeconds: expected a number of 1 or more, got 0",
             None,
         ),
-        ({**ENTRY, "min_available": 5}, f"{AT}.min_available: expected keys and values, got 5", None),
+        ({**ENTRY, "minAvailable": 5}, f"{AT}.minAvailable: expected keys and values, got 5", None),
         (
-            {**ENTRY, "min_available": {"cy": -1}},
-            f"{AT}.min_available.cy: expected a number of 0 or more, got -1",
+            {**ENTRY, "minAvailable": {"cy": -1}},
+            f"{AT}.minAvailable.cy: expected a number of 0 or more, got -1",
             None,
         ),
         ({**ENTRY, "nodes": []}, f"{AT}.nodes: empty: this selects nothing", "leave the key out for any"),
         ({**ENTRY, "nodes": [7]}, f"{AT}.nodes[0]: expected a text, got 7", "put it in quotes"),
-        ({**ENTRY, "leave_alone": [7]}, f"{AT}.leave_alone[0]: expected a PCI address, got 7", "put it in quotes"),
+        ({**ENTRY, "excludePfs": [7]}, f"{AT}.excludePfs[0]: expected a PCI address, got 7", "put it in quotes"),
         (split(5), f"{AT}.split[0]: expected keys and values, got 5", None),
         (split({}), f"{AT}.split[0].services: missing", "such as [sym, asym]; generic before gen4"),
         (
-            split({"services": ["dc"], "share": 50, "count": 1}),
-            f"{AT}.split[0]: has both a share and a count",
+            split({"services": ["dc"], "percent": 50, "count": 1}),
+            f"{AT}.split[0]: has both a percent and a count",
             "leave one of them out",
         ),
         (
-            split({"services": ["dc"], "share": 101}),
-            f"{AT}.split[0].share: expected per cent, 100 at most, got 101",
+            split({"services": ["dc"], "percent": 101}),
+            f"{AT}.split[0].percent: expected per cent, 100 at most, got 101",
             None,
         ),
         (
-            split({"services": ["dc"], "share": -1}),
-            f"{AT}.split[0].share: expected a number of 0 or more, got -1",
+            split({"services": ["dc"], "percent": -1}),
+            f"{AT}.split[0].percent: expected a number of 0 or more, got -1",
             None,
         ),
         (
@@ -124,7 +128,7 @@ def test_a_staged_entry_has_one_policy_and_two_targets() -> None:
         ),
         (split({"services": []}), f"{AT}.split[0].services: empty", ...),
         (split({"services": ["dc"], "pfs": [7]}), f"{AT}.split[0].pfs[0]: expected a PCI address, got 7", ...),
-        (split({"services": ["dc"], "numa_nodes": ["a"]}), f"{AT}.split[0].numa_nodes[0]: expected a number", None),
+        (split({"services": ["dc"], "numaNodes": ["a"]}), f"{AT}.split[0].numaNodes[0]: expected a number", None),
         (split({"services": ["dc"], "families": ["new"]}), f"{AT}.split[0].families[0]: expected 'dh895xcc', ", None),
         (
             split({"services": ["dc"], "families": ["c62x"]}),
@@ -132,16 +136,16 @@ def test_a_staged_entry_has_one_policy_and_two_targets() -> None:
             None,
         ),
         (
-            split({"services": ["dc"], "share": 60}, {"services": ["sym"], "share": 41}),
-            f"{AT}.split[1].share: shares add up to 101 per cent of the same PFs",
+            split({"services": ["dc"], "percent": 60}, {"services": ["sym"], "percent": 41}),
+            f"{AT}.split[1].percent: percentages add up to 101 per cent of the same PFs",
             None,
         ),
         (
             split({"services": ["dc"]}, {"services": ["sym"]}),
             f"{AT}.split[1]: can get nothing: split[0] takes all PFs that are left",
-            "put the entry without share, count or selector last",
+            "put the entry without percent, count or selector last",
         ),
-        ({**STAGED, "per": "node"}, f"{AT}.per: stands beside a rollout", "put it into current and next"),
+        ({**STAGED, "scope": "node"}, f"{AT}.scope: stands beside a rollout", "put it into current and next"),
         ({"current": ENTRY}, f"{AT}.next: missing", "a rollout leads from current to next"),
         ({**STAGED, "next": 5}, f"{AT}.next: expected keys and values, got 5", None),
         ({**STAGED, "next": {}}, f"{AT}.next.split: missing", ...),
@@ -157,9 +161,9 @@ def test_what_cannot_be_is_refused(entry: object, message: str, hint: object) ->
 @pytest.mark.parametrize(
     ("entry", "key", "known"),
     [
-        ({**ENTRY, "x": 1}, f"{AT}.x", "split, per, auto_reset, nodes, leave_alone, when, at_once"),
-        (split({"services": ["dc"], "x": 1}), f"{AT}.split[0].x", "services, share, count, pfs, numa_nodes, families"),
-        ({**STAGED, "next": {**ENTRY, "when": "idle"}}, f"{AT}.next.when", "split, per, auto_reset"),
+        ({**ENTRY, "x": 1}, f"{AT}.x", "split, scope, autoReset, nodes, excludePfs, when, maxUnavailable"),
+        (split({"services": ["dc"], "x": 1}), f"{AT}.split[0].x", "services, percent, count, pfs, numaNodes, families"),
+        ({**STAGED, "next": {**ENTRY, "when": "idle"}}, f"{AT}.next.when", "split, scope, autoReset"),
     ],
 )
 def test_an_unknown_key_is_refused_with_those_that_are_known(entry: object, key: str, known: str) -> None:
@@ -169,10 +173,10 @@ def test_an_unknown_key_is_refused_with_those_that_are_known(entry: object, key:
 
 
 def test_shares_of_just_a_hundred_are_no_fault_nor_those_of_different_pfs() -> None:
-    half, more = {"services": ["dc"], "share": 50}, {"services": ["sym"], "share": 60}
-    assert read_wish(split({"services": ["dc"], "share": 100}), AT).parts == (Part(DC, share=100),)
+    half, more = {"services": ["dc"], "percent": 50}, {"services": ["sym"], "percent": 60}
+    assert read_wish(split({"services": ["dc"], "percent": 100}), AT).parts == (Part(DC, percent=100),)
     assert len(read_wish(split(half, half), AT).parts) == 2
-    assert len(read_wish(split({**half, "numa_nodes": [0]}, {**more, "numa_nodes": [1]}, half), AT).parts) == 3
+    assert len(read_wish(split({**half, "numaNodes": [0]}, {**more, "numaNodes": [1]}, half), AT).parts) == 3
     assert len(read_wish(split(half, {"services": ["sym"], "count": 1}, half), AT).parts) == 3
 
 

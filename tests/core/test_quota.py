@@ -16,8 +16,8 @@ SOME = ALL[:3]
 numbers = st.lists(st.fractions(0, 8, max_denominator=100), max_size=5)
 
 
-def part(*, share: int | None = None, count: int | None = None) -> Part:
-    return Part(None, share=share, count=count)
+def part(*, percent: int | None = None, count: int | None = None) -> Part:
+    return Part(None, percent=percent, count=count)
 
 
 @given(numbers)
@@ -51,14 +51,14 @@ def test_the_greatest_remainder_is_rounded_up(exact: list[Fraction], whole: tupl
 
 
 def test_a_share_is_of_the_pfs_that_the_part_selects() -> None:
-    assert quotas([part(share=40)], [ALL]) == (Quota(2, 2),)
-    assert quotas([part(share=50)], [ALL]) == (Quota(3, 3, Fraction(5, 2)),)
-    assert quotas([part(share=0)], [ALL]) == quotas([part(share=0)], [ALL * 20]) == (Quota(0, 0),)
-    assert quotas([part(share=30)], [()]) == (Quota(0, 0),)
+    assert quotas([part(percent=40)], [ALL]) == (Quota(2, 2),)
+    assert quotas([part(percent=50)], [ALL]) == (Quota(3, 3, Fraction(5, 2)),)
+    assert quotas([part(percent=0)], [ALL]) == quotas([part(percent=0)], [ALL * 20]) == (Quota(0, 0),)
+    assert quotas([part(percent=30)], [()]) == (Quota(0, 0),)
 
 
 def test_parts_that_share_the_same_pfs_are_rounded_together_and_others_alone() -> None:
-    half = part(share=50)
+    half = part(percent=50)
     assert [one.pfs for one in quotas([half, half], [ALL, ALL])] == [3, 2]
     assert [one.pfs for one in quotas([half, half], [ALL, SOME])] == [3, 2]
     assert [one.pfs for one in quotas([half, half], [SOME, ALL[1:4]])] == [2, 2]

@@ -60,7 +60,7 @@ def test_vfs_leave_their_list_first_one_pf_at_a_time() -> None:
     found = todo(at(Step.OFFERED, *EVERYTHING))
     assert (numbers(found.changing), ready(found), numbers(found.waits)) == ([0], [], [])
     assert found.changing[PFS[0].address] == "is to become dc"
-    assert numbers(todo(at(Step.OFFERED, *EVERYTHING), at_once=2).changing) == [0, 1]
+    assert numbers(todo(at(Step.OFFERED, *EVERYTHING), maxUnavailable=2).changing) == [0, 1]
 
 
 def test_a_pf_whose_vfs_are_in_no_list_is_ready() -> None:
@@ -80,40 +80,40 @@ def test_pfs_that_pods_use_are_waited_for_and_idle_ones_taken() -> None:
 
 
 def test_with_drain_the_free_vfs_of_pfs_in_use_leave_as_well() -> None:
-    found = todo({**at(Step.HELD, 0, 1, 2), **at(Step.OFFERED, 3)}, when="drain")
+    found = todo({**at(Step.HELD, 0, 1, 2), **at(Step.OFFERED, 3)}, when="cordon")
     one, idle = sorted(numbers(found.changing))
     assert (one in {0, 1, 2}, idle, ready(found)) == (True, 3, [])
 
 
 def test_no_more_pfs_are_drained_than_may_be_away_and_what_must_stay_stays() -> None:
     held = at(Step.HELD, *EVERYTHING)
-    assert numbers(todo(held, dc=4, when="drain").changing) == [0]
-    assert numbers(todo(held, dc=4, when="drain", at_once=3).changing) == [0, 1, 2]
-    assert numbers(todo(held, dc=4, when="drain", at_once=3, min_available={"cy": 3}).changing) == [0, 1]
-    assert numbers(todo(held, changing=[2], dc=4, when="drain").changing) == [2]
+    assert numbers(todo(held, dc=4, when="cordon").changing) == [0]
+    assert numbers(todo(held, dc=4, when="cordon", maxUnavailable=3).changing) == [0, 1, 2]
+    assert numbers(todo(held, dc=4, when="cordon", maxUnavailable=3, minAvailable={"cy": 3}).changing) == [0, 1]
+    assert numbers(todo(held, changing=[2], dc=4, when="cordon").changing) == [2]
 
 
 def test_one_that_is_given_back_is_waited_for_and_another_is_drained() -> None:
-    found = todo(at(Step.HELD, *EVERYTHING), changing=[0], given_back=[0], dc=4, when="drain")
+    found = todo(at(Step.HELD, *EVERYTHING), changing=[0], given_back=[0], dc=4, when="cordon")
     assert (numbers(found.changing), numbers(found.given_back)) == ([1], [0])
     assert sorted(numbers(found.waits)) == [0, 1, 2, 3]
 
 
 def test_a_resource_keeps_what_it_must_keep() -> None:
-    assert numbers(todo(at(Step.OFFERED, *EVERYTHING), at_once=4, min_available={"cy": 5}).changing) == [0]
-    assert numbers(todo(at(Step.OFFERED, *EVERYTHING), at_once=4, min_available={"cy": 8}).changing) == []
+    assert numbers(todo(at(Step.OFFERED, *EVERYTHING), maxUnavailable=4, minAvailable={"cy": 5}).changing) == [0]
+    assert numbers(todo(at(Step.OFFERED, *EVERYTHING), maxUnavailable=4, minAvailable={"cy": 8}).changing) == []
 
 
 def test_a_resource_may_come_down_to_just_what_it_must_keep_or_to_nothing() -> None:
     offered = at(Step.OFFERED, *EVERYTHING)
-    assert numbers(todo(offered, dc=4, at_once=4, min_available={"cy": 6}).changing) == [0]
-    assert numbers(todo(offered, dc=4, at_once=4).changing) == [0, 1, 2, 3]
+    assert numbers(todo(offered, dc=4, maxUnavailable=4, minAvailable={"cy": 6}).changing) == [0]
+    assert numbers(todo(offered, dc=4, maxUnavailable=4).changing) == [0, 1, 2, 3]
 
 
 def test_what_has_left_or_leaves_for_another_reason_keeps_nothing_up() -> None:
     def taken(step: Step, changing: Iterable[int] = (), least: int = 5) -> list[int]:
         books = {**at(step, 0), **at(Step.OFFERED, 1, 2, 3)}
-        return numbers(todo(books, changing, dc=4, at_once=2, min_available={"cy": least}).changing)
+        return numbers(todo(books, changing, dc=4, maxUnavailable=2, minAvailable={"cy": least}).changing)
 
     assert taken(Step.WITHDRAWN, changing=[0], least=4) == [0, 1]
     assert taken(Step.WITHDRAWN) == taken(Step.RELEASED) == []
@@ -122,7 +122,7 @@ def test_what_has_left_or_leaves_for_another_reason_keeps_nothing_up() -> None:
 def test_one_that_has_to_stay_for_its_resource_keeps_none_of_another_resource() -> None:
     other = {vf.address: Entry("qat.intel.com/other", Step.OFFERED, 1, vf) for vf in VFS[PFS[1].address]}
     books = {**at(Step.OFFERED, 0, 2, 3), **other}
-    assert numbers(todo(books, dc=4, at_once=4, min_available={"cy": 6}).changing) == [1]
+    assert numbers(todo(books, dc=4, maxUnavailable=4, minAvailable={"cy": 6}).changing) == [1]
 
 
 def test_a_vf_in_the_books_that_has_gone_or_was_never_seen_keeps_no_pf_waiting() -> None:
@@ -157,7 +157,7 @@ def test_where_more_have_failed_and_lost_their_vfs_than_may_be_away_no_more_is_t
     one, two = at(Step.OFFERED, 1, 2, 3), at(Step.OFFERED, 2, 3)
     assert 1 in numbers(todo(one, resting=resting, failed=[0], dc=4).changing)
     assert 2 not in numbers(todo(two, resting=resting, failed=[0, 1], dc=4).changing)
-    assert 2 in numbers(todo(two, resting=resting, failed=[0, 1], dc=4, at_once=2).changing)
+    assert 2 in numbers(todo(two, resting=resting, failed=[0, 1], dc=4, maxUnavailable=2).changing)
     assert 2 in numbers(todo({**two, **at(Step.OFFERED, 1)}, resting=[0, 1], failed=[0, 1], dc=4).changing)
 
 
@@ -175,7 +175,7 @@ STEPS = st.sampled_from(Step).filter(lambda step: step is not Step.GONE)
     st.sets(st.sampled_from(EVERYTHING)),
     st.sets(st.sampled_from(EVERYTHING)),
     st.integers(0, 4),
-    st.sampled_from(["idle", "drain"]),
+    st.sampled_from(["idle", "cordon"]),
 )
 def test_no_pf_is_ready_that_anybody_has_or_can_get_and_none_that_pods_have_withdrawn_after_it_was_given_back(
     steps: dict[PciAddress, Step], changing: set[int], resting: set[int], given_back: set[int], dc: int, when: str
@@ -185,7 +185,7 @@ def test_no_pf_is_ready_that_anybody_has_or_can_get_and_none_that_pods_have_with
     listed = {entry.vf.pf for entry in books.values() if entry.vf}
     held = {entry.vf.pf for entry in books.values() if entry.vf and entry.step in MAYBE_IN_USE}
     assert not {one.address for one in found.ready} & (listed | {PFS[index].address for index in resting})
-    assert when == "drain" or not found.changing.keys() & held
+    assert when == "cordon" or not found.changing.keys() & held
     assert not found.changing.keys() & held & {PFS[index].address for index in given_back}
     assert not found.changing.keys() & {PFS[index].address for index in resting}
     again = todo(books, numbers(found.changing), resting, given_back, dc=dc, when=when)

@@ -14,19 +14,19 @@ from qatdp.errors import ConfigError
 
 NAMES = [f"qat-{number}.example.org" for number in range(1000)]
 CY, DC = [{"services": ["sym", "asym"]}], [{"services": ["dc"]}]
-CURRENT, NEXT = {"split": CY, "auto_reset": True}, {"split": DC, "per": "numa_node"}
+CURRENT, NEXT = {"split": CY, "autoReset": True}, {"split": DC, "scope": "numaNode"}
 
 percents = st.floats(0, 100)
 texts = st.text(max_size=20)
 
 
 def read(**more: object) -> tuple[Wish, ...]:
-    entry = {"current": CURRENT, "next": NEXT, "rollout": {"percent": 30}, "when": "drain", **more}
+    entry = {"current": CURRENT, "next": NEXT, "rollout": {"percent": 30}, "when": "cordon", **more}
     return parse_config({"version": 1, "provision": [entry]}).provision
 
 
 def alone(target: dict[str, Any]) -> Wish:
-    (wish,) = parse_config({"version": 1, "provision": [{**target, "when": "drain"}]}).provision
+    (wish,) = parse_config({"version": 1, "provision": [{**target, "when": "cordon"}]}).provision
     return wish
 
 
@@ -71,7 +71,7 @@ def test_at_the_ends_all_nodes_take_the_same(percent: float, takes: dict[str, An
 
 
 PFS = ["0000:6b:00.0", "0000:70:00.0"]
-PART = {"services": ["sym", "asym"], "share": 50, "pfs": PFS, "families": ["4xxx", "6xxx"], "numa_nodes": [0, 1]}
+PART = {"services": ["sym", "asym"], "percent": 50, "pfs": PFS, "families": ["4xxx", "6xxx"], "numaNodes": [0, 1]}
 
 
 def rolled_out(**next_: object) -> str:
@@ -82,13 +82,13 @@ def rolled_out(**next_: object) -> str:
 
 def test_what_is_drawn_from_stays_what_it_is_in_all_versions() -> None:
     assert rolled_out() == (
-        '{"per": "node", "split": [{"families": ["4xxx", "6xxx"], "numa_nodes": [0, 1], '
-        '"pfs": ["0000:6b:00.0", "0000:70:00.0"], "services": ["asym", "sym"], "share": 50}]}'
+        '{"scope": "node", "split": [{"families": ["4xxx", "6xxx"], "numaNodes": [0, 1], "percent": 50, '
+        '"pfs": ["0000:6b:00.0", "0000:70:00.0"], "services": ["asym", "sym"]}]}'
     )
 
 
 def test_what_is_said_of_auto_reset_is_drawn_from_as_well() -> None:
-    assert rolled_out(auto_reset=True).startswith('{"auto_reset": true, "per": "node", "split": [')
+    assert rolled_out(autoReset=True).startswith('{"autoReset": true, "scope": "node", "split": [')
 
 
 def test_no_salt_is_an_empty_one() -> None:
@@ -99,14 +99,14 @@ def test_no_salt_is_an_empty_one() -> None:
 
 def test_the_same_in_other_words_is_no_other_wish() -> None:
     turned = {key: value[::-1] if isinstance(value, list) else value for key, value in reversed(PART.items())}
-    assert rolled_out(split=[turned], per="node") == rolled_out()
+    assert rolled_out(split=[turned], scope="node") == rolled_out()
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        {"per": "numa_node"},
-        {"auto_reset": False},
+        {"scope": "numaNode"},
+        {"autoReset": False},
         {"split": [PART, {"services": "generic"}]},
         *(
             {"split": [{name: value for name, value in PART.items() if name != key}]}
@@ -133,7 +133,7 @@ def test_a_node_whose_name_is_not_known_takes_neither() -> None:
         ({"current": None}, "current: missing"),
         ({"rollout": None}, "rollout: missing"),
         ({"split": CY}, "split: stands beside a rollout"),
-        ({"per": "node"}, "per: stands beside a rollout"),
+        ({"scope": "node"}, "scope: stands beside a rollout"),
         ({"next": {**NEXT, "when": "idle"}}, "next.when: unknown key"),
         ({"next": {"split": []}}, "next.split: empty"),
         ({"next": {}}, "next.split: missing"),
@@ -143,12 +143,12 @@ def test_a_node_whose_name_is_not_known_takes_neither() -> None:
         ({"rollout": {"percent": True}}, "rollout.percent: expected per cent, from 0 to 100, got True"),
         ({"rollout": {"percent": 5, "salt": 7}}, "rollout.salt: expected a text"),
         ({"rollout": {"percent": 5, "seed": "a"}}, "rollout.seed: unknown key"),
-        ({"give_back_after": 0}, "give_back_after: expected a number of 1 or more"),
-        ({"when": None, "give_back_after": 60}, "give_back_after: nothing is drained"),
+        ({"cordonTimeoutSeconds": 0}, "cordonTimeoutSeconds: expected a number of 1 or more"),
+        ({"when": None, "cordonTimeoutSeconds": 60}, "cordonTimeoutSeconds: nothing is cordoned"),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_key(change: dict[str, Any], said: str) -> None:
-    entry = {"current": CURRENT, "next": NEXT, "rollout": {"percent": 30}, "when": "drain", **change}
+    entry = {"current": CURRENT, "next": NEXT, "rollout": {"percent": 30}, "when": "cordon", **change}
     with pytest.raises(ConfigError) as caught:
         parse_config({"version": 1, "provision": [{key: value for key, value in entry.items() if value is not None}]})
     assert f"provision[0].{said}" in str(caught.value)

@@ -22,7 +22,7 @@ BEYOND_A_SCHEMA = (
     "would share an environment variable",
     "but has other options",
     "no device can do this",
-    "shares add up to",
+    "percentages add up to",
     "can get nothing",
     "no resource has this name",
     "no node can take it",
@@ -41,20 +41,20 @@ KEYS = (
     "limit",
     "env",
     "vfs",
-    "defaults",
+    "defaultResources",
     "QAT_X",
     "PCIDEVICE_X",
     "A",
     "A B",
-    "share",
+    "percent",
     "count",
-    "per",
+    "scope",
     "split",
     "next",
     "rollout",
     "percent",
     "when",
-    "give_back_after",
+    "cordonTimeoutSeconds",
 )
 JUNK: st.SearchStrategy[Json] = st.recursive(
     st.none() | st.booleans() | st.integers(-1, 2) | st.sampled_from(WORDS),
@@ -118,7 +118,7 @@ def test_reader_and_schema_agree_on_any_document(document: Json) -> None:
     ],
 )
 def test_only_the_reader_sees_what_entries_do_to_one_another(resources: list[dict[str, Any]]) -> None:
-    document = {"version": 1, "resources": resources, "defaults": True}
+    document = {"version": 1, "resources": resources, "defaultResources": True}
     assert VALIDATOR.is_valid(document)
     assert any(words in str(fault(document)) for words in BEYOND_A_SCHEMA)
 

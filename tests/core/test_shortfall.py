@@ -48,8 +48,8 @@ def test_a_part_that_gets_less_than_it_asks_for_is_told() -> None:
 
 
 def test_a_share_of_which_no_pf_can_be_anything_is_told_with_the_reason() -> None:
-    three, some = Part(THREE, share=50), Part(DC, share=50)
-    nobody = Part(DC, share=50, families=frozenset({"6xxx"}))
+    three, some = Part(THREE, percent=50), Part(DC, percent=50)
+    nobody = Part(DC, percent=50, families=frozenset({"6xxx"}))
     assert list(none_can([some, three], PFS, [ALL, []], "")) == [
         "split[1]: no PF can be asym-sym-dc: 4xxx takes 2 services at most"
     ]
@@ -58,11 +58,11 @@ def test_a_share_of_which_no_pf_can_be_anything_is_told_with_the_reason() -> Non
     ]
     assert list(none_can([some], PFS, [[]], "")) == [f"split[0]: no PF can be dc: {UNCHOSEN}"]
     assert list(none_can([nobody], PFS, [[]], "")) == ["split[0]: no PF can be dc: it selects none"]
-    assert list(none_can([Part(DC), Part(DC, count=1), Part(DC, share=0)], PFS, [[], [], []], "")) == []
+    assert list(none_can([Part(DC), Part(DC, count=1), Part(DC, percent=0)], PFS, [[], [], []], "")) == []
 
 
 def test_a_part_that_means_another_numa_node_is_not_told_of_this_one() -> None:
-    elsewhere = Part(DC, share=50, numa_nodes=frozenset({5}))
+    elsewhere = Part(DC, percent=50, numa_nodes=frozenset({5}))
     assert list(none_can([elsewhere], PFS, [[]], OF_NODE_0)) == []
     assert list(too_few([elsewhere], PFS, [Quota(0, 1)], [0], OF_NODE_0)) == []
     assert list(none_can([elsewhere], PFS, [[]], "")) == ["split[0]: no PF can be dc: it selects none"]

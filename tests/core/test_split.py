@@ -15,7 +15,7 @@ from qatdp.core.qat import Service, Services, parse_services
 from qatdp.core.snapshot import PhysicalFunction, Problem, Snapshot
 from qatdp.core.split import PfPlan, Plan, plan
 from qatdp.core.steps import What
-from qatdp.core.wish import Part, Per, Wish
+from qatdp.core.wish import Part, Scope, Wish
 from qatdp.testing.settled import carry_out
 from qatdp.testing.strategies import SLOTS, a_pf, a_snapshot, configs, its_vfs, snapshots
 from qatdp.testing.wishes import wishes
@@ -23,7 +23,7 @@ from qatdp.testing.wishes import wishes
 CY = frozenset({Service.SYM, Service.ASYM})
 DC = frozenset({Service.DC})
 DEFAULT = Config()
-HALVES = Wish((Part(CY, share=50), Part(DC)))
+HALVES = Wish((Part(CY, percent=50), Part(DC)))
 CHAIN = ("dc", "dc", "sym", "asym", "asym;dc")
 
 
@@ -92,10 +92,10 @@ def test_vfs_alone_are_bound_where_all_else_is_as_it_should_be() -> None:
 
 def test_vfs_kept_for_the_host_are_left_to_its_drivers() -> None:
     pf = a_pf(SLOTS[0], services="dc")
-    config = parse_config({"version": 1, "keep_for_host": [{"vfs": 2}]})
+    config = parse_config({"version": 1, "hostReserved": [{"vfs": 2}]})
     found = planned(a_snapshot([pf], its_vfs(pf, 2, driver=None)), Wish((Part(DC),)), config=config)
     assert steps(found.pfs[0]) == []
-    of_one = parse_config({"version": 1, "keep_for_host": [{"vfs": 2, "pfs": [str(pf.address)]}]})
+    of_one = parse_config({"version": 1, "hostReserved": [{"vfs": 2, "pfs": [str(pf.address)]}]})
     two = planned(a_snapshot([pf, a_pf(SLOTS[1], services="dc")]), Wish((Part(DC),)), config=of_one)
     assert [one.goal.kept for one in two.pfs if one.goal] == [2, 0]
     found = planned(a_snapshot([pf]), Wish((Part(DC),)), config=config)
@@ -103,7 +103,7 @@ def test_vfs_kept_for_the_host_are_left_to_its_drivers() -> None:
 
 
 def test_the_other_vfio_driver_is_a_change_of_binding_only() -> None:
-    config = parse_config({"version": 1, "vfio_driver": "qat_vfio_pci"})
+    config = parse_config({"version": 1, "vfioDriver": "qat_vfio_pci"})
     found = planned(a_node("dc"), Wish((Part(DC),)), config=config)
     assert steps(found.pfs[0]) == ["bind to qat_vfio_pci"]
 
@@ -138,7 +138,7 @@ def test_who_has_a_group_has_the_pfs_of_all_vfs_in_it() -> None:
 
 def test_pfs_to_be_left_alone_are_neither_changed_nor_counted() -> None:
     node = a_node("sym;asym", "sym;asym", "sym;asym")
-    found = planned(node, Wish(HALVES.parts, leave_alone=frozenset({SLOTS[0]})))
+    found = planned(node, Wish(HALVES.parts, exclude_pfs=frozenset({SLOTS[0]})))
     assert goals(found) == [None, CY, DC]
     assert found.pfs[0].why == "to be left alone"
 
@@ -151,11 +151,11 @@ def test_a_pf_that_cannot_be_read_or_has_no_driver_is_left_alone() -> None:
 
 def test_each_numa_node_has_its_share() -> None:
     node = a_node("sym;asym", "sym;asym", "sym;asym", "sym;asym", numa=(0, 0, 1, 1))
-    assert goals(planned(node, Wish(HALVES.parts, per=Per.NUMA_NODE))) == [CY, DC, CY, DC]
+    assert goals(planned(node, Wish(HALVES.parts, scope=Scope.NUMA_NODE))) == [CY, DC, CY, DC]
 
 
 def test_a_share_that_no_whole_number_meets_is_rounded_and_told() -> None:
-    found = planned(a_node("dc", "dc", "dc"), Wish((Part(CY, share=50), Part(DC, share=50))))
+    found = planned(a_node("dc", "dc", "dc"), Wish((Part(CY, percent=50), Part(DC, percent=50))))
     assert sorted(map(str, goals(found))) == sorted(map(str, (CY, CY, DC)))
     assert found.rounded == (
         "split[0]: its share of 3 PFs is 1.5: made 2",
@@ -165,25 +165,25 @@ def test_a_share_that_no_whole_number_meets_is_rounded_and_told() -> None:
 
 def test_each_numa_node_tells_of_its_own_what_it_cannot_be() -> None:
     node = a_node("dc", "dc", "dc", "dc", numa=(0, 0, 0, 1))
-    halves = planned(node, Wish((Part(CY, share=50), Part(DC)), per=Per.NUMA_NODE))
+    halves = planned(node, Wish((Part(CY, percent=50), Part(DC)), scope=Scope.NUMA_NODE))
     assert halves.rounded == (
         "split[0]: its share of 3 PFs of NUMA node 0 is 1.5: made 2",
         "split[0]: its share of 1 PFs of NUMA node 1 is 0.5: made 1",
     )
-    two = planned(node, Wish((Part(CY, count=2), Part(DC)), per=Per.NUMA_NODE))
+    two = planned(node, Wish((Part(CY, count=2), Part(DC)), scope=Scope.NUMA_NODE))
     assert two.unmet == ("split[0]: 2 PFs of NUMA node 1 are to be cy, but 1 can be",)
-    elsewhere = Part(CY | DC, share=50, numa_nodes=frozenset({1}))
-    assert planned(node, Wish((elsewhere,), per=Per.NUMA_NODE)).unmet == (
+    elsewhere = Part(CY | DC, percent=50, numa_nodes=frozenset({1}))
+    assert planned(node, Wish((elsewhere,), scope=Scope.NUMA_NODE)).unmet == (
         "split[0]: no PF can be asym-sym-dc: 4xxx takes 2 services at most",
     )
-    nobody = Part(CY | DC, share=50, numa_nodes=frozenset({5}))
-    assert planned(node, Wish((nobody,), per=Per.NUMA_NODE)).unmet == ()
+    nobody = Part(CY | DC, percent=50, numa_nodes=frozenset({5}))
+    assert planned(node, Wish((nobody,), scope=Scope.NUMA_NODE)).unmet == ()
 
 
 def test_pfs_whose_numa_node_is_not_known_are_together_and_none_of_any_node() -> None:
     pfs = [a_pf(slot, services="dc", numa_node=node) for slot, node in zip(SLOTS, (None, 0, 1, None), strict=True)]
     node = a_snapshot(pfs, [vf for pf in pfs for vf in its_vfs(pf, 2)])
-    assert planned(node, Wish((Part(CY, count=3), Part(DC)), per=Per.NUMA_NODE)).unmet == (
+    assert planned(node, Wish((Part(CY, count=3), Part(DC)), scope=Scope.NUMA_NODE)).unmet == (
         "split[0]: 3 PFs of NUMA node -1 are to be cy, but 2 can be",
         "split[0]: 3 PFs of NUMA node 0 are to be cy, but 1 can be",
         "split[0]: 3 PFs of NUMA node 1 are to be cy, but 1 can be",
@@ -234,11 +234,11 @@ def test_a_vf_without_an_iommu_group_has_no_other_users() -> None:
     [
         (Part(DC, count=3), "split[0]: 3 PFs are to be dc, but 2 can be"),
         (
-            Part(CY | DC, share=50),
+            Part(CY | DC, percent=50),
             "split[0]: no PF can be asym-sym-dc: 4xxx takes 2 services at most",
         ),
         (Part(DC, pfs=frozenset({SLOTS[3]})), f"split[0]: {SLOTS[3]} cannot be dc: no such PF"),
-        (Part(DC, share=50, numa_nodes=frozenset({5})), "split[0]: no PF can be dc: it selects none"),
+        (Part(DC, percent=50, numa_nodes=frozenset({5})), "split[0]: no PF can be dc: it selects none"),
     ],
 )
 def test_what_the_node_cannot_be_is_told_with_the_reason(part: Part, told: str) -> None:
@@ -340,8 +340,8 @@ def test_a_plan_around_users_leaves_nothing_to_do_but_what_waits_for_them(
 
 PARTS = st.sampled_from(
     [
-        Part(CY, share=50),
-        Part(DC, share=50),
+        Part(CY, percent=50),
+        Part(DC, percent=50),
         Part(CY, count=1),
         Part(DC, count=2),
         Part(DC, pfs=frozenset({SLOTS[0], SLOTS[2]})),
@@ -376,7 +376,7 @@ def worth(
     met = []
     for n, part in enumerate(parts):
         able = sum(part.selects(pf) for pf in snapshot.pfs)
-        whole = able if part.share is None and part.count is None else _whole(part, able)
+        whole = able if part.percent is None and part.count is None else _whole(part, able)
         got = sum(of == n for of in given_to.values())
         if got > whole:
             return None
@@ -390,11 +390,13 @@ def worth(
 
 
 def _whole(part: Part, able: int) -> int:
-    return min(part.count, able) if part.count is not None else ((part.share or 0) * able + 50) // 100
+    return min(part.count, able) if part.count is not None else ((part.percent or 0) * able + 50) // 100
 
 
 @settings(max_examples=3 * settings().max_examples)
-@given(small_nodes(), st.lists(PARTS, min_size=1, max_size=3, unique_by=lambda part: (part.selector, bool(part.share))))
+@given(
+    small_nodes(), st.lists(PARTS, min_size=1, max_size=3, unique_by=lambda part: (part.selector, bool(part.percent)))
+)
 def test_no_other_way_to_meet_the_wish_changes_less(node: tuple[Snapshot, set[PciAddress]], parts: list[Part]) -> None:
     snapshot, busy = node
     in_use = {vf.address: "is held" for vf in snapshot.vfs if vf.pf in busy}

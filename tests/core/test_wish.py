@@ -7,7 +7,7 @@ from hypothesis import given
 
 from qatdp.core.config import parse_config
 from qatdp.core.qat import Service, Services, as_written, parse_services
-from qatdp.core.wish import NO_WISH, Part, Per, Wish, wish_of
+from qatdp.core.wish import NO_WISH, Part, Scope, Wish, wish_of
 from qatdp.errors import ConfigError
 from qatdp.testing.strategies import a_pf, services
 
@@ -29,25 +29,25 @@ def fault(*split: dict[str, Any]) -> str:
 def test_all_that_can_be_said_is_read() -> None:
     split = [
         {"services": ["dc"], "pfs": ["0000:6b:00.0"]},
-        {"services": ["asym", "sym"], "share": 50, "families": ["4xxx"]},
-        {"services": ["dc"], "count": 1, "numa_nodes": [1]},
+        {"services": ["asym", "sym"], "percent": 50, "families": ["4xxx"]},
+        {"services": ["dc"], "count": 1, "numaNodes": [1]},
         {"services": "generic"},
     ]
     entry = {
         "nodes": ["qat-*"],
-        "per": "numa_node",
-        "auto_reset": True,
-        "leave_alone": ["0000:70:00.0"],
+        "scope": "numaNode",
+        "autoReset": True,
+        "excludePfs": ["0000:70:00.0"],
         "split": split,
     }
     pf, alone = (a_pf(text).address for text in ("0000:6b:00.0", "0000:70:00.0"))
     parts = (
         Part(DC, pfs=frozenset({pf})),
-        Part(CY, share=50, families=frozenset({"4xxx"})),
+        Part(CY, percent=50, families=frozenset({"4xxx"})),
         Part(DC, count=1, numa_nodes=frozenset({1})),
         Part(None),
     )
-    assert read(entry) == (Wish(parts, ("qat-*",), Per.NUMA_NODE, auto_reset=True, leave_alone=frozenset({alone})),)
+    assert read(entry) == (Wish(parts, ("qat-*",), Scope.NUMA_NODE, auto_reset=True, exclude_pfs=frozenset({alone})),)
 
 
 def test_without_more_said_shares_are_of_the_node_and_auto_reset_stays_as_it_is() -> None:

@@ -11,20 +11,20 @@ from qatdp.testing.strategies import SLOTS
 from qatdp.testing.wishes import reachable, wishes
 
 PARTS = [
-    {"services": ["asym", "sym"], "share": 50, "families": ["4xxx"]},
-    {"services": ["dc"], "count": 1, "numa_nodes": [1, 0], "pfs": ["0000:6b:00.0"]},
+    {"services": ["asym", "sym"], "percent": 50, "families": ["4xxx"]},
+    {"services": ["dc"], "count": 1, "numaNodes": [1, 0], "pfs": ["0000:6b:00.0"]},
     {"services": "generic"},
 ]
-ENTRY = {"split": PARTS, "per": "numa_node", "auto_reset": True, "leave_alone": ["0000:6b:00.0"]}
+ENTRY = {"split": PARTS, "scope": "numaNode", "autoReset": True, "excludePfs": ["0000:6b:00.0"]}
 STAGED = {
     "nodes": ["qat-*"],
     "current": {"split": [{"services": ["dc"]}]},
     "next": {"split": [{"services": ["sym"], "count": 2}, {"services": ["dc"]}]},
     "rollout": {"percent": 30, "salt": "a"},
-    "when": "drain",
-    "give_back_after": 600,
-    "at_once": 2,
-    "min_available": {"cy": 8},
+    "when": "cordon",
+    "cordonTimeoutSeconds": 600,
+    "maxUnavailable": 2,
+    "minAvailable": {"cy": 8},
 }
 
 
@@ -38,13 +38,13 @@ def test_each_part_says_what_how_many_and_which() -> None:
         "  asym;sym: 50 per cent of the PFs of each NUMA node of 4xxx",
         "  dc: 1 PF of each NUMA node on NUMA node 0, 1 among 0000:6b:00.0",
         "  generic: all PFs that are left of each NUMA node",
-        "  auto_reset: on",
+        "  autoReset: on",
     ]
 
 
 def test_a_rollout_says_from_what_to_what_and_for_whom() -> None:
     assert told(STAGED) == [
-        "provision[0], for nodes qat-*; PFs in use drain, for 600 s at most; 2 PFs at once; at least 8 of cy stay:",
+        "provision[0], for nodes qat-*; PFs in use are cordoned, for 600 s at most; 2 PFs at once; at least 8 of cy stay:",
         "  current:",
         "    dc: all PFs",
         "  next, for 30 per cent of them, salt a:",
@@ -55,10 +55,10 @@ def test_a_rollout_says_from_what_to_what_and_for_whom() -> None:
 
 def test_several_of_a_kind_are_told_with_commas() -> None:
     part = {"services": ["dc"], "families": ["6xxx", "4xxx"], "pfs": ["0000:70:00.0", "0000:6b:00.0"]}
-    assert told({"nodes": ["a", "b-*"], "split": [part], "min_available": {"dc": 2, "cy": 8}, "auto_reset": False}) == [
+    assert told({"nodes": ["a", "b-*"], "split": [part], "minAvailable": {"dc": 2, "cy": 8}, "autoReset": False}) == [
         "provision[0], for nodes a, b-*; at least 8 of cy stay; at least 2 of dc stay:",
         "  dc: all PFs of 4xxx, 6xxx among 0000:6b:00.0, 0000:70:00.0",
-        "  auto_reset: off",
+        "  autoReset: off",
     ]
 
 
@@ -69,8 +69,8 @@ def test_a_rollout_without_a_salt_says_none() -> None:
 @pytest.mark.parametrize(
     ("node", "says"),
     [
-        ("qat-1", "node qat-1: takes current of provision[0] (its number is 59.6218, and those below 30 take next)"),
-        ("qat-8", "node qat-8: takes next of provision[0] (its number is 22.9337, and those below 30 take next)"),
+        ("qat-1", "node qat-1: takes current of provision[0] (its number is 64.4824, and those below 30 take next)"),
+        ("qat-8", "node qat-8: takes next of provision[0] (its number is 20.0597, and those below 30 take next)"),
         ("gold", "node gold: takes provision[1]"),
     ],
 )

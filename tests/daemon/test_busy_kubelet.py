@@ -12,7 +12,7 @@ from qatdp.testing.stage import CY, DC, Stage
 
 PF, DC_PF = "0000:6b:00.0", "0000:70:00.0"
 RENAMED = "qat.intel.com/renamed"
-RENAME = "version: 1\ndefaults: true\nresources: [{name: renamed, services: [sym, asym]}]\n"
+RENAME = "version: 1\ndefaultResources: true\nresources: [{name: renamed, services: [sym, asym]}]\n"
 NEVER_S = 1e6
 
 
@@ -174,7 +174,9 @@ async def test_call_during_a_list_is_counted(stage: Stage, vfs: tuple[PciAddress
     pod, _ = await stage.give(CY)
     await stage.kubelet.remove(pod)
     with stage.kubelet.held(Call.LIST) as hold:
-        stage.configure("version: 1\ndefaults: true\nresources: [{name: renamed, services: [sym, asym], limit: 1}]")
+        stage.configure(
+            "version: 1\ndefaultResources: true\nresources: [{name: renamed, services: [sym, asym], limit: 1}]"
+        )
         await hold.reached()
         await stage.kubelet.admit(Pod.of(cy=1))
     await stage.until(lambda: 'timing="call-came"} 1.0' in _metrics(stage))

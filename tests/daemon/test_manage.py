@@ -121,7 +121,7 @@ async def test_while_a_pod_has_its_vf_open_the_kubelet_is_not_asked_whether_it_h
 
 async def test_drained_pfs_give_nothing_more_to_pods(node: Stage) -> None:
     pod, held = await node.give(CY)
-    node.configure(wish(4, when="drain"))
+    node.configure(wish(4, when="cordon"))
     await node.until(lambda: len(node.kubelet.offered(DC)) == 6)
     await node.offers(CY, held)
     await node.kubelet.remove(pod)
@@ -145,7 +145,7 @@ async def test_a_drain_that_a_pod_would_keep_for_ever_is_given_back(
     caplog.set_level("INFO")
     pod, held = await node.give(CY)
     (pf,) = {vf.pf for vf in node.host.scan().vfs if vf.address in held and vf.pf}
-    node.configure(wish(4, when="drain", give_back_after=1000))
+    node.configure(wish(4, when="cordon", cordonTimeoutSeconds=1000))
     await node.until(lambda: node.node.progress[pf].phase is Phase.DRAINING)
     given_back = Drain.given_back
     monkeypatch.setattr(Drain, "given_back", lambda drain, now_s: given_back(drain, now_s + 1000))
@@ -167,7 +167,7 @@ async def test_who_looks_is_told_whom_a_pf_waits_for(node: Stage) -> None:
     def told() -> str | None:
         return {one.address: one.progress for one in node.daemon.status.report().pfs}[pf]
 
-    node.configure(wish(4, when="drain"))
+    node.configure(wish(4, when="cordon"))
     await node.until(lambda: told() == f"draining, to become dc: 1 VF held by pod {pod.uid}")
     (node.settings.pod_logs / f"default_pod_{pod.uid}").mkdir(parents=True)
     await node.until(lambda: told() == "draining, to become dc: 1 VF held by default/pod")
@@ -199,7 +199,7 @@ async def test_a_node_whose_name_is_not_known_follows_no_rollout_and_says_so(
 
 async def test_a_wish_that_is_taken_back_gives_the_vfs_back(node: Stage, kernel: FakeKernel) -> None:
     pod, held = await node.give(CY)
-    node.configure(wish(4, when="drain"))
+    node.configure(wish(4, when="cordon"))
     await node.until(lambda: node.step(held[0]) is not Step.HELD)
     node.configure(wish(0))
     await node.offers(CY, of(node, *PFS))
@@ -227,7 +227,7 @@ async def test_a_pf_that_failed_does_not_rest_from_another_wish(node: Stage) -> 
     await node.until(lambda: len(node.kubelet.offered(DC)) == 6)
     await node.until(lambda: node.node.progress[refusal[0]].phase is Phase.RESTING)
     del node.host.refusals[refusal]
-    node.configure(wish(4, at_once=2))
+    node.configure(wish(4, maxUnavailable=2))
     await node.until(lambda: len(node.kubelet.offered(DC)) == 8)
 
 

@@ -24,8 +24,8 @@ WHO = Who("me", 1, "provision", "now")
 
 
 def half(cy: int) -> Config:
-    split = [{"services": ["sym", "asym"], "share": cy}, {"services": ["dc"]}]
-    return parse_config({"version": 1, "provision": [{"split": split, "auto_reset": True}]})
+    split = [{"services": ["sym", "asym"], "percent": cy}, {"services": ["dc"]}]
+    return parse_config({"version": 1, "provision": [{"split": split, "autoReset": True}]})
 
 
 class Ground:

@@ -52,7 +52,7 @@ async def test_the_vf_of_a_plain_init_container_stays_although_list_does_not_nam
 
 async def test_a_limit_withdraws_free_vfs_first(stage: Stage, vfs: tuple[PciAddress, ...]) -> None:
     _, held = await stage.give(CY, 2)
-    stage.configure("version: 1\ndefaults: true\nresources: [{name: cy, services: [sym, asym], limit: 3}]\n")
+    stage.configure("version: 1\ndefaultResources: true\nresources: [{name: cy, services: [sym, asym], limit: 3}]\n")
     free = [vf for vf in vfs if vf not in held]
     await stage.lists(CY, sorted([*held, free[0]]))
     await stage.until(lambda: "over the limit" in stage.node.pools.left_out.get(free[1], ""))

@@ -195,13 +195,13 @@ def test_no_bytes_raise_anything_but_a_config_error(content: bytes) -> None:
 
 def test_loads_a_file(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
-    file.write_text("version: 1\nvfio_driver: qat_vfio_pci\n")
+    file.write_text("version: 1\nvfioDriver: qat_vfio_pci\n")
     assert load(file).vfio_driver == "qat_vfio_pci"
 
 
 def test_loads_a_configmap(tmp_path: Path) -> None:
     config_map = ConfigMap(tmp_path / "config")
-    config_map.write("version: 1\nvfio_driver: qat_vfio_pci\n")
+    config_map.write("version: 1\nvfioDriver: qat_vfio_pci\n")
     assert load(config_map.file).vfio_driver == "qat_vfio_pci"
 
 
@@ -259,8 +259,8 @@ LONG = "x" * 60_000
         f"version: 1\nresources: [{{name: a, pfs: [{LONG}]}}]\n",
         f"version: 1\nresources: [{{name: a, env: {{? {LONG} : 1}}}}]\n",
         f"version: 1\nresources: [{{name: a, env: {{A: [{LONG}]}}}}]\n",
-        f"version: 1\nprovision: [{{split: [{{services: [dc]}}], min_available: {{? {LONG} : 1}}}}]\n",
-        f"version: 1\nprovision: [{{split: [{{services: [dc]}}], min_available: {{? {LONG} : x}}}}]\n",
+        f"version: 1\nprovision: [{{split: [{{services: [dc]}}], minAvailable: {{? {LONG} : 1}}}}]\n",
+        f"version: 1\nprovision: [{{split: [{{services: [dc]}}], minAvailable: {{? {LONG} : x}}}}]\n",
         f"version: 1\nprovision: [{{split: [{{services: {LONG}}}]}}]\n",
         f"version: *{LONG}\n",
         f"version: !{LONG} 1\n",

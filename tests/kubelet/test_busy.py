@@ -20,7 +20,7 @@ from qatdp.daemon.pace import Pace
 EVERY_S = 0.5
 # Two admissions, two rounds, a grace and a look at who has VFs open: 3.5 s. The rest is for a machine that is busy.
 LONGEST_S = 8.0
-RENAME = "version: 1\ndefaults: true\nresources: [{name: renamed, services: [sym, asym]}]\n"
+RENAME = "version: 1\ndefaultResources: true\nresources: [{name: renamed, services: [sym, asym]}]\n"
 PF, DC_PF = "0000:6b:00.0", "0000:70:00.0"
 
 

@@ -45,5 +45,5 @@ def _summary(found: Config) -> str:
     names = list(dict.fromkeys(full_name(rule.name) for rule in found.resources))
     if not names:
         return "default names for all VFs"
-    rest = "default names for the VFs they leave" if found.defaults else "other VFs are not offered"
+    rest = "default names for the VFs they leave" if found.default_resources else "other VFs are not offered"
     return f"{', '.join(names)}; {rest}"

@@ -6,7 +6,7 @@ core/schema.py says the same as a JSON schema. Every fault is a ConfigError with
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from qatdp.core import plain
@@ -25,7 +25,8 @@ NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 # And its domain (k8s.io/apimachinery, IsQualifiedName: RFC 1123).
 SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 DOMAIN_CHARACTERS = 253
-OPTION_KEYS = ("policy", "node", "qat_policy", "env", "addressVariables")
+SELECTOR_KEYS = ("pfs", "numaNodes", "families", "drivers")
+OPTION_KEYS = ("policy", "deviceNode", "qatPolicy", "env", "addressVariables")
 RESERVED_PREFIXES = ("PCIDEVICE_", "PCI_RESOURCE_")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -38,7 +39,7 @@ class Policy(StrEnum):
     BALANCED = "balanced"  # spread over the PFs
 
 
-class NodePath(StrEnum):
+class DeviceNode(StrEnum):
     """Which device nodes a container gets: the group's (every client knows them), or the device's own (iommufd)."""
 
     GROUP = "group"
@@ -72,7 +73,7 @@ class ResourceOptions:
     """How a resource behaves."""
 
     policy: Policy = Policy.LOCAL
-    node: NodePath = NodePath.GROUP
+    device_node: DeviceNode = DeviceNode.GROUP
     qat_policy: int | None = None  # QAT_POLICY for qatlib: how many of the container's VFs one process takes
     env: tuple[tuple[str, str], ...] = ()
     address_variables: frozenset[AddressVariable] = DEFAULT_VARIABLES
@@ -102,8 +103,8 @@ class Config:
     """The whole of it. Without rules, each set of services is a resource of its own, named as Intel's plugin does."""
 
     resources: tuple[ResourceRule, ...] = ()
-    defaults: bool = True  # VFs that no rule selects get the default names
-    keep_for_host: tuple[HostShare, ...] = ()
+    default_resources: bool = True  # VFs that no rule selects get the default names
+    host_reserved: tuple[HostShare, ...] = ()
     vfio_driver: str = "vfio-pci"
     allow_no_iommu: bool = False  # offer VFs that no IOMMU keeps apart: whoever has one can reach all memory
     provision: tuple[Wish, ...] = ()  # what PFs should be; the first that is about this node holds
@@ -117,12 +118,12 @@ class Config:
 
     def after(self, other: "Config") -> "Config":
         """Return this configuration as the successor of another."""
-        names = {rule.name for rule in self.resources} | (default_names() if self.defaults else frozenset())
+        names = {rule.name for rule in self.resources} | (default_names() if self.default_resources else frozenset())
         return replace(self, former=tuple(rule for rule in (*other.resources, *other.former) if rule.name not in names))
 
     def kept(self, pf: PciAddress | None) -> int:
         """Return how many of the first VFs of a PF stay with the host."""
-        shares = (share.vfs for share in self.keep_for_host if share.pfs is None or pf in share.pfs)
+        shares = (share.vfs for share in self.host_reserved if share.pfs is None or pf in share.pfs)
         return max(shares, default=0)
 
     def limit(self, resource: str) -> int | None:
@@ -159,7 +160,7 @@ def parse_config(document: object) -> Config:
     """Return the configuration that plain values describe; raises ConfigError for the first fault."""
     top = plain.a_mapping(document, "")
     plain.only_known(
-        top, "", "version", "resources", "defaults", "keep_for_host", "vfio_driver", "allowNoIommu", "provision"
+        top, "", "version", "resources", "defaultResources", "hostReserved", "vfioDriver", "allowNoIommu", "provision"
     )
     if "version" not in top:
         raise ConfigError("version", "missing", hint=f"this qatdp knows version: {VERSION}")
@@ -168,13 +169,13 @@ def parse_config(document: object) -> Config:
             "version", f"expected {VERSION}, got {shown(top['version'])}", hint="see: qatdp config schema"
         )
     rules = plain.each(top, "", "resources", _rule)
-    defaults = plain.a_flag(top, "", "defaults", default=not rules)
+    defaults = plain.a_flag(top, "", "defaultResources", default=not rules)
     _check_names(rules, default_names() if defaults else ())
     config = Config(
         resources=rules,
-        defaults=defaults,
-        keep_for_host=plain.each(top, "", "keep_for_host", _host_share),
-        vfio_driver=plain.a_choice(top.get("vfio_driver", "vfio-pci"), "vfio_driver", sorted(VFIO_DRIVERS)),
+        default_resources=defaults,
+        host_reserved=plain.each(top, "", "hostReserved", _host_share),
+        vfio_driver=plain.a_choice(top.get("vfioDriver", "vfio-pci"), "vfioDriver", sorted(VFIO_DRIVERS)),
         allow_no_iommu=plain.a_flag(top, "", "allowNoIommu", default=False),
         provision=plain.each(top, "", "provision", read_wish),
     )
@@ -185,7 +186,7 @@ def parse_config(document: object) -> Config:
 
 def _rule(value: object, path: str) -> ResourceRule:
     rule = plain.a_mapping(value, path)
-    plain.only_known(rule, path, "name", "services", *_names(Selector), "limit", *OPTION_KEYS)
+    plain.only_known(rule, path, "name", "services", *SELECTOR_KEYS, "limit", *OPTION_KEYS)
     if "name" not in rule:
         raise ConfigError(f"{path}.name", "missing", hint="the name behind qat.intel.com/, such as cy")
     name = rule["name"]
@@ -201,15 +202,11 @@ def _rule(value: object, path: str) -> ResourceRule:
     )
 
 
-def _names(of: type[Selector]) -> Iterable[str]:
-    return (field.name for field in fields(of))
-
-
 def _selector(rule: Mapping[str, object], path: str) -> Selector:
     families = [family.name for family in FAMILIES]
     return Selector(
         pfs=plain.a_set(rule, path, "pfs", plain.an_address),
-        numa_nodes=plain.a_set(rule, path, "numa_nodes", plain.a_count),
+        numa_nodes=plain.a_set(rule, path, "numaNodes", plain.a_count),
         families=plain.a_set(rule, path, "families", lambda value, key: plain.a_choice(value, key, families)),
         drivers=plain.a_set(rule, path, "drivers", lambda value, key: plain.a_choice(value, key, sorted(VFIO_DRIVERS))),
     )
@@ -218,8 +215,10 @@ def _selector(rule: Mapping[str, object], path: str) -> Selector:
 def _options(rule: Mapping[str, object], path: str) -> ResourceOptions:
     return ResourceOptions(
         policy=Policy(plain.a_choice(rule.get("policy", Policy.LOCAL), f"{path}.policy", list(Policy))),
-        node=NodePath(plain.a_choice(rule.get("node", NodePath.GROUP), f"{path}.node", list(NodePath))),
-        qat_policy=plain.a_count(rule["qat_policy"], f"{path}.qat_policy", least=1) if "qat_policy" in rule else None,
+        device_node=DeviceNode(
+            plain.a_choice(rule.get("deviceNode", DeviceNode.GROUP), f"{path}.deviceNode", list(DeviceNode))
+        ),
+        qat_policy=plain.a_count(rule["qatPolicy"], f"{path}.qatPolicy", least=1) if "qatPolicy" in rule else None,
         env=_env(rule.get("env", {}), f"{path}.env"),
         address_variables=_address_variables(rule, path),
     )
@@ -257,7 +256,7 @@ def _env(value: object, path: str) -> tuple[tuple[str, str], ...]:
         if not VARIABLE.fullmatch(name):
             raise ConfigError(plain.join(path, name), "no name of an environment variable")
         if name.startswith("QAT"):
-            hint = "Intel's DPDK image takes each QAT* value for an address; for QAT_POLICY use qat_policy"
+            hint = "Intel's DPDK image takes each QAT* value for an address; for QAT_POLICY use qatPolicy"
             raise ConfigError(plain.join(path, name), "names that begin with QAT are taken", hint=hint)
         for prefix in RESERVED_PREFIXES:
             if name.startswith(prefix):
@@ -292,7 +291,7 @@ def _check_names(rules: Sequence[ResourceRule], defaults: Iterable[str]) -> None
             problem = (
                 f"{shown(rule.name)} and the default name {by_default[variable]!r} would share an environment variable"
             )
-            raise ConfigError(f"resources[{index}].name", problem, hint="take that name, or leave out defaults")
+            raise ConfigError(f"resources[{index}].name", problem, hint="take that name, or leave out defaultResources")
         if (rule.limit, rule.options) != (same.limit, same.options):
             problem = f"{shown(rule.name)} is merged with resources[{other}], but has other options"
             raise ConfigError(f"resources[{index}]", problem, hint="write the same limit and options at both")
@@ -305,7 +304,7 @@ def _check_least(wishes: Sequence[Wish], names: Collection[str]) -> None:
             if name not in names:
                 hint = f"the name behind {DOMAIN}/; known here: {cut(', '.join(sorted(names)))}"
                 raise ConfigError(
-                    plain.join(f"provision[{index}].min_available", name), "no resource has this name", hint=hint
+                    plain.join(f"provision[{index}].minAvailable", name), "no resource has this name", hint=hint
                 )
 
 

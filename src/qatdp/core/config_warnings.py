@@ -30,7 +30,7 @@ def _shared(one: ResourceOptions, two: ResourceOptions) -> Mapping[str, str]:
     if AddressVariable.INDEX in one.address_variables & two.address_variables:
         found["addressVariables"] = "QAT0"
     if one.qat_policy and two.qat_policy and one.qat_policy != two.qat_policy:
-        found["qat_policy"] = "QAT_POLICY"
+        found["qatPolicy"] = "QAT_POLICY"
     values = dict(one.env)
     found |= {f"env.{name}": name for name, text in two.env if values.get(name, text) != text}
     return found

@@ -28,5 +28,5 @@ class Drain:
 
     def given_back(self, now_s: float) -> frozenset[PciAddress]:
         """Return the PFs that have drained for too long."""
-        limit_s = self.wish.give_back_after_s
+        limit_s = self.wish.cordon_timeout_s
         return frozenset(pf for pf, since_s in self.since_s if limit_s is not None and now_s - since_s >= limit_s)

@@ -26,7 +26,7 @@ def listing(
         resource, device = listed.get(address, (None, None))
         entry = books.get(address)
         vf = snapshot.vf(address) or (entry.vf if entry else None)
-        node = node_of(vf, config.options(resource or "").node) if vf else None
+        node = node_of(vf, config.options(resource or "").device_node) if vf else None
         yield DeviceReport(
             address=str(address),
             pf=str(vf.pf) if vf and vf.pf else None,

@@ -7,7 +7,7 @@ Unhealthy, and one that was not is left out with the defect as the reason.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from qatdp.core.config import Config, NodePath, Selector, default_resource, full_name
+from qatdp.core.config import Config, DeviceNode, Selector, default_resource, full_name
 from qatdp.core.open_vfs import REASON as OPEN
 from qatdp.core.pci import PciAddress
 from qatdp.core.pf_defects import driver_defect
@@ -27,7 +27,7 @@ from qatdp.core.stale import Stale
 # and later by DMA ownership, drivers/iommu/iommu.c).
 HARMLESS_DRIVERS = VFIO_DRIVERS | {"pcieport", "pci-stub"}
 
-KINDS = {NodePath.GROUP: (NodeKind.GROUP, NodeKind.NOIOMMU), NodePath.CDEV: (NodeKind.CDEV,)}
+KINDS = {DeviceNode.GROUP: (NodeKind.GROUP, NodeKind.NOIOMMU), DeviceNode.CDEV: (NodeKind.CDEV,)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ def resource_of(vf: VirtualFunction, pf: PhysicalFunction | None, config: Config
     for rule in config.resources:
         if (rule.services is None or services in rule.services) and _selects(rule.selector, vf, config):
             return full_name(rule.name)
-    return default_resource(services) if config.defaults else None
+    return default_resource(services) if config.default_resources else None
 
 
 def _selects(selector: Selector, vf: VirtualFunction, config: Config) -> bool:
@@ -210,7 +210,7 @@ def defect_of(
         or (None if vf.on_vfio else circumstances.unbound.get(vf.address) or _driver_defect(vf, snapshot, config))
         or _group_defect(snapshot.group(vf.iommu_group))
         or (None if config.allow_no_iommu else _no_iommu_defect(vf))
-        or node_defect(vf, config.options(resource).node)
+        or node_defect(vf, config.options(resource).device_node)
         or circumstances.stale.reasons.get(vf.address)
         or circumstances.in_doubt.get(vf.address)
         or (OPEN if vf.address in circumstances.opened else None)
@@ -268,11 +268,11 @@ def _no_iommu_defect(vf: VirtualFunction) -> str | None:
     )
 
 
-def node_of(vf: VirtualFunction, path: NodePath) -> VfioNode | None:
+def node_of(vf: VirtualFunction, path: DeviceNode) -> VfioNode | None:
     return vf.node(*KINDS[path])
 
 
-def node_defect(vf: VirtualFunction, path: NodePath) -> str | None:
+def node_defect(vf: VirtualFunction, path: DeviceNode) -> str | None:
     node = node_of(vf, path)
     if node is None:
         return f"has no {path} node (the kernel makes none)"

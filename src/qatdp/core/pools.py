@@ -242,7 +242,7 @@ def _device(
 
 def _nodes(vf: VirtualFunction, resource: str, config: Config) -> tuple[str, ...]:
     """Return what a container needs to use a VF: its node, and the one all VFIO users share."""
-    node = node_of(vf, config.options(resource).node)
+    node = node_of(vf, config.options(resource).device_node)
     if node is None:
         return ()
     return (node.path, IOMMUFD_NODE if node.kind is NodeKind.CDEV else CONTAINER_NODE)

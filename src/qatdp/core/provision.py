@@ -6,13 +6,13 @@ from dataclasses import replace
 from qatdp.core import plain
 from qatdp.core.qat import FAMILIES, Services
 from qatdp.core.rollout import read_rollout
-from qatdp.core.wish import WHOLE, Part, Per, When, Wish, can_do, canonical, refusal
+from qatdp.core.wish import WHOLE, Part, Scope, When, Wish, can_do, canonical, refusal
 from qatdp.errors import ConfigError
 
 # What PFs should be; the other keys tell which nodes are meant, and how they get there.
-TARGET_KEYS = ("split", "per", "auto_reset")
+TARGET_KEYS = ("split", "scope", "autoReset")
 STAGED_KEYS = ("current", "next", "rollout")
-WISH_KEYS = ("nodes", "leave_alone", "when", "at_once", "min_available", "give_back_after")
+WISH_KEYS = ("nodes", "excludePfs", "when", "maxUnavailable", "minAvailable", "cordonTimeoutSeconds")
 
 
 def read_wish(value: object, path: str) -> Wish:
@@ -54,17 +54,17 @@ def _target(value: object, path: str) -> Mapping[str, object]:
 def _policy(entry: Mapping[str, object], path: str) -> Wish:
     """Read what is about the nodes, and how they are changed."""
     when = When(plain.a_choice(entry.get("when", When.IDLE), f"{path}.when", list(When)))
-    if "give_back_after" in entry and when is not When.DRAIN:
-        raise ConfigError(f"{path}.give_back_after", "nothing is drained", hint="it goes with when: drain")
+    if "cordonTimeoutSeconds" in entry and when is not When.CORDON:
+        raise ConfigError(f"{path}.cordonTimeoutSeconds", "nothing is cordoned", hint="it goes with when: cordon")
     return Wish(
         parts=(),
         nodes=_patterns(entry, path),
-        leave_alone=plain.a_set(entry, path, "leave_alone", plain.an_address) or frozenset(),
+        exclude_pfs=plain.a_set(entry, path, "excludePfs", plain.an_address) or frozenset(),
         when=when,
-        at_once=plain.a_count(entry.get("at_once", 1), f"{path}.at_once", least=1),
-        min_available=_least(entry.get("min_available", {}), f"{path}.min_available"),
-        give_back_after_s=plain.a_count(entry["give_back_after"], f"{path}.give_back_after", least=1)
-        if "give_back_after" in entry
+        max_unavailable=plain.a_count(entry.get("maxUnavailable", 1), f"{path}.maxUnavailable", least=1),
+        min_available=_least(entry.get("minAvailable", {}), f"{path}.minAvailable"),
+        cordon_timeout_s=plain.a_count(entry["cordonTimeoutSeconds"], f"{path}.cordonTimeoutSeconds", least=1)
+        if "cordonTimeoutSeconds" in entry
         else None,
     )
 
@@ -72,14 +72,14 @@ def _policy(entry: Mapping[str, object], path: str) -> Wish:
 def _aimed(policy: Wish, target: Mapping[str, object], path: str) -> Wish:
     """Read what PFs should be."""
     if "split" not in target:
-        raise ConfigError(f"{path}.split", "missing", hint="such as: [{services: [sym, asym], share: 50}]")
+        raise ConfigError(f"{path}.split", "missing", hint="such as: [{services: [sym, asym], percent: 50}]")
     parts = plain.each(target, path, "split", _part)
     _check_parts(parts, f"{path}.split")
     return replace(
         policy,
         parts=parts,
-        per=Per(plain.a_choice(target.get("per", Per.NODE), f"{path}.per", list(Per))),
-        auto_reset=plain.a_flag(target, path, "auto_reset", default=False) if "auto_reset" in target else None,
+        scope=Scope(plain.a_choice(target.get("scope", Scope.NODE), f"{path}.scope", list(Scope))),
+        auto_reset=plain.a_flag(target, path, "autoReset", default=False) if "autoReset" in target else None,
     )
 
 
@@ -95,30 +95,30 @@ def _patterns(entry: Mapping[str, object], path: str) -> tuple[str, ...] | None:
 
 def _part(value: object, path: str) -> Part:
     part = plain.a_mapping(value, path)
-    plain.only_known(part, path, "services", "share", "count", "pfs", "numa_nodes", "families")
+    plain.only_known(part, path, "services", "percent", "count", "pfs", "numaNodes", "families")
     if "services" not in part:
         raise ConfigError(f"{path}.services", "missing", hint="such as [sym, asym]; generic before gen4")
-    if "share" in part and "count" in part:
-        raise ConfigError(path, "has both a share and a count", hint="leave one of them out")
+    if "percent" in part and "count" in part:
+        raise ConfigError(path, "has both a percent and a count", hint="leave one of them out")
     names = [family.name for family in FAMILIES]
     families = plain.a_set(part, path, "families", lambda of, key: plain.a_choice(of, key, names))
     services = plain.a_service_set(part["services"], f"{path}.services")
     _check_services(services, families, f"{path}.services")
     return Part(
         services=services,
-        share=_share(part["share"], f"{path}.share") if "share" in part else None,
+        percent=_percent(part["percent"], f"{path}.percent") if "percent" in part else None,
         count=plain.a_count(part["count"], f"{path}.count") if "count" in part else None,
         pfs=plain.a_set(part, path, "pfs", plain.an_address),
-        numa_nodes=plain.a_set(part, path, "numa_nodes", plain.a_count),
+        numa_nodes=plain.a_set(part, path, "numaNodes", plain.a_count),
         families=families,
     )
 
 
-def _share(value: object, path: str) -> int:
-    share = plain.a_count(value, path)
-    if share > WHOLE:
-        raise ConfigError(path, f"expected per cent, {WHOLE} at most, got {share}")
-    return share
+def _percent(value: object, path: str) -> int:
+    percent = plain.a_count(value, path)
+    if percent > WHOLE:
+        raise ConfigError(path, f"expected per cent, {WHOLE} at most, got {percent}")
+    return percent
 
 
 def _check_services(services: Services | None, families: frozenset[str] | None, path: str) -> None:
@@ -135,10 +135,10 @@ def _check_parts(parts: Sequence[Part], path: str) -> None:
         raise ConfigError(path, "empty", hint="leave the whole entry out to have nothing changed")
     shares: dict[object, int] = {}
     for index, part in enumerate(parts):
-        shares[part.selector] = shares.get(part.selector, 0) + (part.share or 0)
+        shares[part.selector] = shares.get(part.selector, 0) + (part.percent or 0)
         if shares[part.selector] > WHOLE:
-            problem = f"shares add up to {shares[part.selector]} per cent of the same PFs"
-            raise ConfigError(f"{path}[{index}].share", problem)
+            problem = f"percentages add up to {shares[part.selector]} per cent of the same PFs"
+            raise ConfigError(f"{path}[{index}].percent", problem)
         for before in range(index):
             if _takes_all(parts[before]):
                 _refuse_shadowed(parts, before, index, path)
@@ -148,8 +148,8 @@ def _refuse_shadowed(parts: Sequence[Part], before: int, index: int, path: str) 
     able = [family for family in FAMILIES if can_do(family, parts[index])]
     if all(can_do(family, parts[before]) for family in able):
         problem = f"can get nothing: split[{before}] takes all PFs that are left"
-        raise ConfigError(f"{path}[{index}]", problem, hint="put the entry without share, count or selector last")
+        raise ConfigError(f"{path}[{index}]", problem, hint="put the entry without percent, count or selector last")
 
 
 def _takes_all(part: Part) -> bool:
-    return part.share is None and part.count is None and part.selector == (None, None, None)
+    return part.percent is None and part.count is None and part.selector == (None, None, None)

@@ -24,8 +24,8 @@ def quotas(parts: Sequence[Part], able: Sequence[Sequence[PciAddress]]) -> tuple
 
 
 def _quota(part: Part, able: int, share: int | None) -> Quota:
-    if part.share is not None and share is not None:
-        exact = Fraction(part.share * able, WHOLE)
+    if part.percent is not None and share is not None:
+        exact = Fraction(part.percent * able, WHOLE)
         return Quota(share, share, None if exact == share else exact)
     if part.count is not None:
         return Quota(min(part.count, able), part.count)
@@ -36,11 +36,11 @@ def _whole_shares(parts: Sequence[Part], able: Sequence[Sequence[PciAddress]]) -
     """Return the shares as numbers of PFs, by the part's index: parts that share the same PFs are rounded together."""
     together: dict[tuple[PciAddress, ...], list[int]] = {}
     for index, part in enumerate(parts):
-        if part.share is not None:
+        if part.percent is not None:
             together.setdefault(tuple(able[index]), []).append(index)
     found: dict[int, int] = {}
     for pfs, indices in together.items():
-        exact = [Fraction((parts[index].share or 0) * len(pfs), WHOLE) for index in indices]
+        exact = [Fraction((parts[index].percent or 0) * len(pfs), WHOLE) for index in indices]
         found.update(zip(indices, largest_remainder(exact), strict=True))
     return found
 

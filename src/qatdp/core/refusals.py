@@ -72,7 +72,7 @@ TABLE: Mapping[tuple[What | None, int], Remedy] = MappingProxyType(
         ),
         (What.VFS, e.ENOENT): Remedy("no driver has the PF, or one without SR-IOV", "bind the PF to its own driver"),
         (What.VFS, e.ERANGE): Remedy("the PF takes fewer VFs than sriov_totalvfs said", "run it again"),
-        (What.BIND, e.ENODEV): Remedy("that driver does not take this device", "see vfio_driver of the configuration"),
+        (What.BIND, e.ENODEV): Remedy("that driver does not take this device", "see vfioDriver of the configuration"),
         (What.BIND, e.EBUSY): Remedy("another driver has its IOMMU group", "see what else is in the group"),
         (What.BIND, e.EINVAL): _NO_IOMMU,
     }
@@ -109,4 +109,4 @@ def _qat_vfio_pci(family: Family) -> Remedy:
     if family.name in QAT_VFIO_PCI_FAMILIES:
         return Remedy("it needs the PF on this machine, on its in-tree driver", _LOG)
     option = " loaded with disable_denylist=1" if family.denylisted else ""
-    return Remedy(f"it is not made for VFs of {family.name}", f"use vfio_driver: vfio-pci{option}")
+    return Remedy(f"it is not made for VFs of {family.name}", f"use vfioDriver: vfio-pci{option}")

@@ -56,7 +56,7 @@ def repartition(now: Situation) -> Todo:
     left, listed = _available(now), _listed(now)
     # One that fails, or hangs, holds up no other. Where more have failed than may be away it is not them, but the wish.
     lost = sum(1 for one in found.pfs if one.steps and one.address in now.failed and not listed[one.address])
-    away = lost if lost > now.wish.at_once else 0
+    away = lost if lost > now.wish.max_unavailable else 0
     taken = sorted(_taken([one for one in able if _disturbs(one)], now, left, away), key=lambda one: one.address)
     drained = _taken(list(_to_drain(found, now)), now, left, 0)
     return Todo(
@@ -96,7 +96,7 @@ def _to_drain(found: Plan, now: Situation) -> Iterator[PfPlan]:
     """Yield the PFs that pods use and that may be drained. They keep no idle ones waiting, as a drain may last."""
     for one in found.pfs:
         spared = one.address in now.given_back or one.address in now.resting
-        if now.wish.when is When.DRAIN and one.later and not spared:
+        if now.wish.when is When.CORDON and one.later and not spared:
             yield one
 
 
@@ -107,7 +107,7 @@ def _taken(able: list[PfPlan], now: Situation, left: Counter[str], away: int) ->
     able.sort(key=lambda one: (one.address not in now.changing, one.address))
     for one in able:
         loses, on_its_way = losses.get(one.address, Counter[str]()), one.address in now.changing
-        may_go = away < now.wish.at_once and _enough(left - loses, loses, now.wish)
+        may_go = away < now.wish.max_unavailable and _enough(left - loses, loses, now.wish)
         if loses and not (may_go or on_its_way):
             continue
         away += bool(loses) or on_its_way

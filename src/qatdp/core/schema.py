@@ -12,13 +12,13 @@ from qatdp.core.config import (
     RESERVED_PREFIXES,
     VERSION,
     AddressVariable,
-    NodePath,
+    DeviceNode,
     Policy,
 )
 from qatdp.core.pci import SHAPE
 from qatdp.core.provision import STAGED_KEYS, TARGET_KEYS
 from qatdp.core.qat import FAMILIES, GENERIC, VFIO_DRIVERS, Service
-from qatdp.core.wish import WHOLE, Per, When
+from qatdp.core.wish import WHOLE, Scope, When
 
 Schema = dict[str, Any]
 
@@ -36,12 +36,12 @@ def config_schema() -> Schema:
                     "items": _resource(),
                     "description": "the first entry that selects a VF names its resource; entries of one name are one",
                 },
-                "defaults": {
+                "defaultResources": {
                     "type": "boolean",
                     "description": "VFs that no entry selects get the default names; without entries this is true",
                 },
-                "keep_for_host": {"type": "array", "items": _host_share()},
-                "vfio_driver": {"enum": sorted(VFIO_DRIVERS), "default": "vfio-pci"},
+                "hostReserved": {"type": "array", "items": _host_share()},
+                "vfioDriver": {"enum": sorted(VFIO_DRIVERS), "default": "vfio-pci"},
                 "allowNoIommu": {
                     "type": "boolean",
                     "default": False,
@@ -77,13 +77,13 @@ def _resource() -> Schema:
             },
             "services": _services(),
             "pfs": _some(_address()),
-            "numa_nodes": _some(count),
+            "numaNodes": _some(count),
             "families": _some({"enum": [family.name for family in FAMILIES]}),
             "drivers": _some({"enum": sorted(VFIO_DRIVERS)}),
             "limit": {**count, "description": "at most so many VFs of this node"},
             "policy": {"enum": list(Policy), "default": Policy.LOCAL},
-            "node": {"enum": list(NodePath), "default": NodePath.GROUP},
-            "qat_policy": {"type": "integer", "minimum": 1, "description": "sets QAT_POLICY, for qatlib"},
+            "deviceNode": {"enum": list(DeviceNode), "default": DeviceNode.GROUP},
+            "qatPolicy": {"type": "integer", "minimum": 1, "description": "sets QAT_POLICY, for qatlib"},
             "env": {
                 "type": "object",
                 "propertyNames": {"pattern": f"^(?!QAT|{'|'.join(RESERVED_PREFIXES)})[A-Za-z_][A-Za-z0-9_]*$"},
@@ -126,28 +126,33 @@ def _wish() -> Schema:
             "nodes": _some(
                 {"type": "string", "minLength": 1, "description": "a node's name, or a pattern such as qat-*"}
             ),
-            "leave_alone": _some(_address()),
+            "excludePfs": _some(_address()),
             "when": {"enum": list(When), "default": When.IDLE, "description": "of run --manage: what of PFs in use"},
-            "at_once": {"type": "integer", "minimum": 1, "default": 1, "description": "PFs that may be away at a time"},
-            "min_available": {
+            "maxUnavailable": {
+                "type": "integer",
+                "minimum": 1,
+                "default": 1,
+                "description": "PFs that may be away at a time",
+            },
+            "minAvailable": {
                 "type": "object",
                 "additionalProperties": {"type": "integer", "minimum": 0},
                 "description": "by the name of a resource: VFs that must stay while others are away",
             },
-            "give_back_after": {
+            "cordonTimeoutSeconds": {
                 "type": "integer",
                 "minimum": 1,
-                "description": "seconds for which a PF drains that pods keep",
+                "description": "seconds after which a cordoned PF that pods keep is uncordoned",
             },
         },
         required=[],
     )
-    drains = {"properties": {"when": {"const": When.DRAIN}}, "required": ["when"]}
+    cordons = {"properties": {"when": {"const": When.CORDON}}, "required": ["when"]}
     staged = {"required": list(STAGED_KEYS), **_without(*TARGET_KEYS)}
     return {
         **wish,
         "oneOf": [{"required": ["split"], **_without(*STAGED_KEYS)}, staged],
-        "dependentSchemas": {"give_back_after": drains},
+        "dependentSchemas": {"cordonTimeoutSeconds": cordons},
     }
 
 
@@ -159,8 +164,8 @@ def _target() -> Schema:
     return _object(
         {
             "split": {"type": "array", "items": _part(), "minItems": 1},
-            "per": {"enum": list(Per), "default": Per.NODE, "description": "of what shares and counts are"},
-            "auto_reset": {"type": "boolean"},
+            "scope": {"enum": list(Scope), "default": Scope.NODE, "description": "of what shares and counts are"},
+            "autoReset": {"type": "boolean"},
         },
         required=["split"],
     )
@@ -176,15 +181,15 @@ def _part() -> Schema:
     part = _object(
         {
             "services": _service_set(),
-            "share": {"type": "integer", "minimum": 0, "maximum": WHOLE, "description": "per cent"},
+            "percent": {"type": "integer", "minimum": 0, "maximum": WHOLE, "description": "per cent"},
             "count": {"type": "integer", "minimum": 0, "description": "PFs"},
             "pfs": _some(_address()),
-            "numa_nodes": _some({"type": "integer", "minimum": 0}),
+            "numaNodes": _some({"type": "integer", "minimum": 0}),
             "families": _some({"enum": [family.name for family in FAMILIES]}),
         },
         required=["services"],
     )
-    return {**part, "not": {"required": ["share", "count"]}}
+    return {**part, "not": {"required": ["percent", "count"]}}
 
 
 def _address() -> Schema:

@@ -32,7 +32,7 @@ def none_can(
 ) -> Iterator[str]:
     """Yield a line for each part that asks for a share of PFs of which none can be what it wants."""
     for index, part in enumerate(parts):
-        if part.share and not able[index] and _concerns(part, pfs, scope):
+        if part.percent and not able[index] and _concerns(part, pfs, scope):
             selected = [pf for pf in pfs if part.selects(pf)]
             reason = (refusal(selected[0].family, part.services) or UNCHOSEN) if selected else "it selects none"
             yield f"split[{index}]: no PF can be {default_name(part.services)}: {reason}"

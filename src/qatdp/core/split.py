@@ -16,7 +16,7 @@ from qatdp.core.quota import Quota, quotas
 from qatdp.core.shortfall import named_in_vain, none_can, rounded, too_few
 from qatdp.core.snapshot import PhysicalFunction, Snapshot, VirtualFunction
 from qatdp.core.steps import Goal, Step, What, needed_steps
-from qatdp.core.wish import Part, Per, Wish, can_do
+from qatdp.core.wish import Part, Scope, Wish, can_do
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def plan(snapshot: Snapshot, config: Config, wish: Wish, in_use: Mapping[PciAddr
     told: list[str] = []
     unmet = list(named_in_vain(wish.parts, snapshot.pfs, out))
     pfs = [pf for pf in snapshot.pfs if pf.address not in out]
-    for scope, of in _scopes(pfs, wish.per):
+    for scope, of in _scopes(pfs, wish.scope):
         able = [[pf.address for pf in of if _can_be(pf, part)] for part in wish.parts]
         quota = quotas(wish.parts, able)
         found = _assigned(node, of, quota)
@@ -104,7 +104,7 @@ def _users(snapshot: Snapshot, in_use: Mapping[PciAddress, str]) -> Mapping[PciA
 
 def _left_out(pf: PhysicalFunction, node: _Node) -> str | None:
     """Tell why a PF is neither changed nor counted."""
-    if pf.address in node.wish.leave_alone:
+    if pf.address in node.wish.exclude_pfs:
         return "to be left alone"
     if problem := node.snapshot.problem(pf.address):
         return problem
@@ -117,9 +117,9 @@ def _can_be(pf: PhysicalFunction, part: Part) -> bool:
     return part.selects(pf) and can_do(pf.family, part) and chosen
 
 
-def _scopes(pfs: Sequence[PhysicalFunction], per: Per) -> Iterable[tuple[str, list[PhysicalFunction]]]:
+def _scopes(pfs: Sequence[PhysicalFunction], scope: Scope) -> Iterable[tuple[str, list[PhysicalFunction]]]:
     """Yield the PFs that shares and counts are of, with what they are called."""
-    if per is Per.NODE:
+    if scope is Scope.NODE:
         return [("", list(pfs))] if pfs else []
 
     def node(pf: PhysicalFunction) -> int:

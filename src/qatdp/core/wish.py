@@ -19,25 +19,25 @@ class When(StrEnum):
     """When `qatdp run --manage` takes a PF whose VFs pods have."""
 
     IDLE = "idle"  # once no pod has any: until then all its VFs are offered
-    DRAIN = "drain"  # nobody gets its free VFs from now on, so that it becomes idle
+    CORDON = "cordon"  # nobody gets its free VFs from now on, so that it becomes idle
 
 
-class Per(StrEnum):
+class Scope(StrEnum):
     """Of what shares and counts are: of the whole node, or of each of its NUMA nodes by itself."""
 
     NODE = "node"
-    NUMA_NODE = "numa_node"
+    NUMA_NODE = "numaNode"
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """One entry of `split`: PFs that are to have these services; None stands for those whose services are not chosen.
 
-    With neither `share` nor `count` it takes all that it selects and no earlier part has taken.
+    With neither `percent` nor `count` it takes all that it selects and no earlier part has taken.
     """
 
     services: Services | None
-    share: int | None = None  # per cent of the PFs that it selects
+    percent: int | None = None  # per cent of the PFs that it selects
     count: int | None = None
     pfs: frozenset[PciAddress] | None = None
     numa_nodes: frozenset[int] | None = None
@@ -57,23 +57,18 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """One entry of `provision`.
-
-    `at_once`: of so many PFs that pods could use the VFs may be away at a time. `min_available`: by resource, how many
-    VFs must stay, or no PF of it is taken away. `give_back_after_s`: how long a PF drains that pods keep.
-    `next` is what `rollout` chooses some nodes for; it has all but `nodes` and these two in common with this one.
-    """
+    """One entry of `provision`."""
 
     parts: tuple[Part, ...]
     nodes: tuple[str, ...] | None = None  # patterns of node names; None: any node
-    per: Per = Per.NODE
+    scope: Scope = Scope.NODE
     auto_reset: bool | None = None  # None: as it is
-    leave_alone: frozenset[PciAddress] = frozenset()
+    exclude_pfs: frozenset[PciAddress] = frozenset()  # neither changed nor counted
     when: When = When.IDLE
-    at_once: int = 1
-    min_available: Mapping[str, int] = field(default_factory=dict)
-    give_back_after_s: int | None = None  # None: for ever
-    next: "Wish | None" = None
+    max_unavailable: int = 1  # PFs whose VFs pods could use, and that may be away at a time
+    min_available: Mapping[str, int] = field(default_factory=dict)  # by resource: VFs that must stay
+    cordon_timeout_s: int | None = None  # how long a PF that pods keep stays cordoned; None: for ever
+    next: "Wish | None" = None  # what `rollout` chooses some nodes for; differs in parts, scope and auto_reset alone
     rollout: Rollout | None = None
 
 
@@ -123,17 +118,17 @@ def canonical(wish: Wish) -> str:
     said, and nothing where it is not.
     """
     parts = [_plain_part(part) for part in wish.parts]
-    return json.dumps(_said({"split": parts, "per": wish.per, "auto_reset": wish.auto_reset}), sort_keys=True)
+    return json.dumps(_said({"split": parts, "scope": wish.scope, "autoReset": wish.auto_reset}), sort_keys=True)
 
 
 def _plain_part(part: Part) -> Mapping[str, object]:
     return _said(
         {
             "services": GENERIC if part.services is None else sorted(part.services),
-            "share": part.share,
+            "percent": part.percent,
             "count": part.count,
             "pfs": part.pfs and [str(pf) for pf in sorted(part.pfs)],
-            "numa_nodes": part.numa_nodes and sorted(part.numa_nodes),
+            "numaNodes": part.numa_nodes and sorted(part.numa_nodes),
             "families": part.families and sorted(part.families),
         }
     )

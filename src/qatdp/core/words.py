@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from qatdp.core.pci import PciAddress
 from qatdp.core.qat import GENERIC, in_order
 from qatdp.core.rollout import drawn
-from qatdp.core.wish import Part, Per, When, Wish, which, wish_of
+from qatdp.core.wish import Part, Scope, When, Wish, which, wish_of
 
 
 def wishes_in_words(wishes: Sequence[Wish], node: str | None) -> Iterator[str]:
@@ -31,20 +31,20 @@ def _entry(wish: Wish, path: str) -> Iterator[str]:
 
 def _policy(wish: Wish) -> str:
     """Tell what is not as it is where nothing is said."""
-    drains = "; PFs in use drain" if wish.when is When.DRAIN else ""
-    back = f", for {wish.give_back_after_s} s at most" if wish.give_back_after_s else ""
-    away = f"; {wish.at_once} PFs at once" if wish.at_once > 1 else ""
+    cordons = "; PFs in use are cordoned" if wish.when is When.CORDON else ""
+    back = f", for {wish.cordon_timeout_s} s at most" if wish.cordon_timeout_s else ""
+    away = f"; {wish.max_unavailable} PFs at once" if wish.max_unavailable > 1 else ""
     least = "".join(f"; at least {count} of {name} stay" for name, count in sorted(wish.min_available.items()))
-    alone = f"; left alone: {_addresses(wish.leave_alone)}" if wish.leave_alone else ""
-    return f"{drains}{back}{away}{least}{alone}"
+    alone = f"; left alone: {_addresses(wish.exclude_pfs)}" if wish.exclude_pfs else ""
+    return f"{cordons}{back}{away}{least}{alone}"
 
 
 def _target(wish: Wish) -> Iterator[str]:
-    scope = " of each NUMA node" if wish.per is Per.NUMA_NODE else ""
+    scope = " of each NUMA node" if wish.scope is Scope.NUMA_NODE else ""
     for index, part in enumerate(wish.parts):
         yield f"{_services(part)}: {_amount(part, index)}{scope}{_selector(part)}"
     if wish.auto_reset is not None:
-        yield f"auto_reset: {'on' if wish.auto_reset else 'off'}"
+        yield f"autoReset: {'on' if wish.auto_reset else 'off'}"
 
 
 def _services(part: Part) -> str:
@@ -52,8 +52,8 @@ def _services(part: Part) -> str:
 
 
 def _amount(part: Part, index: int) -> str:
-    if part.share is not None:
-        return f"{part.share} per cent of the PFs"
+    if part.percent is not None:
+        return f"{part.percent} per cent of the PFs"
     if part.count is not None:
         return f"{part.count} {'PF' if part.count == 1 else 'PFs'}"
     return "all PFs that are left" if index else "all PFs"

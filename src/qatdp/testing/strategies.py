@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from qatdp.core.config import Config, NodePath, Policy, parse_config
+from qatdp.core.config import Config, DeviceNode, Policy, parse_config
 from qatdp.core.holders import Books, Entry, Step
 from qatdp.core.pci import PciAddress
 from qatdp.core.qat import FAMILIES, GENERIC, VFIO_DRIVERS, Family, Service, default_names, parse_services
@@ -200,11 +200,11 @@ def documents() -> st.SearchStrategy[dict[str, Any]]:
     """Configurations without a fault, as plain values."""
     optional = {
         "resources": st.lists(_rules(), max_size=4).map(_agreeing),
-        "defaults": st.booleans(),
-        "keep_for_host": st.lists(
+        "defaultResources": st.booleans(),
+        "hostReserved": st.lists(
             st.fixed_dictionaries({"vfs": st.integers(1, 3)}, optional={"pfs": _some(_slots())}), max_size=2
         ),
-        "vfio_driver": st.sampled_from(sorted(VFIO_DRIVERS)),
+        "vfioDriver": st.sampled_from(sorted(VFIO_DRIVERS)),
         "allowNoIommu": st.booleans(),
         "provision": st.lists(wishes(map(str, SLOTS)), max_size=2).map(reachable),
     }
@@ -215,10 +215,10 @@ def _with_known_names(document: dict[str, Any]) -> dict[str, Any]:
     """Leave out minimums of what no resource is called."""
     rules = document.get("resources", [])
     names = {rule["name"] for rule in rules}
-    names |= set(default_names()) if document.get("defaults", not rules) else set()
+    names |= set(default_names()) if document.get("defaultResources", not rules) else set()
     for wish in document.get("provision", []):
-        if "min_available" in wish:
-            wish["min_available"] = {name: least for name, least in wish["min_available"].items() if name in names}
+        if "minAvailable" in wish:
+            wish["minAvailable"] = {name: least for name, least in wish["minAvailable"].items() if name in names}
     return document
 
 
@@ -231,7 +231,7 @@ def _rules() -> st.SearchStrategy[dict[str, Any]]:
     optional: dict[str, st.SearchStrategy[Any]] = {
         "services": st.just(GENERIC) | one | st.lists(st.just(GENERIC) | one, min_size=1, max_size=3),
         "pfs": _some(_slots()),
-        "numa_nodes": _some(st.integers(0, 1)),
+        "numaNodes": _some(st.integers(0, 1)),
         "families": _some(st.sampled_from([family.name for family in FAMILIES])),
         "drivers": _some(st.sampled_from(sorted(VFIO_DRIVERS))),
         **BEHAVIOUR,
@@ -242,8 +242,8 @@ def _rules() -> st.SearchStrategy[dict[str, Any]]:
 BEHAVIOUR: Mapping[str, st.SearchStrategy[Any]] = {
     "limit": st.integers(0, 4),
     "policy": st.sampled_from([policy.value for policy in Policy]),
-    "node": st.sampled_from([path.value for path in NodePath]),
-    "qat_policy": st.integers(1, 3),
+    "deviceNode": st.sampled_from([path.value for path in DeviceNode]),
+    "qatPolicy": st.integers(1, 3),
     "addressVariables": st.sampled_from((["qat"], ["kubevirt", "qat"], ["qat", "pcidevice"])),
     "env": st.dictionaries(st.from_regex(r"LIB_[A-Z]{1,3}", fullmatch=True), st.sampled_from(("", "1")), max_size=2),
 }

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from qatdp.core.provision import read_wish
 from qatdp.core.qat import GENERIC
-from qatdp.core.wish import Per, When
+from qatdp.core.wish import Scope, When
 from qatdp.errors import ConfigError
 
 
@@ -16,10 +16,10 @@ def wishes(pfs: Iterable[str]) -> st.SearchStrategy[dict[str, Any]]:
     some_pfs = _some(st.sampled_from(tuple(pfs)))
     policy = {
         "nodes": st.lists(st.sampled_from(("qat-*", "gold")), min_size=1, max_size=2),
-        "leave_alone": some_pfs,
+        "excludePfs": some_pfs,
         "when": st.sampled_from([when.value for when in When]),
-        "at_once": st.integers(1, 4),
-        "min_available": st.dictionaries(st.sampled_from(("cy", "dc")), st.integers(0, 16)),
+        "maxUnavailable": st.integers(1, 4),
+        "minAvailable": st.dictionaries(st.sampled_from(("cy", "dc")), st.integers(0, 16)),
     }
     rollout = st.fixed_dictionaries({"percent": st.integers(0, 100)}, optional={"salt": st.sampled_from("ab")})
     staged = st.fixed_dictionaries({"current": _targets(some_pfs), "next": _targets(some_pfs), "rollout": rollout})
@@ -34,14 +34,14 @@ def reachable(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _drained(wish: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
-    if wish.get("when") != When.DRAIN:
+    if wish.get("when") != When.CORDON:
         return st.just(wish)
-    return st.just(wish) | st.integers(1, 600).map(lambda seconds: {**wish, "give_back_after": seconds})
+    return st.just(wish) | st.integers(1, 600).map(lambda seconds: {**wish, "cordonTimeoutSeconds": seconds})
 
 
 def _targets(some_pfs: st.SearchStrategy[list[str]]) -> st.SearchStrategy[dict[str, Any]]:
     split = st.lists(_parts(some_pfs), min_size=1, max_size=3).map(_without_faults)
-    optional = {"per": st.sampled_from([per.value for per in Per]), "auto_reset": st.booleans()}
+    optional = {"scope": st.sampled_from([per.value for per in Scope]), "autoReset": st.booleans()}
     return st.fixed_dictionaries({"split": split}, optional=optional)
 
 
@@ -67,11 +67,11 @@ def _parts(draw: st.DrawFn, some_pfs: st.SearchStrategy[list[str]]) -> dict[str,
         {},
         optional={
             "pfs": some_pfs,
-            "numa_nodes": _some(st.integers(0, 1)),
+            "numaNodes": _some(st.integers(0, 1)),
             "families": _some(st.sampled_from(("4xxx", "6xxx", "c62x"))),
         },
     )
-    amounts = st.fixed_dictionaries({"share": st.sampled_from((0, 25, 33, 50, 75, 100))}) | st.fixed_dictionaries(
+    amounts = st.fixed_dictionaries({"percent": st.sampled_from((0, 25, 33, 50, 75, 100))}) | st.fixed_dictionaries(
         {"count": st.integers(0, 3)}
     )
     services = st.sampled_from((["sym", "asym"], ["dc"], ["sym", "asym"], ["dc"], ["sym", "asym", "dc"], GENERIC))

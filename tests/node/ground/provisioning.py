@@ -107,9 +107,9 @@ def wish(crypto: int) -> str:
 
 
 def _wish(crypto: int) -> dict[str, object]:
-    split = [{"services": ["sym", "asym"], "share": crypto}] if crypto else []
+    split = [{"services": ["sym", "asym"], "percent": crypto}] if crypto else []
     rest = [{"services": ["dc"]}] if crypto < 100 else []
-    return {"version": 1, "provision": [{"split": [*split, *rest], "auto_reset": True}]}
+    return {"version": 1, "provision": [{"split": [*split, *rest], "autoReset": True}]}
 
 
 def writers() -> Sequence[int]:
