@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
-MODES = ("base", "bind", "provision", "manage")
+MODES = ("base", "bind", "provision-once", "provision")
 
 # By which key the API merges the entries of a list (patchMergeKey in k8s.io/api/core/v1). Other lists are replaced.
 MERGE_KEYS = {

@@ -44,7 +44,10 @@ def test_each_part_says_what_how_many_and_which() -> None:
 
 def test_a_rollout_says_from_what_to_what_and_for_whom() -> None:
     assert told(STAGED) == [
-        "provision[0], for nodes qat-*; PFs in use are cordoned, for 600 s at most; 2 PFs at once; at least 8 of cy stay:",
+        (
+            "provision[0], for nodes qat-*; PFs in use are cordoned, for 600 s at most; 2 PFs at once; "
+            "at least 8 of cy stay:"
+        ),
         "  current:",
         "    dc: all PFs",
         "  next, for 30 per cent of them, salt a:",

@@ -41,7 +41,7 @@ def kernel(stage: Stage, folder: Path) -> Iterator[FakeKernel]:
     with FakeKernel(stage.host, folder) as kernel:
         site = Site(stage.host.sysfs, stage.host.dev, folder / "locks", WHO, kernel.child, Pace(pause_s=0.01))
         managing = Managing(site, look_s=0.01, lock_s=0.05, first_rest_s=0.1)
-        stage.settings = replace(stage.settings, manage=managing)
+        stage.settings = replace(stage.settings, provision=managing)
         yield kernel
 
 
@@ -179,8 +179,8 @@ def rollout(percent: int) -> str:
 
 
 async def test_a_node_follows_a_rollout_there_and_back(node: Stage) -> None:
-    assert node.settings.manage
-    node.settings = replace(node.settings, manage=replace(node.settings.manage, node="qat-1"))
+    assert node.settings.provision
+    node.settings = replace(node.settings, provision=replace(node.settings.provision, node="qat-1"))
     await node.restart_daemon()
     node.configure(rollout(100))
     await node.until(lambda: len(node.kubelet.offered(DC)) == 8)
@@ -217,9 +217,11 @@ async def test_a_pf_that_fails_is_offered_as_it_was_and_the_others_change(node: 
 
 
 async def test_a_pf_that_failed_does_not_rest_from_another_wish(node: Stage) -> None:
-    assert node.settings.manage
+    assert node.settings.provision
     await node.end_daemon()
-    node.settings = replace(node.settings, manage=replace(node.settings.manage, first_rest_s=1000, longest_rest_s=1000))
+    node.settings = replace(
+        node.settings, provision=replace(node.settings.provision, first_rest_s=1000, longest_rest_s=1000)
+    )
     await node.start_daemon()
     refusal = PciAddress.parse(PFS[0]), "qat/cfg_services dc"
     node.host.refusals[refusal] = errno.EINVAL
@@ -241,8 +243,8 @@ async def test_a_pf_that_shows_unchanged_what_was_written_rests_and_is_offered_a
         return tuple(Outcome(one.address, Status.CHANGED) for one in plans)
 
     monkeypatch.setattr(manage, "configure", pretend)
-    assert node.settings.manage
-    node.settings = replace(node.settings, manage=replace(node.settings.manage, first_rest_s=60.0))
+    assert node.settings.provision
+    node.settings = replace(node.settings, provision=replace(node.settings.provision, first_rest_s=60.0))
     await node.restart_daemon()
     node.configure(wish(1))
     await node.until(lambda: "the node shows that this is still to be done" in caplog.text)
@@ -254,9 +256,9 @@ async def test_where_locks_cannot_be_made_it_says_so_and_serves(
     node: Stage, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (folder / "file").write_text("")
-    assert node.settings.manage
-    site = replace(node.settings.manage.site, locks=folder / "file")
-    node.settings = replace(node.settings, manage=replace(node.settings.manage, site=site))
+    assert node.settings.provision
+    site = replace(node.settings.provision.site, locks=folder / "file")
+    node.settings = replace(node.settings, provision=replace(node.settings.provision, site=site))
     await node.restart_daemon()
     await node.until(lambda: "see --lock-dir" in caplog.text)
     await node.offers(CY, of(node, *PFS))

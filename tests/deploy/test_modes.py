@@ -18,8 +18,8 @@ LOCKS = DEFAULT_SOCKET.parent
 SYSFS = {"/sys/bus/pci", "/sys/devices"}
 SOCKETS = "/var/lib/kubelet/device-plugins"
 # Which container of a mode writes below /sys. A longer list needs a reason in deploy/README.md.
-WRITERS = {"base": None, "bind": "qatdp", "provision": "provision", "manage": "qatdp"}
-CONFIGURING = ("provision", "manage")
+WRITERS = {"base": None, "bind": "qatdp", "provision-once": "provision", "provision": "qatdp"}
+CONFIGURING = ("provision-once", "provision")
 
 
 def containers(mode: str) -> Iterator[Tree]:
@@ -55,10 +55,10 @@ def test_deploy_has_a_folder_for_each_mode_and_no_others() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_mode_binds_and_manages_what_its_name_says(mode: str) -> None:
+def test_mode_binds_and_provisions_what_its_name_says(mode: str) -> None:
     found = options(mode)
     expected = BindMode.FREE if mode == "bind" else BindMode.NEVER
-    assert (BindMode(found["bind"]), found["manage"]) == (expected, mode == "manage")
+    assert (BindMode(found["bind"]), found["provision"]) == (expected, mode == "provision")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -104,7 +104,7 @@ def test_mode_has_no_other_right(mode: str) -> None:
     assert not {"hostNetwork", "hostPID", "hostIPC", "serviceAccountName"} & pod.keys()
     assert pod["automountServiceAccountToken"] is False
     assert pod["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
-    assert ("initContainers" in pod) == (mode == "provision")
+    assert ("initContainers" in pod) == (mode == "provision-once")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -130,18 +130,18 @@ def test_locks_are_in_a_folder_of_the_host(mode: str) -> None:
 def test_the_node_name_is_given_to_whoever_configures(mode: str) -> None:
     container = next(containers(mode))
     (variable,) = container["env"]
-    command = {"provision": provision, "manage": run}[mode]
+    command = {"provision-once": provision, "provision": run}[mode]
     assert variable["name"] in {parameter.envvar for parameter in command.params}
     assert variable["valueFrom"] == {"fieldRef": {"fieldPath": "spec.nodeName"}}
 
 
 def test_provision_runs_before_a_plugin_that_is_the_base_one() -> None:
-    first = next(containers("provision"))
+    first = next(containers("provision-once"))
     name, *arguments = first["args"]
     found = provision.make_context(name, list(arguments)).params
     assert (name, found["lock_dir"], found["strict"], found["dry_run"]) == ("provision", LOCKS, False, False)
-    assert found["config_file"] == options("provision")["config_file"]
-    assert plugin("provision") == plugin("base")
+    assert found["config_file"] == options("provision-once")["config_file"]
+    assert plugin("provision-once") == plugin("base")
     assert first["image"] == plugin("base")["image"]
 
 
@@ -183,7 +183,7 @@ def test_kustomize_makes_the_same_of_a_mode(mode: str) -> None:
 
 def test_components_can_be_combined(tmp_path: Any) -> None:  # noqa: ANN401
     shutil.copytree(DEPLOY, tmp_path / "deploy")
-    text = "resources: [../bind]\ncomponents: [../components/provision]\n"
+    text = "resources: [../bind]\ncomponents: [../components/provision-once]\n"
     (tmp_path / "deploy/both").mkdir()
     (tmp_path / "deploy/both/kustomization.yaml").write_text(text)
     pod = kustomized(tmp_path / "deploy/both")["DaemonSet"]["spec"]["template"]["spec"]

@@ -22,7 +22,7 @@ from manifests import manifests
 ALL = {CY: ListTaken(32, 32), DC: ListTaken(32, 32)}
 
 
-MANAGING = ("--manage", "--deadline=5")
+MANAGING = ("--provision", "--deadline=5")
 
 
 def manifest(config: Path, name: str = "qatdp", options: Sequence[str] = ()) -> Mapping[str, Any]:

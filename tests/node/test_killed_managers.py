@@ -1,4 +1,4 @@
-"""`qatdp run --manage` is killed in the middle of a repartition: the next daemon makes of the node what is wished.
+"""`qatdp run --provision` is killed in the middle of a repartition: the next daemon makes of the node what is wished.
 
 Each time the line moves, from two PFs for crypto to one or back, from wherever the time before has left it.
 """
@@ -45,7 +45,7 @@ class Moving:
         self._config = ConfigMap(folder / "config", wish(self._crypto))
         self.stumble(Stumble.ORPHANED, 0)
         program = with_child(stumbling(self._stumbling, Stumble.ORPHANED, {}))
-        options = ("--manage", f"--lock-dir={folder}/locks")
+        options = ("--provision", f"--lock-dir={folder}/locks")
         self.daemon = Daemon(node.kubelet, node.logs, "killed", self._config, program=program, options=options)
 
     def stumble(self, how: Stumble, place: int) -> None:

@@ -1,4 +1,4 @@
-"""The line between crypto and compression moves while pods run: `qatdp run --manage` on real PFs, with a real kubelet.
+"""Live repartition while pods run: `qatdp run --provision` on real PFs, with a real kubelet.
 
 The tests build on one another, in the order they stand here.
 """
@@ -70,7 +70,7 @@ def recorder(node: Node) -> Iterator[Recorder]:
 @pytest.fixture(scope="module")
 def daemon(node: Node, config: ConfigMap, locks: Path, recorder: Recorder) -> Iterator[Daemon]:
     vfio.load()
-    options = ("--manage", f"--lock-dir={locks}", f"--kubelet-dir={recorder.folder}")
+    options = ("--provision", f"--lock-dir={locks}", f"--kubelet-dir={recorder.folder}")
     daemon = Daemon(node.kubelet, node.logs, "manage", config, options=options)
     daemon.start()
     daemon.wait_for_lists(lists(dc=2))
@@ -181,7 +181,7 @@ def test_of_two_daemons_one_writes_and_the_other_says_who_does(
     node: Node, daemon: Daemon, config: ConfigMap, locks: Path, tmp_path: Path
 ) -> None:
     # Without a kubelet, for whose resources the two would contend.
-    options = ("--manage", f"--lock-dir={locks}", f"--kubelet-dir={tmp_path}")
+    options = ("--provision", f"--lock-dir={locks}", f"--kubelet-dir={tmp_path}")
     other = Daemon(node.kubelet, node.logs, "manage-too", config, options=options)
     other.start()
     try:

@@ -87,9 +87,9 @@ def _is_host(text: str) -> bool:
     "--bind alone is --bind=free.",
 )
 @click.option(
-    "--manage",
+    "--provision",
     is_flag=True,
-    envvar="QATDP_MANAGE",
+    envvar="QATDP_PROVISION",
     help="Keep PFs what the configuration's `provision` says, while pods run; binds as --bind=free does at least.",
 )
 @writer_options
@@ -167,11 +167,11 @@ def run(
     heartbeat: bool,
     lists: bool,
     listen_status: bool,
-    manage: bool,
+    provision: bool,
 ) -> None:
     """Offer this node's QAT functions to the kubelet, until SIGTERM or SIGINT.
 
-    SIGHUP looks at everything anew, the configuration as well. Without --bind and --manage nothing on the
+    SIGHUP looks at everything anew, the configuration as well. Without --bind and --provision nothing on the
     machine is changed. A configuration that is wrong or missing is waited for, as running pods need a device
     plugin: fail early by `qatdp config check`.
     """
@@ -188,10 +188,10 @@ def run(
         pod_logs=pod_logs,
         lists=lists,
         config=config_file,
-        bind=BindMode.FREE if manage and MODES[bind] is BindMode.NEVER else MODES[bind],
+        bind=BindMode.FREE if provision and MODES[bind] is BindMode.NEVER else MODES[bind],
         # A made node has processes of its own that write to it; nobody else passes an object.
-        manage=Managing(Site(sysfs, dev, lock_dir, who("run"), child or CHILD, Pace(deadline)), node_name)
-        if manage
+        provision=Managing(Site(sysfs, dev, lock_dir, who("run"), child or CHILD, Pace(deadline)), node_name)
+        if provision
         else None,
         listen=listen,
         listen_status=listen_status,

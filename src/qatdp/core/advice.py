@@ -10,7 +10,7 @@ NO_DEVICES_HINT = (
     "passed into it"
 )
 NO_VFS_HINT = (
-    "write how many to sriov_numvfs of each PF, or let qatdp provision or run --manage do it by the configuration's "
+    "write how many to sriov_numvfs of each PF, or let qatdp provision or run --provision do it by the configuration's "
     "provision; a sriov_totalvfs that is 0 or missing means that SR-IOV is off in the BIOS"
 )
 

@@ -1,6 +1,6 @@
 """Why the kernel refuses a step on a PF or a VF, and how to mend it: a table by step and errno.
 
-One for all who write: `run --bind`, `provision` and `run --manage`. An errno says little by itself: EINVAL of
+One for all who write: `run --bind`, `provision` and `run --provision`. An errno says little by itself: EINVAL of
 sriov_numvfs is an IOMMU that is off, EINVAL of a bind is a denylist.
 
 Sources: drivers/crypto/intel/qat/qat_common/adf_sysfs.c, adf_sriov.c, adf_init.c; drivers/pci/iov.c;

@@ -127,7 +127,7 @@ def _wish() -> Schema:
                 {"type": "string", "minLength": 1, "description": "a node's name, or a pattern such as qat-*"}
             ),
             "excludePfs": _some(_address()),
-            "when": {"enum": list(When), "default": When.IDLE, "description": "of run --manage: what of PFs in use"},
+            "when": {"enum": list(When), "default": When.IDLE, "description": "of run --provision: what of PFs in use"},
             "maxUnavailable": {
                 "type": "integer",
                 "minimum": 1,

@@ -16,7 +16,7 @@ WHOLE = 100  # per cent
 
 
 class When(StrEnum):
-    """When `qatdp run --manage` takes a PF whose VFs pods have."""
+    """When `qatdp run --provision` takes a PF whose VFs pods have."""
 
     IDLE = "idle"  # once no pod has any: until then all its VFs are offered
     CORDON = "cordon"  # nobody gets its free VFs from now on, so that it becomes idle

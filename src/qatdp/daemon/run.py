@@ -177,8 +177,8 @@ class Daemon:
         self._start("admissions", Admissions(self.node, self._checkpoint, self._settings.pace).run)
         self._start("books", self._read_unread_books)
         self._start("holders", self._holders.run)
-        if self._settings.manage:
-            self._start("manage", PfKeeper(self.node, self._settings.manage, self.look).run)
+        if self._settings.provision:
+            self._start("provision", PfKeeper(self.node, self._settings.provision, self.look).run)
 
     async def _read_books(self) -> None:
         """Read the kubelet's books. What only the checkpoint names must not be offered while that cannot be read."""

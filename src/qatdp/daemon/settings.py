@@ -33,7 +33,7 @@ class Managing:
 class Settings:
     """Where things are, and the daemon's periods in seconds.
 
-    `manage`: None where no PF is configured. `listen` and `socket` are where its status is shown; None for nowhere.
+    `provision`: None where no PF is configured. `listen` and `socket` are where its status is shown; None for nowhere.
     `listen_status`: whether the address has /status as well, which names pods. `page_s`: how old a page may be.
     `pod_logs`: the folder with a folder for each pod. `lists`: whether PodResources List may be called.
     `stand_in_s`: how long to try to come up before the names that the kubelet knows are registered provisionally.
@@ -47,7 +47,7 @@ class Settings:
     lists: bool = True
     config: Path | None = None
     bind: BindMode = BindMode.NEVER
-    manage: Managing | None = None
+    provision: Managing | None = None
     listen: Address | None = None
     listen_status: bool = False
     socket: Path | None = None

@@ -204,7 +204,7 @@ def _pfs(pfs: Iterable[PfReport]) -> Iterator[Metric]:
     conditions = [(pf.address, pf.condition) for pf in pfs if pf.condition]
     yield _gauge("qatdp_pf_condition", "1 for the condition a PF is in.", ("pf", "condition"), conditions)
     phases = [(pf.address, pf.phase) for pf in pfs if pf.phase]
-    text = "1 for how far a PF is from what it should be (run --manage)."
+    text = "1 for how far a PF is from what it should be (run --provision)."
     yield _gauge("qatdp_pf_phase", text, ("pf", "phase"), phases)
     unseen = [(pf.address, signal) for pf in pfs for signal in sorted(pf.unseen or ())]
     yield _gauge("qatdp_pf_unseen", "1 for each signal of health that cannot be seen.", ("pf", "signal"), unseen)
