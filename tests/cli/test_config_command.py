@@ -24,11 +24,11 @@ def checked(qatdp: Qatdp, folder: Path) -> Callable[[str], Result]:
 @pytest.mark.parametrize(
     ("text", "summary"),
     [
-        ("version: 1", "right, default names for all VFs"),
-        ("version: 1\nresources: [{name: a}]", "right, qat.intel.com/a; other VFs are not offered"),
+        ("version: 1", "valid (default names for all VFs)"),
+        ("version: 1\nresources: [{name: a}]", "valid (qat.intel.com/a; other VFs are not offered)"),
         (
             "version: 1\ndefaultResources: true\nresources: [{name: a}, {name: b}, {name: a}]",
-            "right, qat.intel.com/a, qat.intel.com/b; default names for the VFs they leave",
+            "valid (qat.intel.com/a, qat.intel.com/b; default names for the VFs they leave)",
         ),
     ],
 )
@@ -45,7 +45,7 @@ def test_config_check_warns_and_is_status_0(checked: Callable[[str], Result]) ->
     result = checked(f"version: 1\nresources: [{names}]")
     assert result.exit_code == 0
     assert result.stderr.startswith("Warning: resources[1].addressVariables: ")
-    assert "right, qat.intel.com/a" in result.stdout
+    assert "valid (qat.intel.com/a" in result.stdout
 
 
 @pytest.mark.parametrize(

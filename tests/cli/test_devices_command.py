@@ -22,7 +22,7 @@ from qatdp.testing.report import Fixed, a_device, a_report
 Qatdp = Callable[..., Result]
 
 CY_PF, DC_PF, OLD_PF = "0000:6b:00.0", "0000:70:00.0", "0000:3d:00.0"
-FIELDS = ["address", "pf", "services", "resource", "numa_node", "iommu_group", "driver", "node", "health", "reason"]
+FIELDS = ["address", "pf", "services", "resource", "numaNode", "iommuGroup", "driver", "node", "health", "reason"]
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ def test_programs_get_all_fields_of_each_vf(listed: Qatdp, host: FakeHost) -> No
         ("pf", CY_PF),
         ("services", "asym;sym"),
         ("resource", "qat.intel.com/cy"),
-        ("numa_node", 1),
-        ("iommu_group", host.group("0000:6b:00.2")),
+        ("numaNode", 1),
+        ("iommuGroup", host.group("0000:6b:00.2")),
         ("driver", "vfio-pci"),
         ("node", f"/dev/vfio/{host.group('0000:6b:00.2')}"),
         ("health", "Healthy"),
@@ -102,7 +102,7 @@ def test_devices_without_selectable_services_are_generic(listed: Qatdp, host: Fa
 def test_a_vf_of_a_virtual_machine_is_shown_without_a_pf(listed: Qatdp, host: FakeHost) -> None:
     host.add_lone_vf("0000:00:05.0")
     (row,) = rows(listed("-o", "json")).values()
-    assert (row["pf"], row["numa_node"], row["resource"]) == (None, None, "qat.intel.com/generic")
+    assert (row["pf"], row["numaNode"], row["resource"]) == (None, None, "qat.intel.com/generic")
 
 
 def test_a_node_without_vfs_says_so_and_what_its_pfs_lack(listed: Qatdp, host: FakeHost) -> None:
@@ -121,7 +121,7 @@ def test_a_node_without_vfs_says_so_and_what_its_pfs_lack(listed: Qatdp, host: F
         (CY_PF, "4xxx", "up", "4xxx"),
         (DC_PF, "4xxx", "down", "4xxx"),
     ]
-    assert all("has no VFs" in pf["no_vfs"] for pf in found["pfs"])
+    assert all("has no VFs" in pf["noVfs"] for pf in found["pfs"])
 
 
 def test_devices_advise_on_a_pf_that_can_have_no_vfs(listed: Qatdp, host: FakeHost) -> None:
@@ -224,13 +224,13 @@ def test_the_daemon_is_asked_where_one_runs(qatdp: Qatdp, folder: Path) -> None:
     title, held, *_ = result.stdout.splitlines()
     assert title.endswith("HELD BY") and held.endswith('default/pod "x",default/pod')
     assert "health of PF 0000:6b:00.0 is judged without heartbeat: no debugfs" in result.stdout
-    assert "PF 0000:70:00.0 is draining, to become dc: 1 VF held by default/pod" in result.stdout
+    assert "PF 0000:70:00.0 is Cordoned, to become dc: 1 VF held by default/pod" in result.stdout
     assert found["history"][0]["what"] == "added"
 
 
 def test_devices_shows_pods_by_uid_and_the_age_of_the_checkpoint(qatdp: Qatdp, folder: Path) -> None:
     held = a_device("0000:6b:00.1", holders=(Holder(None, None, "main", "0a1b"),))
-    report = replace(a_report(), devices=(held,), holders_written_s=time.time() - 30)
+    report = replace(a_report(), devices=(held,), checkpoint_written_at_s=time.time() - 30)
     with a_daemon(report, folder / "s"):
         result = qatdp("devices", "--socket", folder / "s")
     assert "pod 0a1b" in result.stdout

@@ -37,9 +37,9 @@ def provision(host: FakeHost, folder: Path) -> Iterator[Qatdp]:
 
 def test_people_get_a_table_with_a_line_for_each_pf(provision: Qatdp) -> None:
     title, one, two = provision().stdout.splitlines()
-    assert title.split() == "PF FAMILY NUMA SERVICES WISHED OUTCOME REASON".split()
-    assert one.split() == [ONE, "4xxx", "0", "asym;sym", "asym;sym", "done", "-"]
-    assert two.split()[:6] == [TWO, "4xxx", "1", "asym;sym", "dc", "changed"]
+    assert title.split() == "PF FAMILY NUMA SERVICES DESIRED OUTCOME REASON".split()
+    assert one.split() == [ONE, "4xxx", "0", "asym;sym", "asym;sym", "Unchanged", "-"]
+    assert two.split()[:6] == [TWO, "4xxx", "1", "asym;sym", "dc", "Changed"]
     assert two.endswith("down, services dc, up, autoprobe off, enable VFs, bind to vfio-pci")
 
 
@@ -52,10 +52,10 @@ def test_a_dry_run_tells_the_steps_and_changes_nothing(provision: Qatdp, host: F
     assert told["pfs"][1] == {
         "pf": TWO,
         "family": "4xxx",
-        "numa_node": 1,
+        "numaNode": 1,
         "services": "asym;sym",
-        "wished": "dc",
-        "outcome": "planned",
+        "desired": "dc",
+        "outcome": "Planned",
         "reason": "down, services dc, up, autoprobe off, enable VFs, bind to vfio-pci",
         "steps": ["down", "services dc", "up", "autoprobe off", "enable VFs", "bind to vfio-pci"],
     }
@@ -83,7 +83,7 @@ def test_a_pf_that_fails_fails_the_command_only_where_that_is_asked_for(
     lock = Lock(folder / "run", f"{TWO}.lock", Who("other", 7, "run", "long ago"))
     for words, status in (((), 0), (("--strict",), 1)):
         result = provision(*words)
-        assert "busy" in result.stdout
+        assert "Busy" in result.stdout
         assert "other (process 7, run) configures it since long ago" in result.stdout
         assert result.exit_code == status
     lock.close()
@@ -110,7 +110,7 @@ def test_a_node_takes_what_is_next_once_the_percentage_has_come_to_its_name(prov
     for percent in (0, 100):
         config.write_text(f"version: 1\nprovision: [{{{parts}, rollout: {{percent: {percent}}}}}]\n")
         result = provision("--dry-run", "-o", "json", "--config", config, "--node-name", "qat-1")
-        told[percent] = {row["wished"] for row in json.loads(result.stdout)["pfs"]}
+        told[percent] = {row["desired"] for row in json.loads(result.stdout)["pfs"]}
     assert told == {0: {"asym;sym"}, 100: {"dc"}}
     nameless = provision("--dry-run", "--config", config)
     assert nameless.exit_code == 2

@@ -42,7 +42,7 @@ def test_a_vf_that_is_offered_has_a_row_with_all_of_it() -> None:
         health="Healthy",
         reason=None,
         step="offered",
-        leaving=False,
+        withdrawing=False,
         holders=(),
     )
 
@@ -79,8 +79,8 @@ def test_a_vf_that_no_list_has_is_told_with_its_reason() -> None:
 def test_a_vf_on_its_way_out_is_leaving() -> None:
     known = {FIRST: Entry(CY, Step.HELD, 1, VFS[0]), SECOND: Entry(CY, Step.OFFERED, 1, VFS[1])}
     renamed = parse_config({"version": 1, "resources": [{"name": "fast", "services": ["sym", "asym"]}]})
-    assert [row.leaving for row in rows(config=renamed, known=known)] == [True, True, False]
-    assert not any(row.leaving for row in rows(known=known))
+    assert [row.withdrawing for row in rows(config=renamed, known=known)] == [True, True, False]
+    assert not any(row.withdrawing for row in rows(known=known))
 
 
 def test_who_has_it_is_told_in_one_order() -> None:

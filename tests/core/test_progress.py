@@ -38,19 +38,19 @@ def found(books: Books, services: str = "dc", when: str = "idle", **of: Collecti
 
 def test_each_stage_is_told() -> None:
     offered, held = at(Step.OFFERED, *BOTH), at(Step.HELD, *BOTH)
-    assert phases(offered, "sym;asym") == [Phase.DONE] * 2
-    assert phases(offered) == [Phase.LEAVING, Phase.QUEUED]
-    assert phases({}, changing=BOTH) == [Phase.CHANGING] * 2
-    assert phases(offered, resting=[PF.address]) == [Phase.RESTING, Phase.LEAVING]
-    assert phases(held) == [Phase.WAITING] * 2
-    assert phases(held, when="cordon") == [Phase.DRAINING, Phase.WAITING]
-    assert phases(held, when="cordon", given_back=[PF.address]) == [Phase.GIVEN_BACK, Phase.DRAINING]
+    assert phases(offered, "sym;asym") == [Phase.READY] * 2
+    assert phases(offered) == [Phase.WITHDRAWING, Phase.QUEUED]
+    assert phases({}, changing=BOTH) == [Phase.CONFIGURING] * 2
+    assert phases(offered, resting=[PF.address]) == [Phase.BACKING_OFF, Phase.WITHDRAWING]
+    assert phases(held) == [Phase.IN_USE] * 2
+    assert phases(held, when="cordon") == [Phase.CORDONED, Phase.IN_USE]
+    assert phases(held, when="cordon", given_back=[PF.address]) == [Phase.UNCORDONED, Phase.CORDONED]
 
 
 def test_each_has_a_goal_and_what_is_not_done_may_have_a_reason() -> None:
     offered, held = at(Step.OFFERED, *BOTH), at(Step.HELD, *BOTH)
-    assert found(offered, "sym;asym") == [Progress(Phase.DONE, "asym;sym")] * 2
-    assert found(offered, resting=[PF.address])[0] == Progress(Phase.RESTING, "dc", FAILED)
+    assert found(offered, "sym;asym") == [Progress(Phase.READY, "asym;sym")] * 2
+    assert found(offered, resting=[PF.address])[0] == Progress(Phase.BACKING_OFF, "dc", FAILED)
     waiting, _ = found(held)
     assert waiting.goal == "dc"
     assert "held" in str(waiting.why)
@@ -59,16 +59,20 @@ def test_each_has_a_goal_and_what_is_not_done_may_have_a_reason() -> None:
 @pytest.mark.parametrize(
     ("of", "users", "words"),
     [
-        (Progress(Phase.DONE, "dc"), Users(), "done: dc"),
-        (Progress(Phase.LEAVING, "dc"), Users(), "leaving, to become dc"),
-        (Progress(Phase.RESTING, "dc", "down: Bad address"), Users(), "resting, to become dc: down: Bad address"),
-        (Progress(Phase.WAITING, "dc", "a VF is held"), Users(), "waiting, to become dc: a VF is held"),
-        (Progress(Phase.WAITING, "dc", "a VF is held"), Users(1), "waiting, to become dc: 1 VF held by pods"),
-        (Progress(Phase.WAITING, "dc", "two are held"), Users(2), "waiting, to become dc: 2 VFs held by pods"),
+        (Progress(Phase.READY, "dc"), Users(), "Ready: dc"),
+        (Progress(Phase.WITHDRAWING, "dc"), Users(), "Withdrawing, to become dc"),
         (
-            Progress(Phase.DRAINING, "dc"),
+            Progress(Phase.BACKING_OFF, "dc", "down: Bad address"),
+            Users(),
+            "BackingOff, to become dc: down: Bad address",
+        ),
+        (Progress(Phase.IN_USE, "dc", "a VF is held"), Users(), "InUse, to become dc: a VF is held"),
+        (Progress(Phase.IN_USE, "dc", "a VF is held"), Users(1), "InUse, to become dc: 1 VF held by pods"),
+        (Progress(Phase.IN_USE, "dc", "two are held"), Users(2), "InUse, to become dc: 2 VFs held by pods"),
+        (
+            Progress(Phase.CORDONED, "dc"),
             Users(3, frozenset({"ns/two", "ns/one"})),
-            "draining, to become dc: 3 VFs held by ns/one, ns/two",
+            "Cordoned, to become dc: 3 VFs held by ns/one, ns/two",
         ),
     ],
 )

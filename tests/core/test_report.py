@@ -9,31 +9,33 @@ from qatdp.core.report import EndpointReport, Happening, PfReport, Report, plain
 
 SERVING = EndpointReport("qat.intel.com/cy", "serving", registered=True)
 WAITING = EndpointReport("qat.intel.com/dc", "registering", registered=False)
-REPORT = Report("1.0", "c", "/sys", started_s=10.0, scanned_s=11.5, endpoints=(SERVING,))
+REPORT = Report("1.0", "c", "/sys", started_at_s=10.0, scanned_at_s=11.5, endpoints=(SERVING,))
 
 
 def test_it_is_told_field_by_field_whatever_lies_in_it() -> None:
-    pf = PfReport("0000:6b:00.0", "4xxx", None, "up", unseen={"heartbeat": "no debugfs"}, counters={"ras_fatal": 0})
+    pf = PfReport(
+        "0000:6b:00.0", "4xxx", None, "up", unavailable_signals={"heartbeat": "no debugfs"}, counters={"ras_fatal": 0}
+    )
     assert plain(pf) == {
         "address": "0000:6b:00.0",
         "family": "4xxx",
-        "numa_node": None,
+        "numaNode": None,
         "state": "up",
         "condition": None,
         "healthy": True,
         "reason": None,
-        "since_s": None,
-        "unseen": {"heartbeat": "no debugfs"},
+        "since": None,
+        "unavailableSignals": {"heartbeat": "no debugfs"},
         "counters": {"ras_fatal": 0},
         "phase": None,
         "progress": None,
         "driver": None,
-        "no_vfs": None,
+        "noVfs": None,
     }
     told = plain(replace(REPORT, history=(Happening(11.5, "added", devices=("a", "b"), count=2),)))
     assert isinstance(told, dict)
     assert told["endpoints"] == [plain(SERVING)]
-    happened = {"at_s": 11.5, "what": "added", "resource": None, "devices": ["a", "b"], "count": 2, "reason": None}
+    happened = {"at": 11.5, "what": "added", "resource": None, "devices": ["a", "b"], "count": 2, "reason": None}
     assert told["history"] == [happened]
     assert json.loads(json.dumps(told)) == told
 

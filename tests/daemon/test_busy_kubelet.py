@@ -167,7 +167,7 @@ async def test_lists_are_counted_by_cause_and_by_risk(stage: Stage, vfs: tuple[P
     await stage.lists(RENAMED, vfs)
     text = stage.daemon.status.metrics.text(stage.daemon.status.report()).decode()
     assert f'qatdp_pod_resources_lists_total{{cause="release"}} {lists(stage)}.0' in text
-    assert 'qatdp_pod_resources_lists_near_calls_total{timing="after-call"} 0.0' in text
+    assert 'qatdp_pod_resources_lists_near_calls_total{timing="after_call"} 0.0' in text
 
 
 async def test_call_during_a_list_is_counted(stage: Stage, vfs: tuple[PciAddress, ...]) -> None:
@@ -179,7 +179,7 @@ async def test_call_during_a_list_is_counted(stage: Stage, vfs: tuple[PciAddress
         )
         await hold.reached()
         await stage.kubelet.admit(Pod.of(cy=1))
-    await stage.until(lambda: 'timing="call-came"} 1.0' in _metrics(stage))
+    await stage.until(lambda: 'timing="call_came"} 1.0' in _metrics(stage))
     assert vfs
 
 

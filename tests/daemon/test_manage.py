@@ -146,11 +146,11 @@ async def test_a_drain_that_a_pod_would_keep_for_ever_is_given_back(
     pod, held = await node.give(CY)
     (pf,) = {vf.pf for vf in node.host.scan().vfs if vf.address in held and vf.pf}
     node.configure(wish(4, when="cordon", cordonTimeoutSeconds=1000))
-    await node.until(lambda: node.node.progress[pf].phase is Phase.DRAINING)
+    await node.until(lambda: node.node.progress[pf].phase is Phase.CORDONED)
     given_back = Drain.given_back
     monkeypatch.setattr(Drain, "given_back", lambda drain, now_s: given_back(drain, now_s + 1000))
     await node.offers(CY, of(node, str(pf)))
-    assert node.node.progress[pf].phase is Phase.GIVEN_BACK
+    assert node.node.progress[pf].phase is Phase.UNCORDONED
     assert "waits for its users, and is given back" in caplog.text
     await node.kubelet.remove(pod)
     await node.until(lambda: len(node.kubelet.offered(DC)) == 8)
@@ -168,9 +168,9 @@ async def test_who_looks_is_told_whom_a_pf_waits_for(node: Stage) -> None:
         return {one.address: one.progress for one in node.daemon.status.report().pfs}[pf]
 
     node.configure(wish(4, when="cordon"))
-    await node.until(lambda: told() == f"draining, to become dc: 1 VF held by pod {pod.uid}")
+    await node.until(lambda: told() == f"Cordoned, to become dc: 1 VF held by pod {pod.uid}")
     (node.settings.pod_logs / f"default_pod_{pod.uid}").mkdir(parents=True)
-    await node.until(lambda: told() == "draining, to become dc: 1 VF held by default/pod")
+    await node.until(lambda: told() == "Cordoned, to become dc: 1 VF held by default/pod")
 
 
 def rollout(percent: int) -> str:
@@ -227,7 +227,7 @@ async def test_a_pf_that_failed_does_not_rest_from_another_wish(node: Stage) -> 
     node.host.refusals[refusal] = errno.EINVAL
     node.configure(wish(4))
     await node.until(lambda: len(node.kubelet.offered(DC)) == 6)
-    await node.until(lambda: node.node.progress[refusal[0]].phase is Phase.RESTING)
+    await node.until(lambda: node.node.progress[refusal[0]].phase is Phase.BACKING_OFF)
     del node.host.refusals[refusal]
     node.configure(wish(4, maxUnavailable=2))
     await node.until(lambda: len(node.kubelet.offered(DC)) == 8)

@@ -74,7 +74,7 @@ async def test_from_bare_pfs_to_a_split_and_back_and_the_second_run_writes_nothi
         assert [vf.driver for vf in snapshot.vfs] == ["vfio-pci"] * 8
         assert {pf.auto_reset for pf in snapshot.pfs} == {True}
         written = len(ground.kernel.calls.written)
-        assert became(await ground.provision(config)) == [Status.DONE] * 4
+        assert became(await ground.provision(config)) == [Status.UNCHANGED] * 4
         assert len(ground.kernel.calls.written) == written
     assert (await ground.provision(half(50))).as_wished
     assert sorted(ground.services()) == ["asym;sym", "asym;sym", "dc", "dc"]
@@ -91,7 +91,7 @@ async def test_a_pf_with_an_open_vf_is_busy_and_the_others_are_done(ground: Grou
     for pf in PFS[:2]:
         ground.host.open_vf(ground.host.vfs(pf)[1])
     report = await ground.provision(half(0))
-    assert became(report) == [Status.BUSY, Status.BUSY, Status.DONE, Status.DONE]
+    assert became(report) == [Status.BUSY, Status.BUSY, Status.UNCHANGED, Status.UNCHANGED]
     assert not report.as_wished
     assert report.outcomes[0].reason == "0000:6b:00.2 is open: somebody uses it"
     ground.host.close_vf(ground.host.vfs(PFS[0])[1])
@@ -121,9 +121,9 @@ async def test_a_folder_for_locks_that_cannot_be_is_told(ground: Ground, folder:
 
 
 async def test_without_a_wish_nothing_is_planned(ground: Ground) -> None:
-    assert became(await ground.provision(Config())) == [Status.LEFT_ALONE] * 4
+    assert became(await ground.provision(Config())) == [Status.SKIPPED] * 4
     named = parse_config({"version": 1, "provision": [{"nodes": ["a*"], "split": [{"services": ["dc"]}]}]})
-    assert became(await ground.job(named, "b").look()) == [Status.LEFT_ALONE] * 4
+    assert became(await ground.job(named, "b").look()) == [Status.SKIPPED] * 4
     assert became(await ground.job(named, "ab").look()) == [Status.PLANNED] * 4
     with pytest.raises(ConfigError):
         ground.job(named)
@@ -161,7 +161,9 @@ async def test_beside_a_daemon_that_manages_the_node_it_says_who_does(stage: Sta
     assert became(report) == [Status.BUSY] * 4
     offered, who = f"0000:6b:00.1 is offered by the kubelet as {CY}", "qatdp-abc (process 7, run) configures it since"
     assert report.outcomes[0].reason == f"{offered}; {who} long ago"
-    assert became(await beside.provision(half(100))) == [Status.DONE] * 4, "nothing is to be done, whoever has the lock"
+    assert became(await beside.provision(half(100))) == [Status.UNCHANGED] * 4, (
+        "nothing is to be done, whoever has the lock"
+    )
 
 
 async def test_before_a_daemon_what_a_pod_holds_stays_and_the_rest_is_changed(stage: Stage, beside: Ground) -> None:

@@ -75,7 +75,7 @@ async def test_a_sick_pf_costs_its_own_vfs_and_they_come_back(stage: Stage, both
     await stage.until(lambda: "has yet to be quiet" in reason(stage))
     await stage.lists(CY, cy)
     said = [one.what for one in stage.node.history.so_far() if one.devices == (str(CY_PF),)]
-    assert said == [what if what == "fatal" else "gone", "recovering", "healthy"]
+    assert said == ["Fatal" if what == "fatal" else "Gone", "Recovering", "Healthy"]
 
 
 async def test_a_heartbeat_that_fails_twice_is_sickness_with_its_figures(stage: Stage, both: VFs) -> None:
@@ -154,7 +154,7 @@ async def test_without_debugfs_devices_are_offered_and_what_is_unseen_is_told(st
     await stage.offers(CY, stage.host.vfs(CY_PF))
     await stage.until(lambda: bool(stage.daemon.health.unseen(CY_PF)))
     (pf,) = stage.daemon.status.report().pfs
-    assert pf.healthy and pf.unseen and "no debugfs here" in pf.unseen["heartbeat"]
+    assert pf.healthy and pf.unavailable_signals and "no debugfs here" in pf.unavailable_signals["heartbeat"]
 
 
 async def test_a_pf_that_was_sick_before_the_daemon_came_is_never_offered(stage: Stage) -> None:

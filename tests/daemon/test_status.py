@@ -73,7 +73,7 @@ async def test_it_tells_who_holds_which_vf_and_how_far_a_withdrawal_is(shown: St
     shown.configure("version: 1\nresources: [{name: fast}]")
     await shown.until(lambda: shown.step(held) is Step.AWAITED)
     (row,) = [one for one in report(shown).devices if one.address == str(held)]
-    assert (row.resource, row.step, row.leaving) == (CY, "awaited", True)
+    assert (row.resource, row.step, row.withdrawing) == (CY, "awaited", True)
 
 
 def holders(stage: Stage) -> dict[str, tuple[Holder, ...]]:
@@ -94,10 +94,10 @@ async def test_holders_have_the_name_that_a_list_for_a_release_gave(shown: Stage
     await shown.offers(CY, shown.host.vfs(PF))
     pod, (held,) = await shown.give(CY)
     await shown.until(lambda: str(held) in holders(shown))
-    assert report(shown).holders_listed_s is None
+    assert report(shown).pods_listed_at_s is None
     shown.configure("version: 1\nresources: [{name: fast}]")
     await shown.until(lambda: holders(shown) == {str(held): (Holder("default", "pod", "main", pod.uid),)})
-    assert report(shown).holders_listed_s is not None
+    assert report(shown).pods_listed_at_s is not None
 
 
 async def test_holders_are_as_of_a_checkpoint_with_its_age(shown: Stage) -> None:
@@ -105,10 +105,10 @@ async def test_holders_are_as_of_a_checkpoint_with_its_age(shown: Stage) -> None
     await shown.offers(CY, shown.host.vfs(PF))
     await shown.give(CY)
     checkpoint = shown.kubelet.plugins / "kubelet_internal_checkpoint"
-    await shown.until(lambda: report(shown).holders_written_s == checkpoint.stat().st_mtime)
-    assert report(shown).holders_unread is None
+    await shown.until(lambda: report(shown).checkpoint_written_at_s == checkpoint.stat().st_mtime)
+    assert report(shown).checkpoint_error is None
     checkpoint.write_text("{")
-    await shown.until(lambda: "is not understood" in (report(shown).holders_unread or ""))
+    await shown.until(lambda: "is not understood" in (report(shown).checkpoint_error or ""))
     assert holders(shown), "what was known stays"
 
 
@@ -169,7 +169,7 @@ async def test_it_answers_while_the_first_look_hangs_and_says_so(shown: Stage) -
         while found is None:
             with suppress(OSError):
                 found = await asyncio.to_thread(ask, shown.folder / "s")
-    assert found["scanned_s"] is None
+    assert found["scannedAt"] is None
     hangs = ("the first look at the node has not come back yet",)
     await shown.until(lambda: report(shown).not_ready == hangs)  # the configuration is read before
     await shown.end_daemon()

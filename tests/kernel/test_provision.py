@@ -40,7 +40,7 @@ from qatdp.host.writer import configure
 
 SYS, DEV = Path("/sys"), Path("/dev")
 HALF, QUARTER = Counter({crypto_pf(): 2, compression_pf(): 2}), Counter({crypto_pf(): 1, compression_pf(): 3})
-WELL = {"changed", "done"}
+WELL = {"Changed", "Unchanged"}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_bare_pfs_become_a_split_and_another_and_back_and_each_second_run_writes
         assert {"sriov_numvfs", "state", "cfg_services", "drivers_probe"} <= first
         assert shape() == wanted
         with written() as second:
-            assert set(provision(crypto).outcomes.values()) == {"done"}
+            assert set(provision(crypto).outcomes.values()) == {"Unchanged"}
         assert second == set()
 
 

@@ -113,8 +113,8 @@ def test_heartbeats_that_fail_and_a_fatal_error(view: View, daemon: Daemon, of: 
             assert view.follows(failing, lambda: fault(silent, "force_heartbeat_fail", "Y"), of.but(silent)).done_s > 1
             view.follows("a fatal error was counted", lambda: fault(fatal, "ras_fatal", "1"), of.but(silent, fatal))
             log = daemon.log()[told:]
-            assert f"pf={fatal} is=fatal was=healthy evidence='errors_fatal is 1'" in log
-            assert f"pf={silent} is=unresponsive was=suspect evidence='heartbeat failed twice" in log
+            assert f"pf={fatal} is=Fatal was=Healthy evidence='errors_fatal is 1'" in log
+            assert f"pf={silent} is=Unresponsive was=Suspect evidence='heartbeat failed twice" in log
             pfs.bring_down(fatal)
             pfs.bring_up(fatal)  # over by a restart alone
             fault(silent, "force_heartbeat_fail", "N")
@@ -140,7 +140,7 @@ def test_reads_that_block_cost_their_own_pfs_and_nobody_else(
         wanted = view.offered() - of.vfs[pf]
         view.follows(f"{BLOCKS[name]} blocks", partial(fault, pf, name, "Y"), wanted, within_s=SEEN_S)
         assert f"{BLOCKS[name]}" in last_verdict(daemon, pf)
-        assert "is=fenced was=healthy" in last_verdict(daemon, pf)
+        assert "is=Fenced was=Healthy" in last_verdict(daemon, pf)
     for _ in range(min(FEW, 10)):
         view.follows("a PF went down while three block", lambda: pfs.bring_down(free), frozenset())
         view.follows("a PF came up while three block", lambda: pfs.bring_up(free), of.vfs[free])

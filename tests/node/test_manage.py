@@ -139,7 +139,7 @@ def test_the_line_moves_to_and_fro_for_a_minute_while_pods_come_and_go(
         finally:
             churn.stop()
         churning.result()
-    print(f"manage: {churn.ended} pods came and went, {daemon.log().count('outcome=changed')} PFs were changed")
+    print(f"manage: {churn.ended} pods came and went, {daemon.log().count('outcome=Changed')} PFs were changed")
     sent, allocations = recorder.passed()
     print(f"manage: {sent} lists and {allocations} allocations were seen on their way between daemon and kubelet")
     assert churn.ended >= 3
@@ -199,7 +199,7 @@ def test_beside_a_managing_daemon_provision_writes_nothing_and_says_who_does(
     with written() as names:
         said = Provisioning(tmp_path, locks).run(0, kubelet=FOLDER)
     assert names == set()
-    busy = [str(said.reasons[pf]) for pf, outcome in said.outcomes.items() if outcome == "busy"]
+    busy = [str(said.reasons[pf]) for pf, outcome in said.outcomes.items() if outcome == "Busy"]
     assert len(busy) >= 2
     # The checkpoint names a pod that has ended until the kubelet admits another one, and `provision` calls no List.
     named = {device for holding in read_books().holdings for device in holding.ids}
@@ -219,7 +219,7 @@ def test_a_pf_of_which_a_process_has_a_vf_stays_and_follows_once_it_is_let_go(
         config.write(wish(dc=4))
         # An open VF that no book names is in no list.
         daemon.wait_for_lists({**lists(dc=3), CY: ListTaken(VFS - 1, VFS - 1)})
-        until("it was tried", lambda: f"configured pf={pf} outcome=busy" in daemon.log())
+        until("it was tried", lambda: f"configured pf={pf} outcome=Busy" in daemon.log())
         assert pfs.services_of(pf) == "sym;asym"
     daemon.wait_for_lists({CY: ListTaken(0, 0), DC: ListTaken(64, 64)})
     assert pfs.services_of(pf) == "dc"

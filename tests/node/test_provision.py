@@ -33,7 +33,7 @@ from ground.written import written
 DEADLINE_S = 30  # the command's own, for a step
 ALL_CRYPTO, ALL_COMPRESSION = Counter({crypto_pf(): 4}), Counter({compression_pf(): 4})
 HALF, QUARTER = Counter({crypto_pf(): 2, compression_pf(): 2}), Counter({crypto_pf(): 1, compression_pf(): 3})
-WELL = {"changed", "done"}
+WELL = {"Changed", "Unchanged"}
 
 
 @pytest.fixture(scope="module")
@@ -71,15 +71,15 @@ def test_beside_a_kubelet_what_a_pod_has_stays_and_the_rest_changes(node: Node, 
         pod.wait("Running")
         (vf,) = node.prove(pod).addresses
         beside_the_daemon = provisioning.run(0, kubelet=FOLDER)
-        assert Counter(beside_the_daemon.outcomes.values()) == {"busy": 2, "done": 2}
-        free = next(pf for pf, outcome in beside_the_daemon.outcomes.items() if outcome == "done")
+        assert Counter(beside_the_daemon.outcomes.values()) == {"Busy": 2, "Unchanged": 2}
+        free = next(pf for pf, outcome in beside_the_daemon.outcomes.items() if outcome == "Unchanged")
         pfs.bring_down(free)  # it has no VFs, so nobody has any
-        assert provisioning.run(0, kubelet=FOLDER).outcomes[free] == "changed"
+        assert provisioning.run(0, kubelet=FOLDER).outcomes[free] == "Changed"
         daemon.wait_for_lists({CY: ListTaken(32, 32), DC: ListTaken(32, 32)})
     finally:
         daemon.close()
     after_it = provisioning.run(0, kubelet=FOLDER)
-    assert Counter(after_it.outcomes.values()) == {"busy": 1, "changed": 1, "done": 2}
+    assert Counter(after_it.outcomes.values()) == {"Busy": 1, "Changed": 1, "Unchanged": 2}
     assert after_it.reasons[pfs.pf_of(vf)] == f"{vf} is held by a pod as {CY}"
     assert shape() == QUARTER
     assert not wait_for_another_round(pod).failures
@@ -92,11 +92,11 @@ def test_a_pf_with_an_open_vf_is_busy_until_it_is_let_go_and_the_others_are_done
     held = pfs.vf_addresses(first)[7]
     with vfio.held(held):
         during = provisioning.run(0)
-        assert (during.outcomes[first], during.outcomes[second]) == ("busy", "changed")
+        assert (during.outcomes[first], during.outcomes[second]) == ("Busy", "Changed")
         assert during.reasons[first] == f"{held} is open: somebody uses it"
         assert during.took_s < DEADLINE_S
         assert shape() == QUARTER
-    assert provisioning.run(0).outcomes[first] == "changed"
+    assert provisioning.run(0).outcomes[first] == "Changed"
     assert shape() == ALL_COMPRESSION
 
 
@@ -113,15 +113,15 @@ def test_a_vf_opened_between_check_and_write_fails_its_pf_in_time_and_once_let_g
         os.kill(writer, signal.SIGCONT)
         during = said(run, since)
         assert (during.outcomes[pf], during.reasons[pf]) == (
-            "failed",
+            "Failed",
             "down: no answer within 15 s: see the kernel's log",
         )
-        assert during.outcomes[other] == "changed", "its VFs are made although another PF's cannot go"
+        assert during.outcomes[other] == "Changed", "its VFs are made although another PF's cannot go"
         assert during.took_s < DEADLINE_S
         assert writer in writers(), "it waits in the kernel"
-        assert provisioning.run(50).outcomes[pf] == "busy"
+        assert provisioning.run(50).outcomes[pf] == "Busy"
     until("the writers have ended with their writes", lambda: not writers())
-    assert provisioning.run(50).outcomes[pf] == "changed"
+    assert provisioning.run(50).outcomes[pf] == "Changed"
     assert shape() == HALF
 
 
@@ -135,10 +135,10 @@ def test_of_two_at_once_one_writes_and_the_other_says_who_does(provisioning: Pro
         other = provisioning.run(0)
     writing.send_signal(signal.SIGCONT)
     assert "driver_override" not in meanwhile
-    assert set(other.outcomes.values()) == {"busy", "done"}
-    busy = [reason for pf, reason in other.reasons.items() if other.outcomes[pf] == "busy"]
+    assert set(other.outcomes.values()) == {"Busy", "Unchanged"}
+    busy = [reason for pf, reason in other.reasons.items() if other.outcomes[pf] == "Busy"]
     assert all(reason and f"(process {writing.pid}, provision) configures it since" in reason for reason in busy)
-    assert Counter(said(writing, since).outcomes.values()) == {"changed": 2, "done": 2}
+    assert Counter(said(writing, since).outcomes.values()) == {"Changed": 2, "Unchanged": 2}
     assert shape() == ALL_CRYPTO
 
 
@@ -161,11 +161,11 @@ def test_a_writer_killed_at_a_write_leaves_a_pf_that_the_next_run_completes(prov
     """
     provisioning.run(0)
     places = dict(zip(pfs.pf_addresses(), (2, 3, 5, 9), strict=True))
-    assert provisioning.killed(100, places).outcomes == dict.fromkeys(places, "failed")
+    assert provisioning.killed(100, places).outcomes == dict.fromkeys(places, "Failed")
     down, with_services, up, bound = look().values()
     assert (down.state, down.services) == ("down", compression_pf().services)
     assert (with_services.state, with_services.services) == ("down", crypto_pf().services)
     assert (up.state, up.vfs) == ("up", 0)
     assert (bound.vfs, bound.nodes) == (16, 1)
-    assert set(provisioning.run(100).outcomes.values()) == {"changed"}
+    assert set(provisioning.run(100).outcomes.values()) == {"Changed"}
     assert shape() == ALL_CRYPTO

@@ -29,8 +29,8 @@ def test_devices_are_counted_by_resource_and_health(report: Report) -> None:
         (("health", "Healthy"), ("resource", CY)): 1,
         (("health", "Unhealthy"), ("resource", CY)): 1,
     }
-    assert values(found["qatdp_devices_leaving"]) == {(CY,): 1}
-    assert values(found["qatdp_devices_not_offered"]) == {(): 1}
+    assert values(found["qatdp_devices_withdrawing"]) == {(CY,): 1}
+    assert values(found["qatdp_devices_excluded"]) == {(): 1}
 
 
 def test_who_holds_a_vf_is_told_whatever_its_name(report: Report) -> None:
@@ -54,7 +54,7 @@ def test_holder_whose_name_is_unknown_has_the_pods_uid(report: Report) -> None:
 
 def test_holders_have_their_age_by_source(report: Report) -> None:
     assert parsed(report)["qatdp_holders_timestamp_seconds"].samples == []
-    found = parsed(replace(report, holders_written_s=1005.0, holders_listed_s=1002.0))
+    found = parsed(replace(report, checkpoint_written_at_s=1005.0, pods_listed_at_s=1002.0))
     assert values(found["qatdp_holders_timestamp_seconds"]) == {("checkpoint",): 1005.0, ("list",): 1002.0}
 
 
@@ -63,12 +63,12 @@ def test_lists_are_counted_from_zero_by_cause_and_timing(report: Report) -> None
     near = "qatdp_pod_resources_lists_near_calls"
     found = parsed(report, metrics)
     assert values(found["qatdp_pod_resources_lists"]) == {("release",): 0}
-    assert values(found[near]) == {("after-call",): 0, ("call-came",): 0}
+    assert values(found[near]) == {("after_call",): 0, ("call_came",): 0}
     metrics.listed()
     metrics.listed(ListTiming.CALL_CAME)
     found = parsed(report, metrics)
     assert values(found["qatdp_pod_resources_lists"]) == {("release",): 2}
-    assert values(found[near]) == {("after-call",): 0, ("call-came",): 1}
+    assert values(found[near]) == {("after_call",): 0, ("call_came",): 1}
 
 
 def test_pfs_have_their_state_condition_and_counters(report: Report) -> None:
@@ -76,9 +76,9 @@ def test_pfs_have_their_state_condition_and_counters(report: Report) -> None:
     assert values(found["qatdp_pf_up"]) == {("0000:6b:00.0",): 1}
     assert values(found["qatdp_pf_healthy"]) == {("0000:6b:00.0",): 0, ("0000:70:00.0",): 1}
     (condition,) = found["qatdp_pf_condition"].samples
-    assert condition.labels == {"pf": "0000:6b:00.0", "condition": "fatal"}
-    assert values(found["qatdp_pf_phase"]) == {("0000:70:00.0", "draining"): 1}
-    (unseen,) = found["qatdp_pf_unseen"].samples
+    assert condition.labels == {"pf": "0000:6b:00.0", "condition": "Fatal"}
+    assert values(found["qatdp_pf_phase"]) == {("0000:70:00.0", "Cordoned"): 1}
+    (unseen,) = found["qatdp_pf_signal_unavailable"].samples
     assert unseen.labels == {"pf": "0000:6b:00.0", "signal": "heartbeat"}
     (ras,) = found["qatdp_pf_ras_errors"].samples
     assert (ras.labels, ras.value) == ({"pf": "0000:6b:00.0", "severity": "fatal"}, 2)
@@ -115,7 +115,7 @@ def test_a_thousand_vfs_and_a_node_without_any_are_text_all_the_same(report: Rep
     many = tuple(a_device(f"{n:04x}:6b:00.1") for n in range(1024))
     (one, _) = parsed(replace(report, devices=many))["qatdp_devices"].samples
     assert one.value == 1024
-    none = replace(report, devices=(), pfs=(), endpoints=(), scanned_s=None)
+    none = replace(report, devices=(), pfs=(), endpoints=(), scanned_at_s=None)
     assert parsed(none)["qatdp_devices"].samples == []
 
 

@@ -1,4 +1,4 @@
-"""`qatdp config`: the configuration's schema, and whether a file is right."""
+"""`qatdp config`: the configuration's schema, and whether a file is valid."""
 
 import json
 from pathlib import Path
@@ -29,16 +29,16 @@ def schema() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @node_name_option
 def check(file: Path, node_name: str | None) -> None:
-    """Tell whether FILE is right: exit status 0, or 2 with the key that is wrong and how to mend it.
+    """Check FILE: exit status 0 if it is valid, else 2 with the key that is wrong and how to mend it.
 
-    What is right and yet perhaps not meant is a warning, and leaves the status 0.
+    A setting that is valid but probably not intended is a warning; the status is 0.
 
-    Tells in words what PFs should be and, of the node of that name, which of it this node takes.
+    Describes what PFs should be and, with --node-name, which entry that node takes.
     """
     found = configfile.load(file)
     for warning in config_warnings(found):
         print_lines((f"Warning: {warning}",), err=True)
-    print_lines((f"{file}: right, {_summary(found)}", *wishes_in_words(found.provision, node_name)))
+    print_lines((f"{file}: valid ({_summary(found)})", *wishes_in_words(found.provision, node_name)))
 
 
 def _summary(found: Config) -> str:

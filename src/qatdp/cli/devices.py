@@ -27,10 +27,10 @@ from qatdp.host.choose import host_calls
 from qatdp.host.sysfs import check_listed
 from qatdp.status import client
 
-COLUMNS = ("pf", "address", "services", "resource", "numa_node", "iommu_group", "driver", "node", "health", "reason")
-TITLES = {"address": "vf", "numa_node": "numa", "iommu_group": "group", "holders": "held by"}
+COLUMNS = ("pf", "address", "services", "resource", "numaNode", "iommuGroup", "driver", "node", "health", "reason")
+TITLES = {"address": "vf", "numaNode": "numa", "iommuGroup": "group", "holders": "held by"}
 # What a scan cannot know.
-OF_A_DAEMON = {"step", "leaving", "holders"}
+OF_A_DAEMON = {"step", "withdrawing", "holders"}
 
 
 @click.command()
@@ -83,7 +83,7 @@ def _pfs(snapshot: Snapshot) -> list[Row]:
             "family": pf.family.name,
             "state": pf.state,
             "driver": pf.driver,
-            "no_vfs": None if pf.address in with_vfs else why_no_vfs(pf, snapshot),
+            "noVfs": None if pf.address in with_vfs else why_no_vfs(pf, snapshot),
         }
         for pf in snapshot.pfs
     ]
@@ -106,9 +106,9 @@ def _pods(holders: Iterable[Row]) -> str | None:
 
 def _age_of_holders(found: client.Status) -> str:
     """Return of when the kubelet's checkpoint is, or why it is not known who holds what."""
-    if found.get("holders_unread"):
-        return f" Who holds a VF is not known: {found['holders_unread']}."
-    written_s = found.get("holders_written_s")
+    if found.get("checkpointError"):
+        return f" Who holds a VF is not known: {found['checkpointError']}."
+    written_s = found.get("checkpointWrittenAt")
     if written_s is None:
         return ""
     return f" Who holds a VF is as of the kubelet's last checkpoint, {max(time.time() - written_s, 0):.0f} s ago."
@@ -117,14 +117,14 @@ def _age_of_holders(found: client.Status) -> str:
 def _about_pfs(found: Row) -> Iterator[str]:
     """Yield what no row tells: PFs without a VF, what of their health cannot be seen, and what could not be read."""
     for pf in found["pfs"]:
-        if why := pf.get("no_vfs"):
+        if why := pf.get("noVfs"):
             yield f"PF {pf['address']} ({pf['family']}): {why}"
     for pf in found["pfs"]:
-        if pf.get("progress") and pf.get("phase") != Phase.DONE:
+        if pf.get("progress") and pf.get("phase") != Phase.READY:
             yield f"PF {pf['address']} is {pf['progress']}"
     unseen: dict[tuple[str, str], list[str]] = {}
     for pf in found["pfs"]:
-        for signal, reason in (pf.get("unseen") or {}).items():
+        for signal, reason in (pf.get("unavailableSignals") or {}).items():
             unseen.setdefault((signal, reason), []).append(pf["address"])
     for (signal, reason), pfs in unseen.items():
         yield f"health of PF {', '.join(pfs)} is judged without {signal}: {reason}"

@@ -19,8 +19,8 @@ from qatdp.host import configfile
 from qatdp.host.choose import host_calls
 from qatdp.host.site import CHILD, Pace, Site
 
-COLUMNS = ("pf", "family", "numa_node", "services", "wished", "outcome", "reason")
-TITLES = {"numa_node": "numa"}
+COLUMNS = ("pf", "family", "numaNode", "services", "desired", "outcome", "reason")
+TITLES = {"numaNode": "numa"}
 
 
 @click.command()
@@ -89,9 +89,9 @@ def _rows(report: Report) -> Iterator[Row]:
         yield {
             "pf": str(pf.address),
             "family": pf.family.name,
-            "numa_node": pf.numa_node,
+            "numaNode": pf.numa_node,
             "services": ";".join(in_order(pf.services)) if pf.services else pf.services_text,
-            "wished": None
+            "desired": None
             if goal is None
             else ";".join(in_order(goal.services))
             if goal.services

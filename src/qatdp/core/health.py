@@ -18,16 +18,16 @@ HOLD_S = 10.0
 
 
 class Condition(StrEnum):
-    HEALTHY = "healthy"
-    UNPROBED = "unprobed"  # its first probe has not come back yet
-    SUSPECT = "suspect"  # one heartbeat has failed
-    UNRESPONSIVE = "unresponsive"  # two have
-    FATAL = "fatal"  # it has counted a fatal error since it was started
-    GONE = "gone"  # its configuration space reads all ones: it has fallen off the bus
-    FENCED = "fenced"  # a read has not come back
-    DOWN = "down"  # taken down, and nothing was amiss before
-    RESTARTING = "restarting"  # down, and something was amiss before: in a reset perhaps
-    RECOVERING = "recovering"  # nothing is amiss any more, for less than the hold time
+    HEALTHY = "Healthy"
+    UNPROBED = "Unprobed"  # its first probe has not come back yet
+    SUSPECT = "Suspect"  # one heartbeat has failed
+    UNRESPONSIVE = "Unresponsive"  # two have
+    FATAL = "Fatal"  # it has counted a fatal error since it was started
+    GONE = "Gone"  # its configuration space reads all ones: it has fallen off the bus
+    FENCED = "Fenced"  # a read has not come back
+    DOWN = "Down"  # taken down, and nothing was amiss before
+    RESTARTING = "Restarting"  # down, and something was amiss before: in a reset perhaps
+    RECOVERING = "Recovering"  # nothing is amiss any more, for less than the hold time
 
 
 class Sign(StrEnum):

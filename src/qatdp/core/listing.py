@@ -39,7 +39,7 @@ def listing(
             health=str(device.health) if device else None,
             reason=_reason(device, vf, pools),
             step=str(entry.step) if entry else None,
-            leaving=entry is not None and entry.step in LEAVING,
+            withdrawing=entry is not None and entry.step in LEAVING,
             holders=tuple(sorted((holders or {}).get(address, ()), key=lambda holder: holder.order)),
         )
 

@@ -11,12 +11,12 @@ from qatdp.core.split import PfPlan, Plan
 class Status(StrEnum):
     """For the table, and for --strict: the latter two fail it."""
 
-    DONE = "done"  # it was that already
-    CHANGED = "changed"
-    PLANNED = "planned"  # nothing was done, as nothing was to be
-    LEFT_ALONE = "left alone"
-    BUSY = "busy"
-    FAILED = "failed"
+    UNCHANGED = "Unchanged"  # it was that already
+    CHANGED = "Changed"
+    PLANNED = "Planned"  # nothing was done, as nothing was to be
+    SKIPPED = "Skipped"
+    BUSY = "Busy"
+    FAILED = "Failed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,17 +12,17 @@ from qatdp.core.split import PfPlan
 
 
 class Phase(StrEnum):
-    DONE = "done"
-    WAITING = "waiting"  # pods have it, and all its VFs are offered
-    GIVEN_BACK = "given back"  # the same, after it was drained for too long
-    DRAINING = "draining"  # pods have it, and its free VFs are offered to nobody
-    QUEUED = "queued"  # others come first
-    LEAVING = "leaving"  # its VFs are on their way out of their lists
-    CHANGING = "changing"
-    RESTING = "resting"  # it has failed, and is tried again
+    READY = "Ready"
+    IN_USE = "InUse"  # pods have it, and all its VFs are offered
+    UNCORDONED = "Uncordoned"  # the same, after it was drained for too long
+    CORDONED = "Cordoned"  # pods have it, and its free VFs are offered to nobody
+    QUEUED = "Queued"  # others come first
+    WITHDRAWING = "Withdrawing"  # its VFs are on their way out of their lists
+    CONFIGURING = "Configuring"
+    BACKING_OFF = "BackingOff"  # it has failed, and is tried again
 
 
-KEPT = frozenset({Phase.WAITING, Phase.GIVEN_BACK, Phase.DRAINING})
+KEPT = frozenset({Phase.IN_USE, Phase.UNCORDONED, Phase.CORDONED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ class Progress:
     why: str | None = None
 
     def told(self, users: Users) -> str:
-        """Return it in words, such as "draining, to become dc: 3 VFs held by ns/pod"."""
-        if self.phase is Phase.DONE:
+        """Return it in words, such as "Cordoned, to become dc: 3 VFs held by ns/pod"."""
+        if self.phase is Phase.READY:
             return f"{self.phase}: {self.goal}"
         text = f"{self.phase}, to become {self.goal}"
         if self.phase in KEPT and users.vfs:
@@ -75,19 +75,19 @@ def _progress(todo: Todo, now: Situation, failed: Mapping[PciAddress, str]) -> I
     for one in todo.plan.pfs:
         if one.goal:
             phase = _phase(one, todo, now, ready)
-            why = {Phase.DONE: None, Phase.RESTING: failed.get(one.address)}.get(phase, one.why)
+            why = {Phase.READY: None, Phase.BACKING_OFF: failed.get(one.address)}.get(phase, one.why)
             yield one.address, Progress(phase, becomes(one), why)
 
 
 def _phase(one: PfPlan, todo: Todo, now: Situation, ready: Iterable[PciAddress]) -> Phase:
     if one.later:
         if one.address in todo.given_back:
-            return Phase.GIVEN_BACK
-        return Phase.DRAINING if one.address in todo.changing else Phase.WAITING
+            return Phase.UNCORDONED
+        return Phase.CORDONED if one.address in todo.changing else Phase.IN_USE
     if not one.steps:
-        return Phase.DONE
+        return Phase.READY
     if one.address in now.resting:
-        return Phase.RESTING
+        return Phase.BACKING_OFF
     if one.address in ready:
-        return Phase.CHANGING
-    return Phase.LEAVING if one.address in todo.changing else Phase.QUEUED
+        return Phase.CONFIGURING
+    return Phase.WITHDRAWING if one.address in todo.changing else Phase.QUEUED

@@ -56,32 +56,28 @@ class DeviceReport:
     health: str | None
     reason: str | None
     step: str | None = None
-    leaving: bool = False
+    withdrawing: bool = False
     holders: tuple[Holder, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PfReport:
-    """A PF. `condition` and `reason` are what core/health.py says of it; `unseen` tells by signal why one is not seen.
-
-    `counters` are those of the kernel, by names such as "ras_fatal". `phase` is how far it is from what it should be
-    (core/progress.py), `progress` the same in words; None where it is not managed. `no_vfs` says why it has no VFs.
-    """
+    """A PF: what it is, what health says of it, and how far it is from what it should be."""
 
     address: str
     family: str
     numa_node: int | None
-    state: str | None
-    condition: str | None = None
+    state: str | None  # up or down; None before gen4
+    condition: str | None = None  # core/health.py
     healthy: bool = True
-    reason: str | None = None
-    since_s: float | None = None
-    unseen: Mapping[str, str] | None = None
-    counters: Mapping[str, int] | None = None
-    phase: str | None = None
-    progress: str | None = None
+    reason: str | None = None  # of the condition
+    since_s: float | None = None  # of the condition, Unix time
+    unavailable_signals: Mapping[str, str] | None = None  # why a signal of its health cannot be read, by signal
+    counters: Mapping[str, int] | None = None  # the kernel's, by names such as "ras_fatal"
+    phase: str | None = None  # core/progress.py; None where it is not provisioned
+    progress: str | None = None  # the same in words
     driver: str | None = None
-    no_vfs: str | None = None
+    no_vfs: str | None = None  # why it has no VFs
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,29 +104,23 @@ class ProblemReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All of it. Times are Unix times; `scanned_s` is None before the first look has come back.
-
-    `obstacle` tells why the daemon has not come up, None once it has.
-    Who holds what is from the kubelet's checkpoint of `holders_written_s`, and there was no newer one at
-    `holders_read_s`, None for never; `holders_unread` is why it last could not be read. Names of pods can be from a
-    PodResources List, the last of which was answered at `holders_listed_s`.
-    """
+    """All of it. Times are Unix times, None for never."""
 
     version: str
     host_calls: str
     sysfs: str
-    started_s: float
-    scanned_s: float | None = None
+    started_at_s: float
+    scanned_at_s: float | None = None
     endpoints: tuple[EndpointReport, ...] = ()
     devices: tuple[DeviceReport, ...] = ()
     pfs: tuple[PfReport, ...] = ()
     problems: tuple[ProblemReport, ...] = ()
-    holders_written_s: float | None = None
-    holders_read_s: float | None = None
-    holders_listed_s: float | None = None
-    holders_unread: str | None = None
+    checkpoint_written_at_s: float | None = None  # who holds what is from this checkpoint of the kubelet
+    checkpoint_read_at_s: float | None = None  # there was no newer one then
+    checkpoint_error: str | None = None  # why it last could not be read
+    pods_listed_at_s: float | None = None  # the last PodResources List, from which names of pods can be
     history: tuple[Happening, ...] = ()
-    obstacle: str | None = None
+    obstacle: str | None = None  # why the daemon has not come up; None once it has
 
     @property
     def not_ready(self) -> tuple[str, ...]:
@@ -148,7 +138,7 @@ def not_ready(obstacle: str | None, endpoints: Iterable[EndpointReport]) -> tupl
 def plain(value: object) -> Plain:
     """Return a report, or a part of one, as JSON has it."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {name: plain(getattr(value, name)) for name in _names(type(value))}
+        return {key: plain(getattr(value, name)) for name, key in json_keys(type(value))}
     if isinstance(value, Mapping):
         return {str(key): plain(one) for key, one in value.items()}
     assert not isinstance(value, PciAddress), "an address is told as a text"
@@ -159,5 +149,14 @@ def plain(value: object) -> Plain:
 
 
 @cache
-def _names(of: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(of))
+def json_keys(of: type) -> tuple[tuple[str, str], ...]:
+    """Return the fields of a dataclass, each with its key in JSON: camelCase, without the unit.
+
+    Times are all in seconds, which docs/status.md says once.
+    """
+    return tuple((field.name, _camel_case(field.name.removesuffix("_s"))) for field in fields(of))
+
+
+def _camel_case(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)

@@ -194,4 +194,4 @@ def _hung(path: Path | None, deadline_s: float) -> Evidence:
 def _why(pf: PciAddress, health: Health) -> str:
     if health.condition is Condition.DOWN:
         return f"its PF {pf} {health.reason}"
-    return f"its PF {pf} is {health.condition}: {health.reason}"
+    return f"its PF {pf} is {health.condition.lower()}: {health.reason}"

@@ -136,7 +136,7 @@ def _unchanged(one: PfPlan) -> Outcome:
         return Outcome(one.address, Status.PLANNED, ", ".join(map(str, one.steps)))
     if one.later:
         return Outcome(one.address, Status.BUSY, one.why)
-    return Outcome(one.address, Status.DONE if one.goal else Status.LEFT_ALONE, one.why)
+    return Outcome(one.address, Status.UNCHANGED if one.goal else Status.SKIPPED, one.why)
 
 
 def _locked(outcome: Outcome, who: str) -> Outcome:

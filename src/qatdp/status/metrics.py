@@ -35,8 +35,8 @@ LIST_CAUSE = "release"  # the only one there is
 class ListTiming(StrEnum):
     """How near to a call of the kubelet a PodResources List was."""
 
-    AFTER_CALL = "after-call"  # it began while a call was in flight, or too soon after one: never, by construction
-    CALL_CAME = "call-came"  # a call came before it was answered, which nobody can know before
+    AFTER_CALL = "after_call"  # it began while a call was in flight, or too soon after one: never, by construction
+    CALL_CAME = "call_came"  # a call came before it was answered, which nobody can know before
 
 
 class Metrics:
@@ -126,9 +126,9 @@ class _State(Collector):
             return
         what = (report.version, report.host_calls)
         yield _gauge("qatdp_build_info", "What runs.", ("version", "host_calls"), [what])
-        if report.scanned_s is not None:
+        if report.scanned_at_s is not None:
             yield GaugeMetricFamily(
-                "qatdp_last_scan_timestamp_seconds", "When the last scan came back, as Unix time.", report.scanned_s
+                "qatdp_last_scan_timestamp_seconds", "When the last scan came back, as Unix time.", report.scanned_at_s
             )
         yield _holders_times(report)
         yield from _endpoints(report)
@@ -148,7 +148,7 @@ def _holders_times(report: Report) -> Metric:
     family = GaugeMetricFamily(
         "qatdp_holders_timestamp_seconds", "Of when it is known who holds what, as Unix time.", labels=["source"]
     )
-    for source, at_s in (("checkpoint", report.holders_written_s), ("list", report.holders_listed_s)):
+    for source, at_s in (("checkpoint", report.checkpoint_written_at_s), ("list", report.pods_listed_at_s)):
         if at_s is not None:
             family.add_metric([source], at_s)
     return family
@@ -164,27 +164,27 @@ def _endpoints(report: Report) -> Iterator[Metric]:
 
 
 def _devices(devices: Iterable[DeviceReport]) -> Iterator[Metric]:
-    counts, leaving = Count[tuple[str, str]](), Count[str]()
+    counts, withdrawing = Count[tuple[str, str]](), Count[str]()
     left_out, held = 0, []
     for one in devices:
         if one.resource is None or one.health is None:
             left_out += 1
             continue
         counts[one.resource, one.health] += 1
-        leaving[one.resource] += one.leaving
+        withdrawing[one.resource] += one.withdrawing
         held += [
             (one.resource, one.address, by.namespace or "", by.pod or "", by.container, by.uid or "")
             for by in one.holders
         ]
     family = GaugeMetricFamily("qatdp_devices", "VFs in the resource's list.", labels=["resource", "health"])
-    going = GaugeMetricFamily("qatdp_devices_leaving", "VFs that are to leave the list.", labels=["resource"])
-    for resource in sorted(leaving):
+    going = GaugeMetricFamily("qatdp_devices_withdrawing", "VFs on their way out of the list.", labels=["resource"])
+    for resource in sorted(withdrawing):
         for health in Health:
             family.add_metric([resource, health], counts[resource, health])
-        going.add_metric([resource], leaving[resource])
+        going.add_metric([resource], withdrawing[resource])
     yield family
     yield going
-    yield GaugeMetricFamily("qatdp_devices_not_offered", "VFs that are in no list.", left_out)
+    yield GaugeMetricFamily("qatdp_devices_excluded", "VFs that are in no list.", left_out)
     labels = ("resource", "device", "namespace", "pod", "container", "uid")
     yield _gauge("qatdp_device_holder", "1 for each container that the kubelet names for a VF.", labels, held)
 
@@ -206,8 +206,10 @@ def _pfs(pfs: Iterable[PfReport]) -> Iterator[Metric]:
     phases = [(pf.address, pf.phase) for pf in pfs if pf.phase]
     text = "1 for how far a PF is from what it should be (run --provision)."
     yield _gauge("qatdp_pf_phase", text, ("pf", "phase"), phases)
-    unseen = [(pf.address, signal) for pf in pfs for signal in sorted(pf.unseen or ())]
-    yield _gauge("qatdp_pf_unseen", "1 for each signal of health that cannot be seen.", ("pf", "signal"), unseen)
+    unavailable = [(pf.address, signal) for pf in pfs for signal in sorted(pf.unavailable_signals or ())]
+    yield _gauge(
+        "qatdp_pf_signal_unavailable", "1 for each health signal that cannot be read.", ("pf", "signal"), unavailable
+    )
     for source, text in (("ras", "Errors the QAT driver counted since it started the PF."), ("aer", "PCIe errors.")):
         errors = CounterMetricFamily(f"qatdp_pf_{source}_errors", text, labels=["pf", "severity"])
         for pf in pfs:

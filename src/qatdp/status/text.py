@@ -6,9 +6,8 @@ event loop. Rows that are as they were keep their text.
 
 import json
 from collections.abc import Iterable
-from dataclasses import fields
 
-from qatdp.core.report import DeviceReport, Happening, Report, plain
+from qatdp.core.report import DeviceReport, Happening, Report, json_keys, plain
 
 
 class StatusText:
@@ -19,8 +18,8 @@ class StatusText:
 
     def of(self, report: Report) -> str:
         before, self._rows = self._rows, {}
-        values = ((field.name, getattr(report, field.name)) for field in fields(report))
-        return "{" + ", ".join(f'"{name}": {self._value(value, before)}' for name, value in values) + "}"
+        values = ((key, getattr(report, name)) for name, key in json_keys(type(report)))
+        return "{" + ", ".join(f'"{key}": {self._value(value, before)}' for key, value in values) + "}"
 
     def _value(self, value: object, before: dict[DeviceReport | Happening, str]) -> str:
         if not isinstance(value, tuple):

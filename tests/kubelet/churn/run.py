@@ -276,7 +276,7 @@ class Churn:
             "devices_runs": self._devices,
             "plan": asdict(self.plan),
             "examples": tally.examples,
-            "repartitions": self._daemon.log().count("outcome=changed") + self._daemon.log().count("outcome=Changed"),
+            "repartitions": self._daemon.log().count("outcome=Changed"),
             "warnings": self._daemon.logged(),
         }
 
