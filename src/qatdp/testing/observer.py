@@ -38,6 +38,7 @@ class RecordingObserver:
 
     def call_ended(self, began: int) -> None:
         self.calls.append(("ended", began))
+        self._changed.set()
 
     def allocated(self, resource: str, ids: Collection[str], began: int) -> None:
         self.allocations.append((resource, tuple(ids)))
@@ -52,7 +53,7 @@ class RecordingObserver:
         self._changed.set()
 
     async def until(self, done: Callable[[], bool]) -> None:
-        """Wait until something is so, looking whenever an Allocate begins or ends to wait."""
+        """Wait until something is so, checked whenever a call ends, and an Allocate begins or ends to wait."""
         while not done():
             self._changed.clear()
             await self._changed.wait()
