@@ -242,7 +242,10 @@ def test_a_fault_is_told_with_its_key_path_and_what_was_expected(document: objec
     [
         ({}, "version: missing", "this qatdp knows version: 1"),
         ({"version": 2}, "version: expected 1, got 2", "see: qatdp config schema"),
-        ({"version": 1, "resource": []}, "resource: unknown key", "known here: version, resources, defaultResources, "),
+        ({"version": 1, "pods": []}, "pods: unknown key", "known here: version, resources, defaultResources, "),
+        ({"version": 1, "resource": []}, "resource: unknown key", "did you mean resources?"),
+        (rule(numa_nodes=[0]), "resources[0].numa_nodes: unknown key", "did you mean numaNodes?"),
+        (rule(**{"x" * 90: 1}), f"resources[0].{'x' * 90}", "known here: name, "),
         ({"version": 1, "resources": 5}, "resources: expected a list, got 5", "None"),
         ({"version": 1, "defaultResources": 5}, "defaultResources: expected true or false, got 5", "None"),
         ({"version": 1, "hostReserved": 5}, "hostReserved: expected a list, got 5", "None"),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import TypeVar
 
 from qatdp.core.pci import PciAddress
@@ -10,6 +11,9 @@ from qatdp.core.text import cut, shown
 from qatdp.errors import AddressError, ConfigError
 
 T = TypeVar("T")
+
+ALIKE = 0.75  # of difflib's ratio: two letters in eight may differ
+LONGEST_KEY = 40  # as much of an unknown key is compared
 
 # As cfg_services writes a set, and as people do.
 SEPARATOR = re.compile(r"[;,\s]+")
@@ -34,9 +38,19 @@ def _if_empty(value: object, path: str) -> str | None:
 
 
 def only_known(mapping: Mapping[str, object], path: str, *keys: str) -> None:
+    """Refuse a key that is not one of these, and suggest the one that it is close to, if any."""
     for key in mapping:
         if key not in keys:
-            raise ConfigError(join(path, key), "unknown key", hint=f"known here: {', '.join(keys)}")
+            close = _closest(key, keys)
+            hint = f"did you mean {close}?" if close else f"known here: {', '.join(keys)}"
+            raise ConfigError(join(path, key), "unknown key", hint=hint)
+
+
+def _closest(key: str, keys: Sequence[str]) -> str | None:
+    """Return the key that differs in a few letters; case, `_` and `-` do not count."""
+    folded = {re.sub("[_-]", "", name).lower(): name for name in keys}
+    wanted = re.sub("[_-]", "", key[:LONGEST_KEY]).lower()
+    return next((folded[name] for name in get_close_matches(wanted, folded, n=1, cutoff=ALIKE)), None)
 
 
 def join(path: str, key: str) -> str:
