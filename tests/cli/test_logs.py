@@ -25,10 +25,10 @@ def line(template: str, *values: object, error: bool = False) -> dict[str, Any]:
 
 def test_keys_become_fields_and_the_words_stay() -> None:
     found = line("devices resource=%s is=%r vfs=%s in_s=%g", "r", "Unhealthy", PciAddress.parse("0000:6b:00.1"), 0.5)
-    assert {key: found[key] for key in ("level", "logger", "message")} == {
+    assert {key: found[key] for key in ("level", "logger", "msg")} == {
         "level": "warning",
         "logger": "qatdp.x",
-        "message": "devices",
+        "msg": "devices",
     }
     assert (found["resource"], found["is"], found["vfs"], found["in_s"]) == ("r", "Unhealthy", "0000:6b:00.1", 0.5)
     assert found["time"].endswith("Z")
@@ -40,11 +40,11 @@ def test_keys_become_fields_and_the_words_stay() -> None:
         ("kept with its %d PFs reason=%r", (3, "x"), "kept with its 3 PFs"),
         ("no fields, 100 %", (), "no fields, 100 %"),
         ("of another's: %s", ({"a": 1},), "of another's: {'a': 1}"),
-        ("its own message=%s", ("x",), "its own message=x"),
+        ("its own msg=%s", ("x",), "its own msg=x"),
     ],
 )
 def test_whatever_is_no_field_stays_in_the_message(template: str, values: tuple[object, ...], message: str) -> None:
-    assert line(template, *values)["message"] == message
+    assert line(template, *values)["msg"] == message
 
 
 def test_a_traceback_is_a_field() -> None:

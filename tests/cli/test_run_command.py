@@ -199,8 +199,8 @@ async def test_the_log_can_be_json_a_line(host: FakeHost, folder: Path) -> None:
         await kubelet.offers(CY, map(str, host.vfs(PF)))
         process.terminate()
         lines = [json.loads(line) for line in (await ended(process))[1].splitlines()]
-        (added,) = [line for line in lines if line["message"] == "devices"]
-        assert (added["resource"], added["is"], added["vfs"]) == (CY, "added", as_ranges(host.vfs(PF)))
+        (added,) = [line for line in lines if line["msg"] == "devices"]
+        assert (added["resource"], added["is"], added["vfs"]) == (CY, "Added", as_ranges(host.vfs(PF)))
 
 
 def test_help_says_what_bind_is_alone_and_that_the_default_is_never(qatdp: Callable[..., Result]) -> None:

@@ -11,14 +11,16 @@ from qatdp.core.allocation import PERMISSIONS, Allocation, allocate, check_start
 from qatdp.core.config import AddressVariable, Config, DeviceNode, ResourceOptions, parse_config, variable_of
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import PoolDevice, ResourcePool, build_pools
+from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.core.snapshot import Snapshot
 from qatdp.errors import AllocationError, UnknownDeviceError
 from qatdp.testing.strategies import addresses, configs, snapshots
 
 CY = "qat.intel.com/cy"
+DOWN = defect(Reason.PF_DOWN, evidence="is down", pf="0000:6b:00.0")
 
 
-def device(function: int, *, sick: str | None = None, withdrawn: bool = False, held: bool = False) -> PoolDevice:
+def device(function: int, *, sick: Defect | None = None, withdrawn: bool = False, held: bool = False) -> PoolDevice:
     address = PciAddress(0, 0x6B, 0, function)
     nodes = (f"/dev/vfio/{function}", "/dev/vfio/vfio")
     return PoolDevice(address, nodes=nodes, sick=sick, withdrawn=withdrawn, held=held)
@@ -150,19 +152,19 @@ def test_an_id_that_is_not_in_the_list_is_refused() -> None:
 
 @pytest.mark.parametrize("withdrawn", [True, False])
 def test_a_sick_id_that_nobody_has_is_refused_with_the_reason(*, withdrawn: bool) -> None:
-    pool = a_pool(device(1, sick="its PF 0000:6b:00.0 is down", withdrawn=withdrawn), device(2))
+    pool = a_pool(device(1, sick=DOWN, withdrawn=withdrawn), device(2))
     with pytest.raises(AllocationError, match=r"0000:6b:00\.1 of qat.* cannot be used: its PF .* is down") as caught:
         allocate(pool, ["0000:6b:00.2", "0000:6b:00.1"])
     assert caught.value.grpc_code == "FAILED_PRECONDITION"
 
 
 def test_a_sick_id_that_somebody_may_have_is_answered_as_a_good_one() -> None:
-    sick = allocate(a_pool(device(1, sick="its PF is down", held=True)), ["0000:6b:00.1"])
+    sick = allocate(a_pool(device(1, sick=DOWN, held=True)), ["0000:6b:00.1"])
     assert sick == allocate(a_pool(device(1)), ["0000:6b:00.1"])
 
 
 def test_an_id_whose_node_another_pod_has_is_refused_whoever_may_have_it() -> None:
-    taken = replace(device(1, sick="a pod that was given /dev/vfio/1 for another VF still runs", held=True), taken=True)
+    taken = replace(device(1, sick=defect(Reason.NODE_CLAIMED, node="/dev/vfio/1"), held=True), taken=True)
     with pytest.raises(AllocationError, match="still runs"):
         allocate(a_pool(taken), ["0000:6b:00.1"])
 
@@ -195,5 +197,5 @@ def test_a_container_is_not_started_with_what_is_anothers_by_now() -> None:
 
 
 def test_starts_are_asked_for_only_while_an_answer_is_outdated() -> None:
-    assert not a_pool(device(1, held=True), device(2, sick="its PF is down")).guards_starts
+    assert not a_pool(device(1, held=True), device(2, sick=DOWN)).guards_starts
     assert a_pool(device(1), replace(device(2), outdated=True)).guards_starts

@@ -41,6 +41,7 @@ def test_a_vf_that_is_offered_has_a_row_with_all_of_it() -> None:
         node=f"/dev/vfio/{GROUP}",
         health="Healthy",
         reason=None,
+        message=None,
         step="offered",
         withdrawing=False,
         holders=(),
@@ -60,7 +61,7 @@ def test_a_vf_that_has_gone_is_told_as_it_was_last_seen() -> None:
     known = {FIRST: Entry(CY, Step.HELD, 1, VFS[0])}
     row = rows(a_snapshot([PF], VFS[1:]), known=known)[0]
     assert (row.address, row.pf, row.driver, row.numa_node) == (str(FIRST), str(PF.address), "vfio-pci", 1)
-    assert (row.resource, row.step, row.health, row.reason) == (CY, "awaited", "Unhealthy", "is not there")
+    assert (row.resource, row.step, row.health, row.reason) == (CY, "awaited", "Unhealthy", "NotPresent")
 
 
 def test_one_that_was_never_seen_is_told_as_far_as_it_is_known() -> None:
@@ -73,7 +74,7 @@ def test_a_vf_that_no_list_has_is_told_with_its_reason() -> None:
     loose = replace(VFS[0], driver="4xxxvf", nodes=())
     row = rows(a_snapshot([PF], (loose,)))[0]
     assert (row.resource, row.health, row.step, row.node) == (None, None, None, None)
-    assert "4xxxvf" in str(row.reason)
+    assert (row.reason, "4xxxvf" in str(row.message)) == ("KernelDriver", True)
 
 
 def test_a_vf_on_its_way_out_is_leaving() -> None:

@@ -9,6 +9,7 @@ from qatdp.core.config import Config
 from qatdp.core.offer import of_unknown_services, offers
 from qatdp.core.pf_defects import driver_defect, sriov_defect, why_no_vfs
 from qatdp.core.qat import FAMILIES, Service
+from qatdp.core.reasons import Reason, defect
 from qatdp.core.snapshot import PhysicalFunction, Problem, Snapshot
 from qatdp.core.split import plan
 from qatdp.core.wish import Part, Wish
@@ -112,10 +113,10 @@ def test_wish_that_names_a_pf_without_sriov_is_not_met() -> None:
         (GEN2, "sriov_numvfs"),
         (replace(GEN2, total_vfs=0), "SR-IOV"),
         (replace(GEN2, driver="vfio-pci", total_vfs=0), "vfio-pci"),
-        (a_pf("0000:6b:00.0", state="down"), "is down"),
+        (a_pf("0000:6b:00.0", state="down"), "sriov_numvfs"),
     ],
 )
 def test_why_a_pf_has_no_vfs(pf: PhysicalFunction, words: str) -> None:
-    assert words in why_no_vfs(pf, Snapshot(pfs=(pf,)))
+    assert words in str(why_no_vfs(pf, Snapshot(pfs=(pf,))))
     unread = Snapshot(pfs=(pf,), problems=(Problem(str(pf.address), "cannot be read"),))
-    assert why_no_vfs(pf, unread) == "cannot be read"
+    assert why_no_vfs(pf, unread) == defect(Reason.PF_UNREADABLE, problem="cannot be read")

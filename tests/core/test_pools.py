@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from qatdp.core.config import Config, Policy, parse_config
 from qatdp.core.holders import MAYBE_IN_USE, OUT_OF_LIST, Books, Entry, Step
 from qatdp.core.offer import NOTHING_ELSE, Circumstances
-from qatdp.core.open_vfs import REASON
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import Health, PoolDevice, Pools, ResourcePool, build_pools
+from qatdp.core.reasons import Reason, defect
 from qatdp.core.snapshot import Problem, Snapshot, VirtualFunction
 from qatdp.core.stale import Stale
 from qatdp.testing.strategies import a_pf, a_snapshot, addresses, books, configs, its_vfs, snapshots
@@ -23,6 +23,7 @@ NODE = a_snapshot([PF], VFS)
 DEFAULTS = Config()
 NOBODY: Books = {}
 NOW = 10
+STALE = defect(Reason.STALE_ALLOCATION, nodes="/dev/vfio/1")
 
 
 def config(*rules: dict[str, object], **keys: object) -> Config:
@@ -103,7 +104,7 @@ def test_what_was_in_a_list_stays_in_it(snapshot: Snapshot, of: Config, data: st
 def test_what_is_listed_for_the_first_time_is_healthy_and_complete(snapshot: Snapshot, of: Config) -> None:
     pools = build(snapshot, of)
     for name, device in devices(pools):
-        assert (device.health, device.reason, len(device.nodes)) == (Health.HEALTHY, None, 2)
+        assert (device.health, device.defect, len(device.nodes)) == (Health.HEALTHY, None, 2)
         limit = of.limit(name)
         assert limit is None or len(pools.pools[name].devices) <= limit
 
@@ -115,7 +116,7 @@ def test_devices_are_in_the_order_of_addresses_and_unhealthy_with_a_reason(
     pools = build(snapshot, of, data.draw(books(snapshot)))
     for pool in pools.pools.values():
         assert [one.address for one in pool.devices] == sorted(one.address for one in pool.devices)
-        assert pool.healthy == {str(one.address) for one in pool.devices if one.reason is None}
+        assert pool.healthy == {str(one.address) for one in pool.devices if one.defect is None}
         assert pool.options == of.options(pool.resource)
         assert pool.listed == tuple((one.address, one.health, one.numa_node) for one in pool.devices)
 
@@ -148,7 +149,7 @@ def test_a_resource_with_cdev_nodes_has_no_others() -> None:
         (a_snapshot([replace(PF, state="down", services=None, services_text=None)], VFS), NOTHING_ELSE),
         (a_snapshot([], VFS), NOTHING_ELSE),  # the PF cannot be read
         (a_snapshot([PF], its_vfs(PF, 3, driver="4xxxvf")), NOTHING_ELSE),
-        (NODE, Circumstances(Stale({vf.address: "a pod has it" for vf in VFS}), {}, {})),
+        (NODE, Circumstances(Stale({vf.address: STALE for vf in VFS}), {}, {})),
     ],
 )
 def test_a_defect_leaves_out_what_is_new_and_makes_unhealthy_what_is_listed(
@@ -163,20 +164,20 @@ def test_a_defect_leaves_out_what_is_new_and_makes_unhealthy_what_is_listed(
 def test_the_verdict_on_a_pf_is_told_also_where_its_services_cannot_be_read() -> None:
     silent = replace(PF, services=None, services_text=None)
     snapshot = a_snapshot([silent], VFS, problems=[Problem(str(PF.address), "qat/auto_reset cannot be read: EAGAIN")])
-    verdict = "its PF is fenced: qat/cfg_services has not come back within 0.5 s"
+    verdict = defect(Reason.PF_FENCED, evidence="qat/cfg_services has not come back within 0.5 s").of_pf(PF.address)
     sick = Circumstances(Stale(), {}, {}, sick={PF.address: verdict})
     pools = build(snapshot, known=known(Step.OFFERED, *VFS), circumstances=sick)
     assert {device.sick for device in pools.pools[CY].devices} == {verdict}
 
 
 def test_what_is_taken_by_another_name_is_told_from_what_is_only_stale() -> None:
-    stale = Stale({vf.address: "a pod has it" for vf in VFS}, frozenset({VFS[0].address}))
+    stale = Stale({vf.address: STALE for vf in VFS}, frozenset({VFS[0].address}))
     pools = build(known=known(Step.HELD, *VFS[:2]), circumstances=Circumstances(stale, {}, {}))
     assert [device.taken for device in pools.pools[CY].devices] == [True, False]
 
 
 def test_what_is_in_doubt_is_listed_as_unhealthy_unless_something_else_is_wrong_with_it() -> None:
-    in_doubt = Circumstances(Stale(), {}, {vf.address: "the books cannot be read" for vf in VFS})
+    in_doubt = Circumstances(Stale(), {}, {vf.address: defect(Reason.HOLDERS_UNKNOWN, problem="x") for vf in VFS})
     assert listed(build(circumstances=in_doubt)) == {"cy": ["6b:00.1!", "6b:00.2!", "6b:00.3!"]}
     down = a_snapshot([replace(PF, state="down")], VFS)
     assert listed(build(down, circumstances=in_doubt)) == {}
@@ -186,7 +187,12 @@ def test_a_vf_that_is_gone_stays_as_it_was_last_seen_until_it_is_released() -> N
     pools = build(a_snapshot([PF], VFS[:1]), known={**known(Step.HELD, VFS[1]), **known(Step.OFFERED, VFS[2])})
     assert listed(pools) == {"cy": ["6b:00.1", "6b:00.2!", "6b:00.3!-"]}
     gone = pools.pools[CY].devices[1]
-    assert (gone.sick, gone.held, gone.nodes[0], gone.pf) == ("is not there", True, "/dev/vfio/1", PF.address)
+    assert (gone.defect, gone.held, gone.nodes[0], gone.pf) == (
+        defect(Reason.NOT_PRESENT),
+        True,
+        "/dev/vfio/1",
+        PF.address,
+    )
 
 
 def test_a_vf_that_is_gone_has_no_node_that_is_anothers_by_now() -> None:
@@ -246,7 +252,7 @@ def test_a_vf_is_withdrawn_from_its_list_before_it_is_in_another() -> None:
 def test_a_vf_that_has_just_left_a_list_is_left_out_for_that_reason() -> None:
     pools = build(of=config({"name": "dc"}), known=known(Step.RELEASED, VFS[0]))
     assert listed(pools) == {"dc": ["6b:00.2", "6b:00.3"]}
-    assert pools.left_out[VFS[0].address] == f"on its way from {CY} to {DC}"
+    assert pools.left_out[VFS[0].address] == defect(Reason.MOVING, old=CY, new=DC)
 
 
 def test_a_listed_vf_is_judged_by_the_resource_that_lists_it() -> None:
@@ -257,7 +263,7 @@ def test_a_listed_vf_is_judged_by_the_resource_that_lists_it() -> None:
     assert listed(pools) == {"cy": ["6b:00.1"]}
     by_cdev = config({"name": "dc"}, {"name": "cy", "deviceNode": "cdev"})
     pools = build(a_snapshot([PF], without_cdev), by_cdev, known(Step.HELD, VFS[0]))
-    assert pools.pools[CY].devices[0].sick == "has no cdev node (the kernel makes none)"
+    assert pools.pools[CY].devices[0].sick == defect(Reason.NO_DEVICE_NODE, kind="cdev")
 
 
 @pytest.mark.parametrize("of", [config({"name": "dc", "services": ["dc"]}), config(hostReserved=[{"vfs": 3}])])
@@ -273,7 +279,7 @@ def test_a_limit_keeps_what_may_be_in_use_then_what_is_listed_then_the_first() -
     assert listed(build(of=two, known=known(Step.OFFERED, VFS[2]))) == {"cy": ["6b:00.1", "6b:00.3"]}
     held = {**known(Step.OFFERED, *VFS[:2]), **known(Step.HELD, VFS[2])}
     assert listed(build(of=two, known=held)) == {"cy": ["6b:00.1", "6b:00.2-", "6b:00.3"]}
-    assert build(of=two).left_out == {VFS[2].address: f"over the limit of {CY}"}
+    assert build(of=two).left_out == {VFS[2].address: defect(Reason.OVER_LIMIT, resource=CY)}
     assert listed(build(of=config({"name": "cy", "limit": 0}))) == {}
 
 
@@ -300,7 +306,7 @@ def shared(*vfs: VirtualFunction) -> Snapshot:
 def test_of_a_shared_group_the_lowest_address_is_offered() -> None:
     pools = build(shared(*VFS))
     assert listed(pools) == {"cy": ["6b:00.1"]}
-    assert "shares IOMMU group 7 with 0000:6b:00.1" in pools.left_out[VFS[1].address]
+    assert pools.left_out[VFS[1].address] == defect(Reason.GROUP_REPRESENTED, group=7, vf="0000:6b:00.1")
 
 
 @pytest.mark.parametrize("step", [Step.OFFERED, *sorted(MAYBE_IN_USE)])
@@ -318,8 +324,8 @@ def test_a_vf_that_is_kept_for_the_host_again_leaves_its_list_unless_somebody_ha
 def test_pool_makes_open_vf_unhealthy_and_lists_no_new_one() -> None:
     opened = Circumstances(Stale(), {}, {}, opened=frozenset({VFS[0].address}))
     pools = build(known=known(Step.OFFERED, *VFS[:2]), circumstances=opened)
-    assert [device.sick for device in pools.pools[CY].devices[:2]] == [REASON, None]
-    assert build(circumstances=opened).left_out == {VFS[0].address: REASON}
+    assert [device.sick for device in pools.pools[CY].devices[:2]] == [defect(Reason.OPEN), None]
+    assert build(circumstances=opened).left_out == {VFS[0].address: defect(Reason.OPEN)}
 
 
 def test_pool_asks_before_starts_while_two_pods_have_a_vf() -> None:

@@ -14,15 +14,17 @@ from qatdp.core.allocation import prefer
 from qatdp.core.config import Policy, ResourceOptions
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import PoolDevice, ResourcePool
+from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.testing.strategies import SLOTS
 
 Cost: TypeAlias = tuple[int, int]
 Request: TypeAlias = tuple[ResourcePool, list[str], list[str], int]
 POLICIES = st.sampled_from(Policy)
 STRANGERS = ["0000:99:00.1", "0000:99:00.2", "nonsense", "", "0000:6B:00.1"]
+GONE = defect(Reason.NOT_PRESENT)
 
 
-def device(pf: int, function: int, numa_node: int | None = 0, sick: str | None = None) -> PoolDevice:
+def device(pf: int, function: int, numa_node: int | None = 0, sick: Defect | None = None) -> PoolDevice:
     at = SLOTS[pf]
     address = PciAddress(at.domain, at.bus, 0, function)
     return PoolDevice(address, pf=at, numa_node=numa_node, nodes=("/dev/vfio/1",), sick=sick)
@@ -117,7 +119,7 @@ def test_no_question_raises(pool: ResourcePool, available: list[str], must: list
 
 @pytest.mark.parametrize("policy", Policy)
 def test_a_device_that_is_to_leave_is_the_last_of_the_healthy_ones(policy: Policy) -> None:
-    sick, leaving, staying = device(0, 1, sick="is not there"), device(0, 2), device(1, 1)
+    sick, leaving, staying = device(0, 1, sick=GONE), device(0, 2), device(1, 1)
     pool = a_pool(policy, sick, replace(leaving, held=True, awaited=True), staying)
     everything = ids(pool.devices)
     assert prefer(pool, everything, [], 1) == (everything[2],)
@@ -194,7 +196,12 @@ def test_balance_counts_what_the_request_has_and_what_it_is_given() -> None:
 
 @pytest.mark.parametrize("policy", Policy)
 def test_healthy_devices_go_before_others(policy: Policy) -> None:
-    pool = a_pool(policy, device(0, 1, sick="is not there"), device(0, 2, sick="is not there"), device(1, 1))
+    pool = a_pool(
+        policy,
+        device(0, 1, sick=GONE),
+        device(0, 2, sick=GONE),
+        device(1, 1),
+    )
     everything = ids(pool.devices)
     assert prefer(pool, everything, [], 1) == (everything[2],)
     assert prefer(pool, everything, everything[:1], 2) == (everything[0], everything[2])

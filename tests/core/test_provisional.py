@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import Health, ResourcePool
 from qatdp.core.provisional import Lists, never_fewer, provisional, provisional_pools
+from qatdp.core.reasons import Reason, defect
 from qatdp.testing.strategies import addresses
 
 CY, DC, FOREIGN = "qat.intel.com/cy", "qat.intel.com/dc", "example.com/cy"
@@ -46,15 +47,16 @@ def test_provisional_registers_a_name_without_devices() -> None:
 
 @given(lists)
 def test_provisional_pools_have_nothing_that_can_be_used(listed: Lists) -> None:
-    pools = provisional_pools(listed, "why").pools
+    why = defect(Reason.PLUGIN_NOT_READY, problem="why")
+    pools = provisional_pools(listed, why).pools
     assert {name: {device.address for device in pool.devices} for name, pool in pools.items()} == listed
     for device in (device for pool in pools.values() for device in pool.devices):
-        assert (device.health, device.reason, device.nodes) == (Health.UNHEALTHY, "why", ())
+        assert (device.health, device.defect, device.nodes) == (Health.UNHEALTHY, why, ())
 
 
 @given(lists, lists)
 def test_never_fewer_drops_nothing(now: Lists, before: Lists) -> None:
-    pools = provisional_pools(before, "why").pools.values()
+    pools = provisional_pools(before, defect(Reason.PLUGIN_NOT_READY, problem="why")).pools.values()
     after = never_fewer(now, pools)
     for each in (now, before):
         assert all(ids <= after[name] for name, ids in each.items())

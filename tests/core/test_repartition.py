@@ -59,7 +59,7 @@ EVERYTHING = (0, 1, 2, 3)
 def test_vfs_leave_their_list_first_one_pf_at_a_time() -> None:
     found = todo(at(Step.OFFERED, *EVERYTHING))
     assert (numbers(found.changing), ready(found), numbers(found.waits)) == ([0], [], [])
-    assert found.changing[PFS[0].address] == "is to become dc"
+    assert found.changing[PFS[0].address] == "dc"
     assert numbers(todo(at(Step.OFFERED, *EVERYTHING), maxUnavailable=2).changing) == [0, 1]
 
 

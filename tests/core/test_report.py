@@ -29,13 +29,23 @@ def test_it_is_told_field_by_field_whatever_lies_in_it() -> None:
         "counters": {"ras_fatal": 0},
         "phase": None,
         "progress": None,
+        "message": None,
+        "noVfsMessage": None,
         "driver": None,
         "noVfs": None,
     }
     told = plain(replace(REPORT, history=(Happening(11.5, "added", devices=("a", "b"), count=2),)))
     assert isinstance(told, dict)
     assert told["endpoints"] == [plain(SERVING)]
-    happened = {"at": 11.5, "what": "added", "resource": None, "devices": ["a", "b"], "count": 2, "reason": None}
+    happened = {
+        "at": 11.5,
+        "what": "added",
+        "resource": None,
+        "devices": ["a", "b"],
+        "count": 2,
+        "reason": None,
+        "message": None,
+    }
     assert told["history"] == [happened]
     assert json.loads(json.dumps(told)) == told
 

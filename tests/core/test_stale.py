@@ -26,7 +26,7 @@ def holding(*devices: PciAddress, groups: tuple[int, ...] = ()) -> Holding:
 
 
 def why(holdings: list[Holding], snapshot: Snapshot) -> Mapping[PciAddress, str]:
-    return stale_hand_overs(holdings, snapshot).reasons
+    return {vf: str(why) for vf, why in stale_hand_overs(holdings, snapshot).reasons.items()}
 
 
 def node(*vfs: VirtualFunction) -> Snapshot:

@@ -130,7 +130,7 @@ async def test_drained_pfs_give_nothing_more_to_pods(node: Stage) -> None:
 
 async def test_what_is_to_change_is_told_each_time_that_it_is(node: Stage, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    told = "a PF is to change pf=0000:6b:00.0 what='is to become dc'"
+    told = "a PF is to change pf=0000:6b:00.0 goal='dc'"
     for times in (1, 2):
         node.configure(wish(4))
         await node.until(lambda: len(node.kubelet.offered(DC)) == 8)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from qatdp.core.holders import Step
-from qatdp.core.open_vfs import REASON
 from qatdp.core.pci import PciAddress
+from qatdp.core.reasons import Reason
 from qatdp.kubelet import checkpoint
 from qatdp.kubelet.podresources import PodResources
 from qatdp.testing.kubelet import Call, Container, Pod, RefusedError
@@ -25,9 +25,9 @@ def blind(stage: Stage) -> Stage:
     return stage
 
 
-def reason(stage: Stage, vf: PciAddress) -> str | None:
+def reason(stage: Stage, vf: PciAddress) -> Reason | None:
     device = stage.node.pools.pools[CY].device(str(vf))
-    return device.reason if device else None
+    return device.defect.reason if device and device.defect else None
 
 
 async def list_pods(stage: Stage) -> None:
@@ -37,7 +37,7 @@ async def list_pods(stage: Stage) -> None:
 async def read_by_poller(stage: Stage, spare: PciAddress) -> None:
     """Wait until the poller has seen what is open now, and what the checkpoint says of it: by a VF opened just now."""
     stage.host.open_vf(spare)
-    await stage.until(lambda: reason(stage, spare) == REASON)
+    await stage.until(lambda: reason(stage, spare) == Reason.OPEN)
     stage.host.close_vf(spare)
     await stage.until(lambda: reason(stage, spare) is None)
 
@@ -48,7 +48,7 @@ async def read_by_poller(stage: Stage, spare: PciAddress) -> None:
 async def test_open_vf_that_no_pod_has_is_unhealthy_until_closed(stage: Stage, vfs: tuple[PciAddress, ...]) -> None:
     stage.host.open_vf(vfs[1])
     await stage.lists(CY, [vfs[0], *vfs[2:]], [vfs[1]])
-    assert reason(stage, vfs[1]) == REASON
+    assert reason(stage, vfs[1]) == Reason.OPEN
     stage.host.close_vf(vfs[1])
     await stage.lists(CY, vfs)
 
@@ -71,7 +71,7 @@ async def test_vf_of_ended_pod_that_is_open_is_unhealthy(stage: Stage, vfs: tupl
     await stage.kubelet.remove(pod)
     await list_pods(stage)  # forgets the pod
     stage.node.feeds[CY].again()  # lets the kubelet write that down
-    await stage.until(lambda: reason(stage, held) == REASON)
+    await stage.until(lambda: reason(stage, held) == Reason.OPEN)
     assert stage.step(held) is Step.HELD
     _, others = await stage.give(CY, 3)
     assert held not in others

@@ -10,6 +10,7 @@ import pytest
 
 from qatdp.core.binding import BindMode
 from qatdp.core.pci import PciAddress
+from qatdp.core.reasons import Reason, defect
 from qatdp.host.portable import PortableCalls
 from qatdp.testing.calls import FakeKernelCalls, FaultyCalls, PassingCalls
 from qatdp.testing.kubelet import VERSIONS, Container, Pod
@@ -136,7 +137,7 @@ async def test_the_vfs_of_a_pf_that_goes_down_leave_and_come_back_with_it(stage:
     (held,) = map(PciAddress.parse, (await stage.kubelet.admit(pod)).ids)
     stage.host.set_state(CY_PF, "down")
     await stage.lists(CY, (), [held])  # the others leave, this one somebody has
-    assert stage.node.pools.pools[CY].devices[0].reason == "is not there"
+    assert stage.node.pools.pools[CY].devices[0].defect == defect(Reason.NOT_PRESENT)
     stage.host.set_state(CY_PF, "up")
     stage.host.add_vfs(CY_PF, 4)
     await stage.kubelet.remove(pod)  # and its group has another number by now
@@ -188,7 +189,7 @@ async def test_a_vf_that_lost_its_driver_is_unhealthy_until_it_has_it_back(stage
     stage.host.unbind(cy[0])
     await stage.lists(CY, cy[1:], cy[:1])
     # A scan in the middle of it sees the node go first.
-    await stage.until(lambda: "has no driver" in (stage.node.pools.pools[CY].devices[0].reason or ""))
+    await stage.until(lambda: "has no driver" in str(stage.node.pools.pools[CY].devices[0].defect))
     refused = await stage.kubelet.admit(Pod.of(cy=4))
     assert "Requested: 4, Available: 3" in (refused.error or "")
     stage.host.bind(cy[0], "vfio-pci")
@@ -230,7 +231,7 @@ async def test_one_bad_vf_among_128_costs_no_other(stage: Stage, broken: str) ->
     await stage.until(lambda: len(stage.kubelet.offered(CY) | stage.kubelet.offered(DC)) == 127)
     assert str(bad) not in stage.kubelet.offered(CY) | stage.kubelet.offered(DC)
     assert set(stage.node.pools.left_out) == {bad}
-    assert "numa_node" in stage.node.pools.left_out[bad]
+    assert "numa_node" in str(stage.node.pools.left_out[bad])
 
 
 async def test_a_pf_of_unknown_services_is_told_once_with_what_to_do(

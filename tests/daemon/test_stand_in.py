@@ -143,7 +143,8 @@ async def test_a_provisional_list_grants_nothing_and_says_why(
         assert len(preferred.container_responses[0].deviceIDs) == 2
     report = brief.daemon.status.report()
     assert {device.health for device in report.devices} == {"Unhealthy"}
-    assert {device.reason for device in report.devices} == {f"the device plugin has not come up: {report.obstacle}"}
+    assert {device.reason for device in report.devices} == {"PluginNotReady"}
+    assert {device.message for device in report.devices} == {f"the device plugin has not come up: {report.obstacle}"}
 
 
 async def test_an_id_once_listed_leaves_by_the_release_protocol(

@@ -119,11 +119,11 @@ async def test_history_says_what_was_and_why(shown: Stage, caplog: pytest.LogCap
     shown.host.unbind(shown.host.vfs(PF)[0])
     await shown.lists(CY, shown.host.vfs(PF)[1:], shown.host.vfs(PF)[:1])
     # A scan can come between the two things that go with an unbind: the node, and the driver.
-    await shown.until(lambda: "has no driver" in (report(shown).history[-1].reason or ""))
+    await shown.until(lambda: report(shown).history[-1].reason == "NoDriver")
     first, last = report(shown).history[0], report(shown).history[-1]
-    assert (first.what, first.resource, first.count) == ("added", CY, 4)
+    assert (first.what, first.resource, first.count) == ("Added", CY, 4)
     assert first.devices == (as_ranges(shown.host.vfs(PF)),) == ("0000:6b:00.1-0000:6b:00.4 (4)",)
-    assert any(line.endswith("is='added' vfs=0000:6b:00.1-0000:6b:00.4 (4)") for line in caplog.messages)
+    assert any(line.endswith("is=Added vfs=0000:6b:00.1-0000:6b:00.4 (4)") for line in caplog.messages)
     assert (last.what, last.devices) == ("Unhealthy", (str(shown.host.vfs(PF)[0]),))
 
 

@@ -58,7 +58,7 @@ def test_none_is_offered_and_each_says_why(bound: list[str]) -> None:
     for pf in bound:
         first, *others = sorted(pfs.vf_addresses(pf))
         number = (pfs.DEVICES / first / "iommu_group").resolve().name
-        assert rows[first]["reason"] == f"IOMMU group {number} is not viable: driver 4xxx has {pf} in it"
-        assert {rows[vf]["reason"] for vf in others} == {
+        assert rows[first]["message"] == f"IOMMU group {number} is not viable: driver 4xxx has {pf} in it"
+        assert {rows[vf]["message"] for vf in others} == {
             f"shares IOMMU group {number} with {first}, which stands for the group"
         }

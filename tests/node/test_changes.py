@@ -58,6 +58,8 @@ def test_a_vf_that_somebody_gave_another_driver_is_unhealthy_until_it_is_given_b
     vf = pfs.vf_addresses(crypto_pf)[5]
     pfs.bind(vf, "pci-stub")
     daemon.wait_for_lists({CY: ListTaken(32, 31)})
-    assert re.search(rf"resource={CY} is='Unhealthy' reason='driver pci-stub has it.* vfs={vf}\n", daemon.log())
+    assert re.search(
+        rf"resource={CY} is=Unhealthy reason=ForeignDriver message='driver pci-stub has it.* vfs={vf}\n", daemon.log()
+    )
     pfs.bind(vf, "vfio-pci")
     daemon.wait_for_lists(ALL)

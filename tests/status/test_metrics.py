@@ -30,7 +30,7 @@ def test_devices_are_counted_by_resource_and_health(report: Report) -> None:
         (("health", "Unhealthy"), ("resource", CY)): 1,
     }
     assert values(found["qatdp_devices_withdrawing"]) == {(CY,): 1}
-    assert values(found["qatdp_devices_excluded"]) == {(): 1}
+    assert values(found["qatdp_devices_excluded"]) == {("HostReserved",): 1}
 
 
 def test_who_holds_a_vf_is_told_whatever_its_name(report: Report) -> None:

@@ -19,6 +19,7 @@ from qatdp.core.listing import listing
 from qatdp.core.pf_defects import why_no_vfs
 from qatdp.core.pools import build_pools
 from qatdp.core.progress import Phase
+from qatdp.core.reasons import Defect
 from qatdp.core.report import DeviceReport, plain
 from qatdp.core.snapshot import Snapshot
 from qatdp.daemon.look import Look
@@ -27,7 +28,19 @@ from qatdp.host.choose import host_calls
 from qatdp.host.sysfs import check_listed
 from qatdp.status import client
 
-COLUMNS = ("pf", "address", "services", "resource", "numaNode", "iommuGroup", "driver", "node", "health", "reason")
+COLUMNS = (
+    "pf",
+    "address",
+    "services",
+    "resource",
+    "numaNode",
+    "iommuGroup",
+    "driver",
+    "node",
+    "health",
+    "reason",
+    "message",
+)
 TITLES = {"address": "vf", "numaNode": "numa", "iommuGroup": "group", "holders": "held by"}
 # What a scan cannot know.
 OF_A_DAEMON = {"step", "withdrawing", "holders"}
@@ -65,7 +78,7 @@ def _scanned(sysfs: Path, dev: Path, config: Config) -> Row:
     check_listed(snapshot, sysfs)
     pools, _ = build_pools(snapshot, config, {}, moment=1)
     rows = [_without_history(device) for device in listing(snapshot, config, pools, {})]
-    problems = [{"where": problem.where, "reason": problem.reason} for problem in snapshot.problems]
+    problems = [{"where": problem.where, "message": problem.reason} for problem in snapshot.problems]
     return {"devices": rows, "problems": problems, "pfs": _pfs(snapshot)}
 
 
@@ -83,10 +96,14 @@ def _pfs(snapshot: Snapshot) -> list[Row]:
             "family": pf.family.name,
             "state": pf.state,
             "driver": pf.driver,
-            "noVfs": None if pf.address in with_vfs else why_no_vfs(pf, snapshot),
+            **({} if pf.address in with_vfs else _no_vfs(why_no_vfs(pf, snapshot))),
         }
         for pf in snapshot.pfs
     ]
+
+
+def _no_vfs(why: Defect) -> Row:
+    return {"noVfs": str(why.reason), "noVfsMessage": str(why)}
 
 
 def _show(found: Row, output: str, more: Sequence[str] = ()) -> None:
@@ -117,7 +134,7 @@ def _age_of_holders(found: client.Status) -> str:
 def _about_pfs(found: Row) -> Iterator[str]:
     """Yield what no row tells: PFs without a VF, what of their health cannot be seen, and what could not be read."""
     for pf in found["pfs"]:
-        if why := pf.get("noVfs"):
+        if why := pf.get("noVfsMessage"):
             yield f"PF {pf['address']} ({pf['family']}): {why}"
     for pf in found["pfs"]:
         if pf.get("progress") and pf.get("phase") != Phase.READY:
@@ -131,4 +148,4 @@ def _about_pfs(found: Row) -> Iterator[str]:
     rows = {row["address"] for row in found["devices"]}
     for problem in found["problems"]:
         if problem["where"] not in rows:
-            yield f"problem: {problem['where']}: {problem['reason']}"
+            yield f"problem: {problem['where']}: {problem['message']}"

@@ -15,7 +15,7 @@ from qatdp.core.text import printable
 
 TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 FIELD = re.compile(r"\s*(?:(\w+)=)?%[-#0 +]*[\d.]*[srdgf]")
-OWN = ("time", "level", "logger", "message", "error")
+OWN = ("time", "level", "logger", "msg", "error")
 
 
 def set_up(level: str, form: str) -> None:
@@ -36,7 +36,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """Times are UTC. A field that would be one of the formatter's own stays in the message alone."""
+    """Times are UTC. A field that would be one of the formatter's own stays in the event's text."""
 
     def format(self, record: logging.LogRecord) -> str:
         words, found = _fields(record)
@@ -45,7 +45,7 @@ class JsonFormatter(logging.Formatter):
             "time": f"{seconds}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": words,
+            "msg": words,
             **found,
         }
         if record.exc_info:

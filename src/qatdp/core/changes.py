@@ -5,15 +5,16 @@ from dataclasses import dataclass
 
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import PoolDevice, ResourcePool
+from qatdp.core.reasons import Defect
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One device; `what` is added, removed, or its new health, `reason` why it is not healthy."""
+    """One device; `what` is Added, Removed, or its new health, `defect` why it is not healthy."""
 
     address: PciAddress
     what: str
-    reason: str | None = None
+    defect: Defect | None = None
 
 
 def changes(old: ResourcePool, new: ResourcePool) -> Iterator[Change]:
@@ -28,10 +29,10 @@ def changes(old: ResourcePool, new: ResourcePool) -> Iterator[Change]:
 
 def _change(before: PoolDevice | None, after: PoolDevice | None) -> Change | None:
     if after is None:
-        return Change(before.address, "removed") if before else None
+        return Change(before.address, "Removed") if before else None
     if before is None:
-        what = "added" if after.reason is None else "added, Unhealthy"
-        return Change(after.address, what, after.reason)
-    if (before.health, before.reason) != (after.health, after.reason):
-        return Change(after.address, str(after.health), after.reason)
+        what = "Added" if after.defect is None else "AddedUnhealthy"
+        return Change(after.address, what, after.defect)
+    if (before.health, before.defect) != (after.health, after.defect):
+        return Change(after.address, str(after.health), after.defect)
     return None

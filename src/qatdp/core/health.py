@@ -14,7 +14,9 @@ from enum import StrEnum
 from itertools import groupby
 from types import MappingProxyType
 
-HOLD_S = 10.0
+from qatdp.core.reasons import Defect, Reason, defect
+
+HOLD_S = 10.0  # seconds without a fault before a PF is trusted again
 
 
 class Condition(StrEnum):
@@ -122,6 +124,11 @@ class Health:
     @property
     def trusted(self) -> bool:
         return self.condition in TRUSTED
+
+
+def verdict(health: Health) -> Defect:
+    """Return what a PF that is not trusted is to its VFs."""
+    return defect(Reason(f"Pf{health.condition}"), evidence=health.reason)
 
 
 def next_condition(condition: Condition, sign: Sign) -> Condition:

@@ -8,6 +8,7 @@ from qatdp.core.offer import node_of
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import PoolDevice, Pools
 from qatdp.core.qat import in_order
+from qatdp.core.reasons import Defect
 from qatdp.core.report import DeviceReport, Holder
 from qatdp.core.snapshot import PhysicalFunction, Snapshot, VirtualFunction
 
@@ -27,6 +28,7 @@ def listing(
         entry = books.get(address)
         vf = snapshot.vf(address) or (entry.vf if entry else None)
         node = node_of(vf, config.options(resource or "").device_node) if vf else None
+        defect = _defect(device, vf, pools)
         yield DeviceReport(
             address=str(address),
             pf=str(vf.pf) if vf and vf.pf else None,
@@ -37,7 +39,8 @@ def listing(
             driver=vf.driver if vf else None,
             node=node.path if node else None,
             health=str(device.health) if device else None,
-            reason=_reason(device, vf, pools),
+            reason=str(defect.reason) if defect else None,
+            message=str(defect) if defect else None,
             step=str(entry.step) if entry else None,
             withdrawing=entry is not None and entry.step in LEAVING,
             holders=tuple(sorted((holders or {}).get(address, ()), key=lambda holder: holder.order)),
@@ -48,7 +51,7 @@ def _services(pf: PhysicalFunction) -> str | None:
     return ";".join(in_order(pf.services)) if pf.services else pf.services_text
 
 
-def _reason(device: PoolDevice | None, vf: VirtualFunction | None, pools: Pools) -> str | None:
+def _defect(device: PoolDevice | None, vf: VirtualFunction | None, pools: Pools) -> Defect | None:
     if device:
-        return device.reason
+        return device.defect
     return pools.left_out.get(vf.address) if vf else None

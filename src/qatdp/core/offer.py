@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from qatdp.core.config import Config, DeviceNode, Selector, default_resource, full_name
-from qatdp.core.open_vfs import REASON as OPEN
 from qatdp.core.pci import PciAddress
 from qatdp.core.pf_defects import driver_defect
 from qatdp.core.qat import VFIO_DRIVERS, Services, unknown_words
+from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.core.snapshot import (
     GroupMember,
     IommuGroup,
@@ -39,9 +39,9 @@ class Offer:
     """
 
     resource: str | None = None
-    why_not: str | None = None
+    why_not: Defect | None = None
     undecided: bool = False
-    defect: str | None = None
+    defect: Defect | None = None
     in_doubt: bool = False
 
 
@@ -50,10 +50,10 @@ class Circumstances:
     """What bears on an offer besides the snapshot and the configuration, by the VF's address."""
 
     stale: Stale
-    unbound: Mapping[PciAddress, str]  # why binding it to VFIO did not work
-    in_doubt: Mapping[PciAddress, str]  # why it is not known whether somebody has it
+    unbound: Mapping[PciAddress, Defect]  # why binding it to VFIO did not work
+    in_doubt: Mapping[PciAddress, Defect]  # why it is not known whether somebody has it
     # By the PF's address: why its VFs are not to be used; what it is to become, so that they must leave their lists.
-    sick: Mapping[PciAddress, str] = field(default_factory=dict)
+    sick: Mapping[PciAddress, Defect] = field(default_factory=dict)
     changing: Mapping[PciAddress, str] = field(default_factory=dict)
     opened: Collection[PciAddress] = frozenset()  # VFs that somebody has open whom the kubelet does not know
     shared: Collection[PciAddress] = frozenset()  # VFs that the kubelet's checkpoint names for two pods
@@ -89,25 +89,25 @@ def _offer(
         return Offer(undecided=True, why_not=why, defect=why)
     resource = resource_of(vf, pf, config)
     if resource is None:
-        return Offer(why_not="no resource of the configuration selects it")
-    doubt = circumstances.in_doubt.get(vf.address)
-    defect = defect_of(vf, snapshot, config, resource, circumstances)
-    return Offer(resource, defect=defect, in_doubt=doubt is not None and defect == doubt)
+        return Offer(why_not=defect(Reason.NOT_SELECTED))
+    found = defect_of(vf, snapshot, config, resource, circumstances)
+    in_doubt = found is not None and found.reason is Reason.HOLDERS_UNKNOWN
+    return Offer(resource, defect=found, in_doubt=in_doubt)
 
 
-def _change(vf: VirtualFunction, circumstances: Circumstances) -> str | None:
-    change = circumstances.changing.get(vf.pf) if vf.pf else None
-    return f"its PF {vf.pf} {change}" if change else None
+def _change(vf: VirtualFunction, circumstances: Circumstances) -> Defect | None:
+    goal = circumstances.changing.get(vf.pf) if vf.pf else None
+    return defect(Reason.PF_RECONFIGURING, pf=vf.pf, goal=goal) if goal else None
 
 
-def _reserved(vf: VirtualFunction, config: Config, standing: Mapping[int, PciAddress | None]) -> str | None:
+def _reserved(vf: VirtualFunction, config: Config, standing: Mapping[int, PciAddress | None]) -> Defect | None:
     """Tell why a VF is out of the question whatever its services are."""
     if _is_kept(vf, config):
-        return f"kept for the host, with the first {config.kept(vf.pf)} of its PF"
+        return defect(Reason.HOST_RESERVED, count=config.kept(vf.pf))
     # A VF that went in mid-scan can be missing from its group.
     first = standing.get(vf.iommu_group) if vf.iommu_group is not None else None
     if first not in (None, vf.address):
-        return f"shares IOMMU group {vf.iommu_group} with {first}, which stands for the group"
+        return defect(Reason.GROUP_REPRESENTED, group=vf.iommu_group, vf=first)
     return None
 
 
@@ -135,21 +135,21 @@ def _has_place(address: PciAddress, snapshot: Snapshot, config: Config) -> bool:
     return not _is_kept(vf, config) and bool(_undecided(vf, pf, snapshot) or resource_of(vf, pf, config))
 
 
-def _undecided(vf: VirtualFunction, pf: PhysicalFunction | None, snapshot: Snapshot) -> str | None:
+def _undecided(vf: VirtualFunction, pf: PhysicalFunction | None, snapshot: Snapshot) -> Defect | None:
     """Tell why the services of a VF cannot be known now; None where they are, or where there are none to know."""
     if vf.pf is None:
         return None
     if pf is None:
-        return f"its PF {vf.pf} cannot be read: {snapshot.problem(vf.pf) or 'it is not there'}"
+        return defect(Reason.PF_UNREADABLE, problem=snapshot.problem(vf.pf) or "is not there").of_pf(vf.pf)
     problem = snapshot.problem(pf.address)
     if pf.services_text is None and problem:
-        return f"its PF {pf.address}: {problem}"
+        return defect(Reason.PF_UNREADABLE, problem=problem).of_pf(pf.address)
     if pf.services_text is None and pf.is_down:
-        return f"its PF {pf.address} is {pf.state}"
-    if pf.services_text is None and pf.family.selectable and (defect := driver_defect(pf, snapshot)):
-        return f"its PF {pf.address}: {defect}"
+        return defect(Reason.PF_DOWN, evidence=f"is {pf.state}").of_pf(pf.address)
+    if pf.services_text is None and pf.family.selectable and (found := driver_defect(pf, snapshot)):
+        return found.of_pf(pf.address)
     if pf.services_text is not None and not pf.services_text.strip("; "):
-        return f"its PF {pf.address} has no services configured"
+        return defect(Reason.PF_NO_SERVICES).of_pf(pf.address)
     return None
 
 
@@ -199,13 +199,14 @@ def _vfio_driver(vf: VirtualFunction, config: Config) -> str:
 
 def defect_of(
     vf: VirtualFunction, snapshot: Snapshot, config: Config, resource: str, circumstances: Circumstances
-) -> str | None:
+) -> Defect | None:
     """Return the first thing that is wrong with a VF as a device of a resource, the one to mend first."""
     pf = snapshot.pf(vf.pf)
     undecided = _undecided(vf, pf, snapshot)
     return (
-        (undecided and (_verdict(vf.pf, circumstances) or undecided))
-        or snapshot.problem(vf.address)
+        (undecided and _verdict(vf.pf, circumstances))
+        or undecided
+        or _problem(vf, snapshot)
         or (_pf_defect(pf, snapshot, circumstances) if pf else None)
         or (None if vf.on_vfio else circumstances.unbound.get(vf.address) or _driver_defect(vf, snapshot, config))
         or _group_defect(snapshot.group(vf.iommu_group))
@@ -213,43 +214,49 @@ def defect_of(
         or node_defect(vf, config.options(resource).device_node)
         or circumstances.stale.reasons.get(vf.address)
         or circumstances.in_doubt.get(vf.address)
-        or (OPEN if vf.address in circumstances.opened else None)
+        or (defect(Reason.OPEN) if vf.address in circumstances.opened else None)
     )
 
 
-def _pf_defect(pf: PhysicalFunction, snapshot: Snapshot, circumstances: Circumstances) -> str | None:
-    if defect := driver_defect(pf, snapshot):
-        return f"its PF {pf.address}: {defect}"
+def _problem(vf: VirtualFunction, snapshot: Snapshot) -> Defect | None:
+    problem = snapshot.problem(vf.address)
+    return defect(Reason.UNREADABLE, problem=problem) if problem else None
+
+
+def _pf_defect(pf: PhysicalFunction, snapshot: Snapshot, circumstances: Circumstances) -> Defect | None:
+    if found := driver_defect(pf, snapshot):
+        return found.of_pf(pf.address)
     # The verdict knows more than a scan: which read hangs where the scan left something out, and why a PF is down.
     if verdict := _verdict(pf.address, circumstances):
         return verdict
     if pf.is_down:
-        return f"its PF {pf.address} is {pf.state}"
+        return defect(Reason.PF_DOWN, evidence=f"is {pf.state}").of_pf(pf.address)
     problem = snapshot.problem(pf.address)
-    return f"its PF {pf.address}: {problem}" if problem else None
+    return defect(Reason.PF_UNREADABLE, problem=problem).of_pf(pf.address) if problem else None
 
 
-def _verdict(pf: PciAddress | None, circumstances: Circumstances) -> str | None:
+def _verdict(pf: PciAddress | None, circumstances: Circumstances) -> Defect | None:
     return circumstances.sick.get(pf) if pf else None
 
 
-def _driver_defect(vf: VirtualFunction, snapshot: Snapshot, config: Config) -> str:
+def _driver_defect(vf: VirtualFunction, snapshot: Snapshot, config: Config) -> Defect:
     wanted = config.vfio_driver
-    missing = "" if wanted in snapshot.drivers else f"; {wanted} is not loaded (modprobe {wanted})"
+    if vf.driver not in (None, vf.family.vf_driver):
+        return defect(Reason.FOREIGN_DRIVER, driver=vf.driver)
+    if wanted not in snapshot.drivers:
+        return defect(Reason.VFIO_NOT_LOADED, vfio_driver=wanted)
     if vf.driver is None:
-        return f"has no driver{missing or f' (qatdp run --bind gives it to {wanted})'}"
-    if vf.driver != vf.family.vf_driver:  # no mode of --bind takes it: see core/binding.py
-        return f"driver {vf.driver} has it, to which somebody gave it (to have it offered, unbind it there)"
-    return f"driver {vf.driver} has it{missing or f' (qatdp run --bind=take gives it to {wanted})'}"
+        return defect(Reason.NO_DRIVER, vfio_driver=wanted)
+    return defect(Reason.KERNEL_DRIVER, driver=vf.driver, vfio_driver=wanted)
 
 
-def _group_defect(group: IommuGroup | None) -> str | None:
+def _group_defect(group: IommuGroup | None) -> Defect | None:
     if group is None:
-        return "has no IOMMU group (is the IOMMU on? kernel parameter intel_iommu=on)"
+        return defect(Reason.NO_IOMMU_GROUP)
     owners = [member for member in group.members if not _harmless(member)]
     if owners:
         owner = owners[0]
-        return f"IOMMU group {group.number} is not viable: driver {owner.driver} has {owner.address} in it"
+        return defect(Reason.GROUP_NOT_VIABLE, group=group.number, driver=owner.driver, member=owner.address)
     return None
 
 
@@ -257,23 +264,18 @@ def _harmless(member: GroupMember) -> bool:
     return member.driver is None or member.driver in HARMLESS_DRIVERS
 
 
-def _no_iommu_defect(vf: VirtualFunction) -> str | None:
+def _no_iommu_defect(vf: VirtualFunction) -> Defect | None:
     """Tell what keeps a VF from being offered that no IOMMU keeps apart (drivers/vfio/group.c, vfio-noiommu)."""
     node = vf.node(NodeKind.NOIOMMU)
-    if node is None:
-        return None
-    return (
-        f"is in VFIO's no-IOMMU mode ({node.path}): a pod that has it and CAP_SYS_RAWIO can read and write all memory "
-        "of the host (turn the IOMMU on; allowNoIommu: true in the configuration offers it all the same)"
-    )
+    return defect(Reason.NO_IOMMU_MODE, node=node.path) if node else None
 
 
 def node_of(vf: VirtualFunction, path: DeviceNode) -> VfioNode | None:
     return vf.node(*KINDS[path])
 
 
-def node_defect(vf: VirtualFunction, path: DeviceNode) -> str | None:
+def node_defect(vf: VirtualFunction, path: DeviceNode) -> Defect | None:
     node = node_of(vf, path)
     if node is None:
-        return f"has no {path} node (the kernel makes none)"
-    return None if node.present else f"{node.path} is not there"
+        return defect(Reason.NO_DEVICE_NODE, kind=path)
+    return None if node.present else defect(Reason.DEVICE_NODE_MISSING, node=node.path)

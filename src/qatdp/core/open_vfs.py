@@ -15,7 +15,6 @@ from qatdp.core.stale import Holding
 HOLD_S = 2.0
 # A poll reads so many VFs whatever the size of the node, and in addition those that are known to be open.
 SLICE = 64
-REASON = "is open, and not by a pod that the kubelet knows: a VM or another process has it, or a pod that was forgotten"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,26 +4,25 @@ One answer for all who ask: what is offered, what is planned, what is bound, and
 """
 
 from qatdp.core.qat import VFIO_DRIVERS
+from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.core.snapshot import PhysicalFunction, Snapshot
 
-NO_SRIOV = "SR-IOV is off in the BIOS, or this PF was passed into a virtual machine without it"
 
-
-def driver_defect(pf: PhysicalFunction, snapshot: Snapshot) -> str | None:
+def driver_defect(pf: PhysicalFunction, snapshot: Snapshot) -> Defect | None:
     """Tell why a PF is not on its family's PF driver; None where it is, or where the driver could not be read."""
     own, module = pf.family.pf_driver, pf.family.module
     if pf.on_own_driver or (pf.driver is None and snapshot.problem(pf.address)):
         return None
     if pf.driver in VFIO_DRIVERS:  # given to a virtual machine, or to a program: that is its user's
-        return f"driver {pf.driver} has it, so it belongs to whoever uses that (its own is {own})"
+        return defect(Reason.PF_GIVEN_AWAY, driver=pf.driver, own=own)
     if pf.driver:
-        return f"driver {pf.driver} has it, which is not its own (unbind it there, then bind it to {own})"
+        return defect(Reason.PF_FOREIGN_DRIVER, driver=pf.driver, own=own)
     if own in snapshot.drivers:  # its probe failed, or somebody took it away
-        return f"has no driver, though {own} is loaded (see the kernel's log, or bind it to {own} again)"
-    return f"has no driver (modprobe {module}; where it is not loaded at boot, see blacklists in /etc/modprobe.d)"
+        return defect(Reason.PF_UNBOUND, own=own)
+    return defect(Reason.PF_NO_DRIVER, module=module)
 
 
-def sriov_defect(pf: PhysicalFunction) -> str | None:
+def sriov_defect(pf: PhysicalFunction) -> Defect | None:
     """Tell why a PF can have no VFs; None where it can.
 
     The kernel makes no sriov_totalvfs where a function has no usable SR-IOV capability (drivers/pci/pci-sysfs.c): VFIO
@@ -32,14 +31,11 @@ def sriov_defect(pf: PhysicalFunction) -> str | None:
     if pf.total_vfs:
         return None
     text = "is not there" if pf.total_vfs is None else "is 0"
-    return f"can have no VFs: sriov_totalvfs {text} ({NO_SRIOV})"
+    return defect(Reason.PF_NO_SRIOV, text=text)
 
 
-def why_no_vfs(pf: PhysicalFunction, snapshot: Snapshot) -> str:
-    """Tell why a PF that has no VFs has none, and what to do."""
+def why_no_vfs(pf: PhysicalFunction, snapshot: Snapshot) -> Defect:
+    """Return why a PF that has no VFs has none."""
     if problem := snapshot.problem(pf.address):
-        return problem
-    if defect := driver_defect(pf, snapshot) or sriov_defect(pf):
-        return defect
-    state = f"is {pf.state} and " if pf.state else ""
-    return f"{state}has no VFs (qatdp provision makes them, or a write to its sriov_numvfs)"
+        return defect(Reason.PF_UNREADABLE, problem=problem)
+    return driver_defect(pf, snapshot) or sriov_defect(pf) or defect(Reason.PF_NO_VFS)

@@ -14,6 +14,7 @@ from qatdp.core.holders import LEAVING, MAYBE_IN_USE, OUT_OF_LIST, WITHDRAWN, Bo
 from qatdp.core.offer import NOTHING_ELSE, Circumstances, Offer, defect_of, node_of, offers
 from qatdp.core.open_vfs import functions_of
 from qatdp.core.pci import PciAddress
+from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.core.snapshot import NodeKind, Snapshot, VirtualFunction
 
 CONTAINER_NODE = "/dev/vfio/vfio"
@@ -42,7 +43,7 @@ class PoolDevice:
     pf: PciAddress | None = None
     numa_node: int | None = None
     nodes: tuple[str, ...] = ()
-    sick: str | None = None
+    sick: Defect | None = None
     withdrawn: bool = False
     held: bool = False
     awaited: bool = False
@@ -56,9 +57,9 @@ class PoolDevice:
         return Health.UNHEALTHY if self.sick or self.withdrawn else Health.HEALTHY
 
     @property
-    def reason(self) -> str | None:
+    def defect(self) -> Defect | None:
         """Why it is not healthy; None where it is."""
-        return self.sick or ("being withdrawn from this resource" if self.withdrawn else None)
+        return self.sick or (defect(Reason.WITHDRAWN) if self.withdrawn else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class Pools:
     """All pools by the full name of their resource, and why each other VF is in none."""
 
     pools: Mapping[str, ResourcePool]
-    left_out: Mapping[PciAddress, str]
+    left_out: Mapping[PciAddress, Defect]
 
 
 def build_pools(
@@ -165,7 +166,7 @@ def _within_limit(addresses: list[PciAddress], resource: str, limit: int | None,
     return sorted(addresses, key=rank)[:limit]
 
 
-def _left_out(found: Mapping[PciAddress, Offer], books: Books) -> Mapping[PciAddress, str]:
+def _left_out(found: Mapping[PciAddress, Offer], books: Books) -> Mapping[PciAddress, Defect]:
     """Return why each VF that no list has is offered nowhere."""
     listed = _listed(books)
     return {
@@ -175,12 +176,12 @@ def _left_out(found: Mapping[PciAddress, Offer], books: Books) -> Mapping[PciAdd
     }
 
 
-def _not_yet(offer: Offer, entry: Entry | None) -> str:
+def _not_yet(offer: Offer, entry: Entry | None) -> Defect:
     if entry is None:
-        return f"over the limit of {offer.resource}"
+        return defect(Reason.OVER_LIMIT, resource=offer.resource)
     if entry.resource == offer.resource:
-        return f"over the limit of {offer.resource}, and just released"
-    return f"on its way from {entry.resource} to {offer.resource}"  # its step is RELEASED
+        return defect(Reason.RELEASED, resource=offer.resource)
+    return defect(Reason.MOVING, old=entry.resource, new=offer.resource)  # its step is RELEASED
 
 
 def _remember(books: Books, snapshot: Snapshot, taken: Collection[PciAddress]) -> Books:
@@ -207,12 +208,12 @@ def _sick(
     snapshot: Snapshot,
     config: Config,
     circumstances: Circumstances,
-) -> str | None:
+) -> Defect | None:
     """Return what is wrong with a VF as a device of the resource that lists it, wherever it belongs by now."""
     if offer and (offer.undecided or offer.resource == resource):
         return offer.defect
     vf = snapshot.vf(address)
-    return defect_of(vf, snapshot, config, resource, circumstances) if vf else "is not there"
+    return defect_of(vf, snapshot, config, resource, circumstances) if vf else defect(Reason.NOT_PRESENT)
 
 
 def _device(
@@ -221,7 +222,7 @@ def _device(
     snapshot: Snapshot,
     config: Config,
     circumstances: Circumstances,
-    sick: str | None,
+    sick: Defect | None,
 ) -> PoolDevice:
     vf = entry.vf
     return PoolDevice(

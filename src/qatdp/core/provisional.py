@@ -17,6 +17,7 @@ from typing import TypeAlias
 from qatdp.core.config import is_ours
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import PoolDevice, Pools, ResourcePool
+from qatdp.core.reasons import Defect
 
 Lists: TypeAlias = Mapping[str, frozenset[PciAddress]]
 
@@ -56,7 +57,7 @@ def never_fewer(
     return {name: lists.get(name, frozenset()) | listed.get(name, frozenset()) for name in {**lists, **listed}}
 
 
-def provisional_pools(lists: Lists, why: str) -> Pools:
+def provisional_pools(lists: Lists, why: Defect) -> Pools:
     """Return pools of these IDs, each of them Unhealthy and without nodes, so that none can be allocated."""
     return Pools(
         {

@@ -61,7 +61,7 @@ def repartition(now: Situation) -> Todo:
     drained = _taken(list(_to_drain(found, now)), now, left, 0)
     return Todo(
         plan=found,
-        changing={one.address: f"is to become {becomes(one)}" for one in (*taken, *drained)},
+        changing={one.address: becomes(one) for one in (*taken, *drained)},
         ready=tuple(one for one in (*gentle, *taken) if one in gentle or not listed[one.address]),
         waits=frozenset(one.address for one in found.pfs if one.later),
         given_back=tuple(one.address for one in found.pfs if one.later and one.address in now.given_back),

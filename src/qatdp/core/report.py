@@ -54,7 +54,8 @@ class DeviceReport:
     driver: str | None
     node: str | None
     health: str | None
-    reason: str | None
+    reason: str | None  # a code of core/reasons.py; `message` says it to people
+    message: str | None = None
     step: str | None = None
     withdrawing: bool = False
     holders: tuple[Holder, ...] = ()
@@ -70,14 +71,16 @@ class PfReport:
     state: str | None  # up or down; None before gen4
     condition: str | None = None  # core/health.py
     healthy: bool = True
-    reason: str | None = None  # of the condition
+    reason: str | None = None  # the code that its VFs have (core/reasons.py); None where it is trusted
+    message: str | None = None  # the evidence for the condition
     since_s: float | None = None  # of the condition, Unix time
     unavailable_signals: Mapping[str, str] | None = None  # why a signal of its health cannot be read, by signal
     counters: Mapping[str, int] | None = None  # the kernel's, by names such as "ras_fatal"
     phase: str | None = None  # core/progress.py; None where it is not provisioned
     progress: str | None = None  # the same in words
     driver: str | None = None
-    no_vfs: str | None = None  # why it has no VFs
+    no_vfs: str | None = None  # why it has no VFs: a code of core/reasons.py
+    no_vfs_message: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +97,13 @@ class Happening:
     devices: tuple[str, ...] = ()
     count: int = 0
     reason: str | None = None
+    message: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemReport:
     where: str
-    reason: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)

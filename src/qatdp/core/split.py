@@ -108,7 +108,8 @@ def _left_out(pf: PhysicalFunction, node: _Node) -> str | None:
         return "to be left alone"
     if problem := node.snapshot.problem(pf.address):
         return problem
-    return driver_defect(pf, node.snapshot) or sriov_defect(pf)
+    found = driver_defect(pf, node.snapshot) or sriov_defect(pf)
+    return str(found) if found else None
 
 
 def _can_be(pf: PhysicalFunction, part: Part) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from qatdp.core.config import is_ours
 from qatdp.core.pci import PciAddress
+from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.core.snapshot import Snapshot
 
 # In every answer, and nobody's own.
@@ -26,7 +27,7 @@ class Stale:
     are those of which a pod has an old answer: no container may be started by it.
     """
 
-    reasons: Mapping[PciAddress, str] = field(default_factory=dict)
+    reasons: Mapping[PciAddress, Defect] = field(default_factory=dict)
     taken: frozenset[PciAddress] = frozenset()
     outdated: frozenset[PciAddress] = frozenset()
 
@@ -55,18 +56,18 @@ def stale_hand_overs(holdings: Collection[Holding], snapshot: Snapshot) -> Stale
     is not a node of theirs.
     """
     owners = {node.path: vf.address for vf in snapshot.vfs for node in vf.nodes}
-    taken: dict[PciAddress, str] = {}
-    reasons: dict[PciAddress, str] = {}
+    taken: dict[PciAddress, Defect] = {}
+    reasons: dict[PciAddress, Defect] = {}
     old = [(one, _outdated(one, snapshot, owners)) for one in holdings if is_ours(one.resource)]
     for holding, nodes in old:
         for device in holding.devices if nodes else ():
-            reasons[device] = f"a pod that has it was given {' '.join(nodes)}, which it no longer is"
+            reasons[device] = defect(Reason.STALE_ALLOCATION, nodes=" ".join(nodes))
     for node in (node for _, nodes in old for node in nodes if node in owners):
-        taken.setdefault(owners[node], f"a pod that was given {node} for another VF still runs")
+        taken.setdefault(owners[node], defect(Reason.NODE_CLAIMED, node=node))
     for holding in (one for one in holdings if not is_ours(one.resource)):
         by_node = (owners[node] for node in holding.nodes & owners.keys())
         for address in (*filter(snapshot.vf, holding.devices), *by_node):
-            taken.setdefault(address, f"a pod has it as {holding.resource}, from another plugin")
+            taken.setdefault(address, defect(Reason.OTHER_PLUGIN, resource=holding.resource))
     return Stale({**taken, **reasons}, frozenset(taken), frozenset(reasons))
 
 

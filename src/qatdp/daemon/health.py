@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from qatdp.core.health import HOLD_S, Condition, Evidence, Health, Sign, judge
+from qatdp.core.health import HOLD_S, Condition, Evidence, Health, Sign, judge, verdict
 from qatdp.core.pci import PciAddress
+from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.core.signals import Pulse, Reading, of_pulse, of_reading, warnings
 from qatdp.core.snapshot import PhysicalFunction
 from qatdp.daemon.node import Node
@@ -72,7 +73,7 @@ class PfHealth:
         for pf, reading in readings.items():
             for text in warnings(before.get(pf), reading):
                 log.warning("pf=%s has counted errors counter=%r", pf, text)
-                self._node.history.add("errors counted", devices=(pf,), reason=text)
+                self._node.history.add("ErrorsCounted", devices=(pf,), message=text)
             self._take(pf, [*([BACK] if pf in back else []), *of_reading(before.get(pf), reading)])
             self._tell_unseen(pf)
         # Not of all that were judged: one that is new here is probed before it is read.
@@ -162,11 +163,14 @@ class PfHealth:
         if after.condition is not before.condition:
             level = logging.INFO if after.condition is Condition.HEALTHY else logging.WARNING
             log.log(level, "pf=%s is=%s was=%s evidence=%r", pf, after.condition, before.condition, after.reason)
-            self._node.history.add(str(after.condition), devices=(pf,), reason=after.reason)
+            self._node.history.add(str(after.condition), devices=(pf,), message=after.reason)
 
     def _conclude(self) -> None:
         sick = {pf: _why(pf, health) for pf, health in self.health.items() if not health.trusted}
-        expected = {pf: f"its PF {pf} has yet to answer its first probe" for pf in self._expected}
+        expected = {
+            pf: defect(Reason.PF_UNPROBED, evidence="has yet to answer its first probe").of_pf(pf)
+            for pf in self._expected
+        }
         self._node.judged({**expected, **sick})
 
     def unseen(self, pf: PciAddress) -> Mapping[str, str]:
@@ -191,7 +195,5 @@ def _hung(path: Path | None, deadline_s: float) -> Evidence:
     return Evidence(Sign.HUNG, f"{path or 'a read'} has not come back within {deadline_s:g} s")
 
 
-def _why(pf: PciAddress, health: Health) -> str:
-    if health.condition is Condition.DOWN:
-        return f"its PF {pf} {health.reason}"
-    return f"its PF {pf} is {health.condition.lower()}: {health.reason}"
+def _why(pf: PciAddress, health: Health) -> Defect:
+    return verdict(health).of_pf(pf)

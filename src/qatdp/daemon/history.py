@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 from qatdp.core.pci import PciAddress
 from qatdp.core.ranges import ranges
+from qatdp.core.reasons import Defect
 from qatdp.core.report import Happening
 
 MOST = 500
@@ -26,12 +27,19 @@ class History:
         self._ranges = 0  # in all of them
 
     def add(
-        self, what: str, *, resource: str | None = None, devices: Iterable[PciAddress] = (), reason: str | None = None
+        self,
+        what: str,
+        *,
+        resource: str | None = None,
+        devices: Iterable[PciAddress] = (),
+        defect: Defect | None = None,
+        message: str | None = None,
     ) -> None:
-        """Keep an entry, and forget the oldest where they are too many."""
+        """Keep an entry, and forget the oldest where they are too many. A defect brings its own message."""
         found = list(ranges(devices))
         texts, count = tuple(map(str, found[:MOST_RANGES])), sum(one.count for one in found)
-        self._last.append(Happening(self._now(), what, resource, texts, count, reason))
+        reason, text = (str(defect.reason), str(defect)) if defect else (None, message)
+        self._last.append(Happening(self._now(), what, resource, texts, count, reason, text))
         self._ranges += len(texts)
         while len(self._last) > MOST or self._ranges > MOST_RANGES:
             self._ranges -= len(self._last.popleft().devices)

@@ -9,6 +9,7 @@ from qatdp.core.binding import Binding, BindMode, plan_bindings
 from qatdp.core.config import Config
 from qatdp.core.offer import of_unknown_services, of_unknown_words, offers
 from qatdp.core.pci import PciAddress
+from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.core.refusals import Refused, bind_refusal
 from qatdp.core.snapshot import Snapshot
 from qatdp.host.abc import BulkCalls, HostCalls
@@ -30,7 +31,7 @@ class Seen:
 
     snapshot: Snapshot
     bound: tuple[Binding, ...]
-    unbound: Mapping[PciAddress, str]
+    unbound: Mapping[PciAddress, Defect]
 
 
 class Look:
@@ -64,12 +65,13 @@ class Look:
         return Seen(self._scanner.scan() if bound else snapshot, bound, unbound)
 
 
-def _why(snapshot: Snapshot, binding: Binding, error: Refused) -> str:
+def _why(snapshot: Snapshot, binding: Binding, error: Refused) -> Defect:
     vf = snapshot.vf(binding.address)
     if vf is None:
-        return error.text
+        return defect(Reason.BIND_FAILED, problem=error.text)
     loaded, has_group = binding.driver in snapshot.drivers, vf.iommu_group is not None
-    return bind_refusal(vf.family, binding.driver, error, loaded=loaded, has_group=has_group)
+    problem = bind_refusal(vf.family, binding.driver, error, loaded=loaded, has_group=has_group)
+    return defect(Reason.BIND_FAILED, problem=problem)
 
 
 def log_look(seen: Seen, before: Snapshot) -> None:

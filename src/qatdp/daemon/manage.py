@@ -101,7 +101,7 @@ class PfKeeper:
             node.config,
             self._wish(),
             node.books,
-            node.claims(),
+            {vf: str(why) for vf, why in node.claims().items()},
             changing=frozenset(node.changing),
             resting={pf for pf, rest in self._rests.items() if now_s < rest.until_s},
             given_back=self._drain.given_back(now_s),
@@ -144,8 +144,8 @@ class PfKeeper:
         if said == self._told:
             return
         self._told = said
-        for pf, what in todo.changing.items():
-            log.info("a PF is to change pf=%s what=%r", pf, what)
+        for pf, goal in todo.changing.items():
+            log.info("a PF is to change pf=%s goal=%r", pf, goal)
         for pf, why in waited.items():
             given_back = ", and is given back" if pf in todo.given_back else ""
             log.info("a PF waits for its users%s pf=%s reason=%r", given_back, pf, why)

@@ -19,12 +19,15 @@ from qatdp.core.pools import Pools, ResourcePool, build_pools
 from qatdp.core.progress import Progress
 from qatdp.core.provisional import Lists, never_fewer, provisional_pools
 from qatdp.core.ranges import as_ranges
+from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.core.snapshot import Snapshot
 from qatdp.core.stale import Holding, Stale, stale_hand_overs
 from qatdp.daemon.history import History
 from qatdp.feed import Feed
 
 log = logging.getLogger(__name__)
+
+DEVICES_SICK = "devices resource=%s is=%s reason=%s message=%r vfs=%s"
 
 
 class Node:
@@ -47,10 +50,10 @@ class Node:
         # What was answered here, while somebody may have it: nodes can change hands before a checkpoint names it.
         self._answers: dict[PciAddress, Holding] = {}
         self.unread: str | None = None  # why the kubelet's checkpoint was never read
-        self._in_doubt: Mapping[PciAddress, str] = {}  # who came into a list meanwhile, as Unhealthy
-        self.unbound: Mapping[PciAddress, str] = {}
+        self._in_doubt: Mapping[PciAddress, Defect] = {}  # who came into a list meanwhile, as Unhealthy
+        self.unbound: Mapping[PciAddress, Defect] = {}
         self.stale = Stale()
-        self.sick: Mapping[PciAddress, str] = {}  # PFs, and why
+        self.sick: Mapping[PciAddress, Defect] = {}  # PFs, and why
         self.opened: frozenset[PciAddress] = frozenset()  # VFs that somebody has open whom the kubelet does not know
         self.shared: frozenset[PciAddress] = frozenset()  # VFs that the kubelet has given to two pods
         self.changing: Mapping[PciAddress, str] = {}  # PFs, and what they are to become
@@ -76,7 +79,7 @@ class Node:
 
     # What becomes known
 
-    def stand_in(self, lists: Lists, holdings: Iterable[Holding], why: str) -> None:
+    def stand_in(self, lists: Lists, holdings: Iterable[Holding], why: Defect) -> None:
         """Publish provisional lists until the node is known. Their IDs are in the books from now on, as others are."""
         if self.serves:
             return
@@ -88,7 +91,7 @@ class Node:
         for pool in self.pools.pools.values():
             self._publish(pool)
 
-    def begin(self, snapshot: Snapshot, unbound: Mapping[PciAddress, str]) -> None:
+    def begin(self, snapshot: Snapshot, unbound: Mapping[PciAddress, Defect]) -> None:
         """Take the node as it is at the start of the daemon. Nothing is published yet."""
         self.snapshot, self.unbound = snapshot, unbound
 
@@ -112,7 +115,7 @@ class Node:
         self.holdings = tuple(holdings)
 
     def scanned(
-        self, snapshot: Snapshot, unbound: Mapping[PciAddress, str], holdings: Iterable[Holding] | None = None
+        self, snapshot: Snapshot, unbound: Mapping[PciAddress, Defect], holdings: Iterable[Holding] | None = None
     ) -> None:
         """Take a scan, with what the checkpoint said at that time; None where it could not be read."""
         self.snapshot, self.unbound = snapshot, unbound
@@ -129,7 +132,7 @@ class Node:
         self.holdings = tuple(holdings)
         self.rebuild()
 
-    def judged(self, sick: Mapping[PciAddress, str]) -> None:
+    def judged(self, sick: Mapping[PciAddress, Defect]) -> None:
         """Take the verdict on the PFs (core/health.py)."""
         if sick != self.sick:
             self.sick = sick
@@ -140,7 +143,7 @@ class Node:
         if (opened, shared) != (self.opened, self.shared):
             for vf in sorted(shared - self.shared):
                 log.error("the kubelet has given a device to two pods, of which one can open it vf=%s", vf)
-                self.history.add("given to two pods", devices=(vf,))
+                self.history.add("GivenToTwoPods", devices=(vf,))
             self.opened, self.shared = opened, shared
             self.rebuild()
 
@@ -150,7 +153,7 @@ class Node:
             self.changing, self.sought = changing, sought
             self.rebuild()
 
-    def claims(self) -> Mapping[PciAddress, str]:
+    def claims(self) -> Mapping[PciAddress, Defect]:
         """Return who may have VFs, as far as this is not in the books by their address."""
         return {**self._in_doubt, **{address: self.stale.reasons[address] for address in self.stale.taken}}
 
@@ -245,12 +248,13 @@ class Node:
         else:
             self.leaving.clear()
 
-    def _doubts(self) -> Mapping[PciAddress, str]:
+    def _doubts(self) -> Mapping[PciAddress, Defect]:
         """Return why VFs are not offered of which it is not known whether somebody has them, and by which name."""
         if self.unread is None:
             return {}
         known = self.books.keys() - self._in_doubt.keys()
-        return {vf.address: self.unread for vf in self.snapshot.vfs if vf.address not in known}
+        unknown = defect(Reason.HOLDERS_UNKNOWN, problem=self.unread)
+        return {vf.address: unknown for vf in self.snapshot.vfs if vf.address not in known}
 
     def _publish(self, pool: ResourcePool) -> None:
         feed = self.feeds.get(pool.resource)
@@ -280,21 +284,22 @@ class Node:
     # What is told of changes: one line for all VFs of which the same is to be said, as a large node has a thousand.
 
     def _tell_changes(self, before: ResourcePool, after: ResourcePool) -> None:
-        same: dict[tuple[str, str | None], list[PciAddress]] = {}
+        same: dict[tuple[str, Defect | None], list[PciAddress]] = {}
         for change in changes(before, after):
-            same.setdefault((change.what, change.reason), []).append(change.address)
-        for (what, reason), vfs in same.items():
-            if reason:
-                log.info("devices resource=%s is=%r reason=%r vfs=%s", after.resource, what, reason, as_ranges(vfs))
+            same.setdefault((change.what, change.defect), []).append(change.address)
+        for (what, why), vfs in same.items():
+            where = (after.resource, what)
+            if why:
+                log.info(DEVICES_SICK, *where, why.reason, str(why), as_ranges(vfs))
             else:
-                log.info("devices resource=%s is=%r vfs=%s", after.resource, what, as_ranges(vfs))
-            self.history.add(what, resource=after.resource, devices=vfs, reason=reason)
+                log.info("devices resource=%s is=%s vfs=%s", *where, as_ranges(vfs))
+            self.history.add(what, resource=after.resource, devices=vfs, defect=why)
 
-    def _tell_left_out(self, before: Mapping[PciAddress, str], after: Mapping[PciAddress, str]) -> None:
-        same: dict[str, list[PciAddress]] = {}
-        for address, reason in after.items():
-            if before.get(address) != reason:
-                same.setdefault(reason, []).append(address)
-        for reason, vfs in same.items():
-            log.warning("not offered reason=%r vfs=%s", reason, as_ranges(vfs))
-            self.history.add("not offered", devices=vfs, reason=reason)
+    def _tell_left_out(self, before: Mapping[PciAddress, Defect], after: Mapping[PciAddress, Defect]) -> None:
+        same: dict[Defect, list[PciAddress]] = {}
+        for address, why in after.items():
+            if before.get(address) != why:
+                same.setdefault(why, []).append(address)
+        for why, vfs in same.items():
+            log.warning("not offered reason=%s message=%r vfs=%s", why.reason, str(why), as_ranges(vfs))
+            self.history.add("Excluded", devices=vfs, defect=why)

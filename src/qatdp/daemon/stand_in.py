@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 
 from qatdp.core.provisional import provisional
+from qatdp.core.reasons import Reason, defect
 from qatdp.daemon.checkpoint_reader import CheckpointReader
 from qatdp.daemon.node import Node
 from qatdp.daemon.settings import Settings
@@ -63,7 +64,7 @@ class StandIn:
             log.warning("registered provisionally, as the daemon cannot come up resources=%s", ",".join(new))
         elif not found.refused and not self._node.feeds:
             self._say("kubelet", "its checkpoint knows no resource of ours")
-        self._node.stand_in(found.lists, read.holdings, f"the device plugin has not come up: {why}")
+        self._node.stand_in(found.lists, read.holdings, defect(Reason.PLUGIN_NOT_READY, problem=why))
 
     def _say(self, what: str, reason: str) -> None:
         if self._said.get(what) != reason:

@@ -9,7 +9,7 @@ from functools import partial
 from importlib.metadata import version
 
 from qatdp.core.config import Config
-from qatdp.core.health import Health
+from qatdp.core.health import Health, verdict
 from qatdp.core.holders import Books
 from qatdp.core.listing import listing
 from qatdp.core.pci import PciAddress
@@ -129,13 +129,16 @@ class Status:
                 state=pf.state,
                 condition=str(health.condition),
                 healthy=health.trusted,
-                reason=health.reason,
+                reason=None if health.trusted else str(verdict(health).reason),
+                message=health.reason,
                 since_s=since_s + health.since_s if health.since_s else None,
                 unavailable_signals=self._health.unseen(pf.address),
                 counters=self._health.counters(pf.address),
                 driver=pf.driver,
-                no_vfs=None if pf.address in with_vfs else why_no_vfs(pf, snapshot),
             )
+            if pf.address not in with_vfs:
+                why = why_no_vfs(pf, snapshot)
+                found = replace(found, no_vfs=str(why.reason), no_vfs_message=str(why))
             yield found, self._node.progress.get(pf.address)
 
     # Tasks

@@ -165,10 +165,10 @@ def _endpoints(report: Report) -> Iterator[Metric]:
 
 def _devices(devices: Iterable[DeviceReport]) -> Iterator[Metric]:
     counts, withdrawing = Count[tuple[str, str]](), Count[str]()
-    left_out, held = 0, []
+    excluded, held = Count[str](), []
     for one in devices:
         if one.resource is None or one.health is None:
-            left_out += 1
+            excluded[one.reason or ""] += 1
             continue
         counts[one.resource, one.health] += 1
         withdrawing[one.resource] += one.withdrawing
@@ -184,7 +184,10 @@ def _devices(devices: Iterable[DeviceReport]) -> Iterator[Metric]:
         going.add_metric([resource], withdrawing[resource])
     yield family
     yield going
-    yield GaugeMetricFamily("qatdp_devices_excluded", "VFs that are in no list.", left_out)
+    family = GaugeMetricFamily("qatdp_devices_excluded", "VFs that are in no list.", labels=["reason"])
+    for reason in sorted(excluded):
+        family.add_metric([reason], excluded[reason])
+    yield family
     labels = ("resource", "device", "namespace", "pod", "container", "uid")
     yield _gauge("qatdp_device_holder", "1 for each container that the kubelet names for a VF.", labels, held)
 

@@ -18,7 +18,7 @@ class StatusText:
 
     def of(self, report: Report) -> str:
         before, self._rows = self._rows, {}
-        values = ((key, getattr(report, name)) for name, key in json_keys(type(report)))
+        values = ((key, getattr(report, name)) for name, key in json_keys(Report))
         return "{" + ", ".join(f'"{key}": {self._value(value, before)}' for key, value in values) + "}"
 
     def _value(self, value: object, before: dict[DeviceReport | Happening, str]) -> str:

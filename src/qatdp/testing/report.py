@@ -11,7 +11,7 @@ CY = "qat.intel.com/cy"
 def a_device(
     address: str, *, health: str | None = "Healthy", resource: str | None = CY, **more: object
 ) -> DeviceReport:
-    nothing = dict.fromkeys(("pf", "services", "numa_node", "iommu_group", "driver", "node", "reason"))
+    nothing = dict.fromkeys(("pf", "services", "numa_node", "iommu_group", "driver", "node", "reason", "message"))
     return DeviceReport(**{**nothing, "address": address, "health": health, "resource": resource, **more})  # type: ignore[arg-type]
 
 
@@ -40,8 +40,8 @@ def a_report() -> Report:
         endpoints=(EndpointReport(CY, "live", registered=True),),
         devices=(
             a_device("0000:6b:00.1", holders=held, step="held"),
-            a_device("0000:6b:00.2", health="Unhealthy", reason="has no driver", withdrawing=True),
-            a_device("0000:6b:00.3", health=None, resource=None, reason="kept for the host"),
+            a_device("0000:6b:00.2", health="Unhealthy", reason="NoDriver", message="has no driver", withdrawing=True),
+            a_device("0000:6b:00.3", health=None, resource=None, reason="HostReserved", message="reserved"),
         ),
         pfs=(
             PfReport(
@@ -51,7 +51,8 @@ def a_report() -> Report:
                 "up",
                 condition="Fatal",
                 healthy=False,
-                reason="its PF has counted fatal errors",
+                reason="PfFatal",
+                message="errors_fatal is 1",
                 unavailable_signals={"heartbeat": "no debugfs"},
                 counters={"ras_fatal": 2, "aer_correctable": 7, "heartbeat_failed": 0},
             ),
