@@ -181,6 +181,7 @@ lint: setup
 	MYPYPATH=tools $(BIN)/mypy --no-error-summary src $(FAST_TESTS) bench
 	@$(foreach ground,$(GROUNDS:%=tests/%) tools,$(call mypy_ground,$(ground)) && ) true
 	$(BIN)/lint-imports --no-cache --no-logo
+	$(BIN)/python tools/lint-words
 
 # Each by a call of its own, as two of them have a package `ground`.
 mypy_ground = echo 'mypy $(1)' && MYPYPATH=$(1):tests/guest:$(if $(filter %/image %/kernel,$(1)),tests/node:)$(if $(filter %/attack,$(1)),tests/kubelet:)tools $(BIN)/mypy --no-error-summary \

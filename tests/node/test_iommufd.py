@@ -1,4 +1,4 @@
-"""A VF by its own node and iommufd (`node: cdev`), on a kernel that has both; Debian's have not: make test-iommufd.
+"""A VF by its own node and iommufd (`deviceNode: cdev`): make test-iommufd, as kernels of Debian have neither.
 
 Such a node has a running number of its own, not the group's: VFIO takes the lowest that is free whenever a VF is bound
 (vfio_init_device in drivers/vfio/vfio_main.c).
@@ -36,8 +36,8 @@ STAYS_S = 5
 CONFIG = """\
 version: 1
 resources:
-  - {name: cy, services: [sym, asym], node: cdev}
-  - {name: dc, services: [dc], node: cdev}
+  - {name: cy, services: [sym, asym], deviceNode: cdev}
+  - {name: dc, services: [dc], deviceNode: cdev}
 """
 
 

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 from asyncio.subprocess import Process
 from collections.abc import Mapping, Sequence
@@ -70,7 +69,7 @@ class MadeNode:
         others = [pf for pf in self.pfs if pf not in cy]
         split = [_entry(cy)] + ([_entry(others, ["dc"])] if others else [])
         resources = [{"name": "cy", "services": ["sym", "asym"]}, {"name": "other", "services": ["dc"]}]
-        wish = {"when": drain_word(), "split": split}
+        wish = {"when": "cordon", "split": split}
         self._write({"version": 1, "resources": resources, "provision": [wish]})
 
     def _write(self, config: Mapping[str, object]) -> None:
@@ -81,20 +80,6 @@ class MadeNode:
 
 def _entry(pfs: Sequence[PciAddress], services: Sequence[str] = ("sym", "asym"), **more: str) -> Mapping[str, object]:
     return {**more, "services": services, "pfs": [str(pf) for pf in pfs]}
-
-
-def drain_word() -> str:
-    """Return what a configuration says for PFs whose free VFs are offered to nobody before they change."""
-    return "cordon" if '"cordon"' in _said("config", "schema") else "drain"
-
-
-def provision_option() -> str:
-    """Return the option by which the daemon configures PFs."""
-    return "--provision" if "--provision" in _said("run", "--help") else "--manage"
-
-
-def _said(*words: str) -> str:
-    return subprocess.run([QATDP, *words], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 class Daemon:
@@ -118,7 +103,7 @@ class Daemon:
         self.socket, self.port = folder / "status.sock", _free_port()
         self._log = log_file or folder / "qatdp.log"
         program = (sys.executable, "-I", "-c", WITH_CHILD, json.dumps(child)) if child else (QATDP,)
-        more = (provision_option(), "--lock-dir", folder / "locks") if child else ()
+        more = ("--provision", "--lock-dir", folder / "locks") if child else ()
         self._program: tuple[str | Path, ...] = (*within, *program, "run", *more)
         self._node: tuple[str | Path, ...] = (
             "--config",
