@@ -8,6 +8,7 @@ from qatdp.api import deviceplugin_v1beta1_pb2 as api
 from qatdp.core.allocation import Allocation, allocate
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import PoolDevice, ResourcePool
+from qatdp.core.reasons import Reason, defect
 from qatdp.kubelet.convert import nodes_of_answer, to_allocation, to_list, to_options, to_preference
 
 VFS = tuple(map(PciAddress.parse, ("0000:6b:00.1", "0000:6b:00.2", "0000:70:00.1")))
@@ -32,7 +33,7 @@ def nodes(of: ResourcePool) -> list[list[int] | None]:
 
 
 def test_a_list_has_each_device_with_its_health_in_the_order_of_addresses() -> None:
-    sick = replace(POOL.devices[1], sick="its PF is down")
+    sick = replace(POOL.devices[1], sick=defect(Reason.PF_DOWN, evidence="is down", pf="0000:6b:00.0"))
     leaving = replace(POOL.devices[2], withdrawn=True)
     assert [(one.ID, one.health) for one in to_list(pool(sick, leaving)).devices] == [
         ("0000:6b:00.1", "Healthy"),
@@ -50,7 +51,11 @@ def test_no_numa_node_is_told_where_one_is_not_known() -> None:
 
 
 def test_an_unhealthy_device_without_a_numa_node_costs_the_others_nothing() -> None:
-    assert nodes(pool(replace(POOL.devices[0], numa_node=None, sick="is not there"))) == [None, [0], [1]]
+    assert nodes(
+        pool(
+            replace(POOL.devices[0], numa_node=None, sick=defect(Reason.PF_DOWN, evidence="is down", pf="0000:6b:00.0"))
+        )
+    ) == [None, [0], [1]]
 
 
 def test_an_empty_pool_is_an_empty_list() -> None:

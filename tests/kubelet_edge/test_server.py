@@ -16,6 +16,7 @@ from qatdp.api.deviceplugin_v1beta1_pb2_grpc import DevicePluginStub, add_Device
 from qatdp.core.bounds import MOST_CONTAINERS, most_ids
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import PoolDevice, ResourcePool
+from qatdp.core.reasons import Reason, defect
 from qatdp.feed import Feed
 from qatdp.kubelet.channel import channel
 from qatdp.kubelet.server import CloseTiming, ResourceServer
@@ -198,13 +199,14 @@ async def test_allocate_answers_each_container_of_a_request(served: Served) -> N
     [
         ((IDS[0], "0000:99:00.1"), "NOT_FOUND", "0000:99:00.1 is not a device of qat.intel.com/cy"),
         (("nonsense",), "NOT_FOUND", "nonsense is not a device of qat.intel.com/cy"),
-        ((IDS[1],), "FAILED_PRECONDITION", "0000:6b:00.2 of qat.intel.com/cy cannot be used: its PF is down"),
+        ((IDS[1],), "FAILED_PRECONDITION", "0000:6b:00.2 of qat.intel.com/cy cannot be used: is not there"),
     ],
 )
 async def test_allocate_says_why_not_and_tells_nobody_that_something_was_given(
     served: Served, ids: tuple[str, ...], code: str, text: str
 ) -> None:
-    served.feed.set(replace(POOL, devices=(DEVICES[0], replace(DEVICES[1], sick="its PF is down"))))
+    sick = replace(DEVICES[1], sick=defect(Reason.NOT_PRESENT))
+    served.feed.set(replace(POOL, devices=(DEVICES[0], sick)))
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await served.allocate((IDS[0],), ids)
     assert raised.value.code().name == code
