@@ -44,9 +44,16 @@ class ConfigError(QatdpError):
 
 
 class AllocationError(QatdpError):
-    """A request for devices that cannot be met. Its text is read by the pod's owner, in the pod's status."""
+    """A request for devices that cannot be met. Its text is read by the pod's owner, in the pod's status.
+
+    `reason` is a code of core/reasons.py.
+    """
 
     grpc_code = "FAILED_PRECONDITION"
+
+    def __init__(self, message: object, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(str(message), hint=hint)
+        self.reason = reason
 
 
 class UnknownDeviceError(AllocationError):

@@ -37,8 +37,8 @@ def provision(host: FakeHost, folder: Path) -> Iterator[Qatdp]:
 
 def test_people_get_a_table_with_a_line_for_each_pf(provision: Qatdp) -> None:
     title, one, two = provision().stdout.splitlines()
-    assert title.split() == "PF FAMILY NUMA SERVICES DESIRED OUTCOME REASON".split()
-    assert one.split() == [ONE, "4xxx", "0", "asym;sym", "asym;sym", "Unchanged", "-"]
+    assert title.split() == "PF FAMILY NUMA SERVICES DESIRED OUTCOME REASON MESSAGE".split()
+    assert one.split() == [ONE, "4xxx", "0", "asym;sym", "asym;sym", "Unchanged", "-", "-"]
     assert two.split()[:6] == [TWO, "4xxx", "1", "asym;sym", "dc", "Changed"]
     assert two.endswith("down, services dc, up, autoprobe off, enable VFs, bind to vfio-pci")
 
@@ -56,7 +56,8 @@ def test_a_dry_run_tells_the_steps_and_changes_nothing(provision: Qatdp, host: F
         "services": "asym;sym",
         "desired": "dc",
         "outcome": "Planned",
-        "reason": "down, services dc, up, autoprobe off, enable VFs, bind to vfio-pci",
+        "reason": None,
+        "message": "down, services dc, up, autoprobe off, enable VFs, bind to vfio-pci",
         "steps": ["down", "services dc", "up", "autoprobe off", "enable VFs", "bind to vfio-pci"],
     }
     assert host.vfs(TWO) == ()

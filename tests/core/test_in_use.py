@@ -6,6 +6,7 @@ from hypothesis import given
 
 from qatdp.core.holders import Books, Entry, Step
 from qatdp.core.in_use import Evidence, ended_perhaps, in_use, looked_for, may_be_over, named
+from qatdp.core.reasons import Reason, defect
 from qatdp.core.snapshot import Snapshot, VirtualFunction
 from qatdp.testing.strategies import SLOTS, VANISHED, a_pf, a_snapshot, its_vfs, snapshots
 
@@ -22,20 +23,20 @@ def test_a_vf_of_which_nothing_is_known_is_free() -> None:
 def test_what_a_book_names_is_in_use_a_pods_above_an_offer() -> None:
     books = named([(ONE, "cy"), (TWO, "dc")], [(ONE, "cy"), (TWO, "dc"), (THREE, "cy"), (VANISHED[0], "cy")])
     assert in_use(NODE, Evidence(books)) == {
-        ONE: "is held by a pod as cy",
-        TWO: "is held by a pod as dc",
-        THREE: "is offered by the kubelet as cy",
+        ONE: defect(Reason.HELD_BY_POD, resource="cy"),
+        TWO: defect(Reason.HELD_BY_POD, resource="dc"),
+        THREE: defect(Reason.OFFERED, resource="cy"),
     }
 
 
 def test_a_vf_that_is_open_is_in_use_whoever_has_it() -> None:
-    assert in_use(NODE, Evidence({}, frozenset({TWO}))) == {TWO: "is open: somebody uses it"}
+    assert in_use(NODE, Evidence({}, frozenset({TWO}))) == {TWO: defect(Reason.IN_USE)}
 
 
 def test_a_vf_that_the_hosts_driver_has_enabled_is_free_and_one_of_any_other_driver_is_not() -> None:
     vfs = (replace(VFS[0], driver="4xxxvf"), replace(VFS[1], driver="uio_pci_generic"))
     found = in_use(a_snapshot([PF], vfs), Evidence({}, frozenset({ONE, TWO})))
-    assert found == {TWO: "is on driver uio_pci_generic"}
+    assert found == {TWO: defect(Reason.OTHER_DRIVER, driver="uio_pci_generic")}
 
 
 @given(snapshots())
@@ -46,7 +47,7 @@ def test_a_book_that_cannot_be_read_may_name_any(snapshot: Snapshot) -> None:
 
 def test_why_a_vf_may_be_in_use_is_told() -> None:
     found = in_use(NODE, Evidence({}, unread="no format"))
-    assert set(found.values()) == {"may be in use: no format"}
+    assert set(found.values()) == {defect(Reason.MAYBE_IN_USE, problem="no format")}
 
 
 def book(step: Step, *vfs: VirtualFunction) -> Books:

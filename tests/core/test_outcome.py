@@ -4,6 +4,7 @@ import pytest
 
 from qatdp.core.outcome import Outcome, Status, verified
 from qatdp.core.pci import PciAddress
+from qatdp.core.reasons import Reason, defect
 from qatdp.core.split import PfPlan, Plan
 from qatdp.core.steps import Goal, Step, What
 
@@ -29,8 +30,8 @@ def test_what_the_node_shows_as_it_should_be_has_changed() -> None:
 def test_what_is_still_to_be_done_now_or_later_was_not_done(
     steps: tuple[Step, ...], later: tuple[Step, ...], text: str
 ) -> None:
-    reason = f"written, but the node shows that this is still to be done: {text}"
-    assert shown(PfPlan(PF, GOAL, steps, later)) == Outcome(PF, Status.FAILED, reason)
+    why = defect(Reason.NOT_AS_WRITTEN, steps=text)
+    assert shown(PfPlan(PF, GOAL, steps, later)) == Outcome(PF, Status.FAILED, why)
 
 
 def test_a_pf_that_no_part_takes_any_more_was_not_done() -> None:
@@ -38,11 +39,20 @@ def test_a_pf_that_no_part_takes_any_more_was_not_done() -> None:
 
 
 def test_a_pf_that_is_not_there_afterwards_has_gone() -> None:
-    reason = "written, but the node shows that this is still to be done: it has gone"
-    assert shown(PfPlan(OTHER, GOAL)) == Outcome(PF, Status.FAILED, reason)
+    why = defect(Reason.NOT_AS_WRITTEN, steps="it has gone")
+    assert shown(PfPlan(OTHER, GOAL)) == Outcome(PF, Status.FAILED, why)
 
 
 @pytest.mark.parametrize("status", sorted(set(Status) - {Status.CHANGED}))
 def test_what_was_not_changed_is_told_as_it_is(status: Status) -> None:
-    outcome = Outcome(PF, status, "a reason")
+    outcome = Outcome(PF, status, defect(Reason.PF_EXCLUDED))
     assert verified([outcome], Plan((PfPlan(PF, GOAL, (DOWN,)),))) == (outcome,)
+
+
+def test_outcome_says_its_reasons_or_its_steps() -> None:
+    held, locked = defect(Reason.IN_USE).of_user("0000:6b:00.1"), defect(Reason.PF_LOCKED, problem="somebody has it")
+    assert (
+        Outcome(PF, Status.BUSY, held, also=locked).message == "0000:6b:00.1 is open: somebody uses it; somebody has it"
+    )
+    assert Outcome(PF, Status.CHANGED, steps=(DOWN, UP)).message == "down, up"
+    assert Outcome(PF, Status.UNCHANGED).message is None

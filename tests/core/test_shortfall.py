@@ -6,6 +6,7 @@ import pytest
 
 from qatdp.core.qat import Service
 from qatdp.core.quota import Quota
+from qatdp.core.reasons import Reason, defect
 from qatdp.core.shortfall import UNCHOSEN, named_in_vain, none_can, rounded, too_few
 from qatdp.core.wish import Part
 from qatdp.testing.strategies import SLOTS, a_pf
@@ -73,8 +74,8 @@ def test_a_pf_that_is_named_and_cannot_be_what_it_should_is_told_with_the_reason
     first, second, third = ALL
     gone = SLOTS[3]
     named = Part(DC, pfs=frozenset({third, first, second, gone}))
-    assert list(named_in_vain([Part(None), named], PFS, {second: "has no driver"})) == [
-        f"split[1]: {second} cannot be dc: has no driver",
+    assert list(named_in_vain([Part(None), named], PFS, {second: defect(Reason.PF_UNREADABLE, problem="no text")})) == [
+        f"split[1]: {second} cannot be dc: no text",
         f"split[1]: {gone} cannot be dc: no such PF",
     ]
     many = Part(THREE, pfs=frozenset({first}))

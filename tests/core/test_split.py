@@ -12,6 +12,7 @@ from qatdp.core.config import Config, parse_config
 from qatdp.core.pci import PciAddress
 from qatdp.core.provision import read_wish
 from qatdp.core.qat import Service, Services, parse_services
+from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.core.snapshot import PhysicalFunction, Problem, Snapshot
 from qatdp.core.split import PfPlan, Plan, plan
 from qatdp.core.steps import What
@@ -25,6 +26,7 @@ DC = frozenset({Service.DC})
 DEFAULT = Config()
 HALVES = Wish((Part(CY, percent=50), Part(DC)))
 CHAIN = ("dc", "dc", "sym", "asym", "asym;dc")
+HELD = defect(Reason.IN_USE)
 
 
 def a_node(*services: str, numa: Sequence[int] = (), state: str = "up", family: str = "4xxx") -> Snapshot:
@@ -36,7 +38,7 @@ def a_node(*services: str, numa: Sequence[int] = (), state: str = "up", family: 
 
 
 def planned(snapshot: Snapshot, wish: Wish, in_use: Sequence[PciAddress] = (), config: Config = DEFAULT) -> Plan:
-    return plan(snapshot, config, wish, dict.fromkeys(in_use, "is held"))
+    return plan(snapshot, config, wish, dict.fromkeys(in_use, HELD))
 
 
 def steps(one: PfPlan) -> list[str]:
@@ -125,7 +127,7 @@ def test_an_idle_pf_is_changed_before_a_busy_one() -> None:
 def test_what_is_to_be_done_to_a_busy_pf_is_told_with_who_has_it() -> None:
     found = planned(a_node("sym;asym", "sym;asym"), Wish((Part(DC),)), [first_vf(SLOTS[1])])
     busy = found.pfs[1]
-    assert (busy.steps, bool(busy.later), busy.why) == ((), True, f"{first_vf(SLOTS[1])} is held")
+    assert (busy.steps, bool(busy.later), busy.why) == ((), True, HELD.of_user(first_vf(SLOTS[1])))
 
 
 def test_who_has_a_group_has_the_pfs_of_all_vfs_in_it() -> None:
@@ -140,13 +142,15 @@ def test_pfs_to_be_left_alone_are_neither_changed_nor_counted() -> None:
     node = a_node("sym;asym", "sym;asym", "sym;asym")
     found = planned(node, Wish(HALVES.parts, exclude_pfs=frozenset({SLOTS[0]})))
     assert goals(found) == [None, CY, DC]
-    assert found.pfs[0].why == "to be left alone"
+    assert found.pfs[0].why == defect(Reason.PF_EXCLUDED)
 
 
 def test_a_pf_that_cannot_be_read_or_has_no_driver_is_left_alone() -> None:
     node = a_node("sym;asym")
     broken = a_snapshot(node.pfs, node.vfs, problems=[Problem(str(SLOTS[0]), "qat/state cannot be read")])
-    assert planned(broken, Wish((Part(DC),))).pfs[0].why == "qat/state cannot be read"
+    assert planned(broken, Wish((Part(DC),))).pfs[0].why == defect(
+        Reason.PF_UNREADABLE, problem="qat/state cannot be read"
+    )
 
 
 def test_each_numa_node_has_its_share() -> None:
@@ -226,7 +230,7 @@ def test_a_vf_without_an_iommu_group_has_no_other_users() -> None:
     pf = a_pf(SLOTS[0], services="dc")
     vfs = [replace(vf, iommu_group=None) for vf in its_vfs(pf, 2)]
     found = planned(a_snapshot([pf], vfs), Wish((Part(CY),)), [vfs[1].address])
-    assert (found.pfs[0].steps, found.pfs[0].why) == ((), f"{vfs[1].address} is held")
+    assert (found.pfs[0].steps, found.pfs[0].why) == ((), HELD.of_user(vfs[1].address))
 
 
 @pytest.mark.parametrize(
@@ -253,18 +257,18 @@ def test_before_gen4_vfs_are_enabled_and_bound() -> None:
 def test_a_pf_that_no_part_takes_stays_as_it_is() -> None:
     found = planned(a_node("sym;asym", "sym;asym"), Wish((Part(DC, count=1),)))
     assert [bool(one.steps) for one in found.pfs] == [True, False]
-    assert found.pfs[1] == PfPlan(SLOTS[1], why="no part of the wish takes it")
+    assert found.pfs[1] == PfPlan(SLOTS[1], why=defect(Reason.PF_NOT_SELECTED))
 
 
 # By property
 
 
 @st.composite
-def nodes(draw: st.DrawFn) -> tuple[Snapshot, dict[PciAddress, str]]:
+def nodes(draw: st.DrawFn) -> tuple[Snapshot, dict[PciAddress, Defect]]:
     """A node, and who uses its VFs."""
     snapshot = draw(snapshots())
     used = draw(st.sets(st.sampled_from([vf.address for vf in snapshot.vfs]))) if snapshot.vfs else ()
-    return snapshot, dict.fromkeys(used, "is held")
+    return snapshot, dict.fromkeys(used, HELD)
 
 
 def wishing() -> st.SearchStrategy[Config]:
@@ -307,7 +311,7 @@ def test_a_plan_carried_out_reaches_each_pfs_goal(snapshot: Snapshot, config: Co
 
 
 @given(nodes(), wishing())
-def test_no_step_is_taken_on_a_pf_in_use(node: tuple[Snapshot, dict[PciAddress, str]], config: Config) -> None:
+def test_no_step_is_taken_on_a_pf_in_use(node: tuple[Snapshot, dict[PciAddress, Defect]], config: Config) -> None:
     snapshot, in_use = node
     found = plan(snapshot, config, the_wish(config), in_use)
     used = {vf.pf for vf in snapshot.vfs if vf.address in in_use}
@@ -317,7 +321,7 @@ def test_no_step_is_taken_on_a_pf_in_use(node: tuple[Snapshot, dict[PciAddress, 
 
 @given(nodes(), wishing(), st.data())
 def test_steps_of_different_pfs_commute(
-    node: tuple[Snapshot, dict[PciAddress, str]], config: Config, data: st.DataObject
+    node: tuple[Snapshot, dict[PciAddress, Defect]], config: Config, data: st.DataObject
 ) -> None:
     snapshot, in_use = node
     found = plan(snapshot, config, the_wish(config), in_use)
@@ -327,7 +331,7 @@ def test_steps_of_different_pfs_commute(
 
 @given(nodes(), wishing())
 def test_a_plan_around_users_leaves_nothing_to_do_but_what_waits_for_them(
-    node: tuple[Snapshot, dict[PciAddress, str]], config: Config
+    node: tuple[Snapshot, dict[PciAddress, Defect]], config: Config
 ) -> None:
     snapshot, in_use = node
     wish = the_wish(config)
@@ -399,7 +403,7 @@ def _whole(part: Part, able: int) -> int:
 )
 def test_no_other_way_to_meet_the_wish_changes_less(node: tuple[Snapshot, set[PciAddress]], parts: list[Part]) -> None:
     snapshot, busy = node
-    in_use = {vf.address: "is held" for vf in snapshot.vfs if vf.pf in busy}
+    in_use = {vf.address: HELD for vf in snapshot.vfs if vf.pf in busy}
     found = plan(snapshot, Config(), Wish(tuple(parts)), in_use)
     ways = (worth(way, snapshot, parts, busy) for way in outcomes(snapshot.pfs, parts))
     best = min(way for way in ways if way is not None)

@@ -93,7 +93,7 @@ async def test_a_pf_with_an_open_vf_is_busy_and_the_others_are_done(ground: Grou
     report = await ground.provision(half(0))
     assert became(report) == [Status.BUSY, Status.BUSY, Status.UNCHANGED, Status.UNCHANGED]
     assert not report.as_wished
-    assert report.outcomes[0].reason == "0000:6b:00.2 is open: somebody uses it"
+    assert report.outcomes[0].message == "0000:6b:00.2 is open: somebody uses it"
     ground.host.close_vf(ground.host.vfs(PFS[0])[1])
     assert became(await ground.provision(half(0)))[:2] == [Status.CHANGED, Status.BUSY]
 
@@ -103,7 +103,7 @@ async def test_one_process_configures_a_node_and_the_other_says_who(ground: Grou
     report = await ground.provision(half(50))
     lock.close()
     assert became(report) == [Status.BUSY] * 4
-    assert report.outcomes[0].reason == "qatdp-abc (process 7, run) configures it since long ago"
+    assert report.outcomes[0].message == "qatdp-abc (process 7, run) configures it since long ago"
     assert ground.kernel.calls.written == []
 
 
@@ -148,7 +148,7 @@ async def test_what_the_kubelet_still_offers_is_not_touched(stage: Stage, beside
     await stage.offers(CY, [vf for pf in PFS for vf in stage.host.vfs(pf)])
     report = await beside.provision(half(0))
     assert became(report) == [Status.BUSY] * 4
-    assert report.outcomes[0].reason == f"0000:6b:00.1 is offered by the kubelet as {CY}"
+    assert report.outcomes[0].message == f"0000:6b:00.1 is offered by the kubelet as {CY}"
     assert beside.kernel.calls.written == []
 
 
@@ -160,7 +160,7 @@ async def test_beside_a_daemon_that_manages_the_node_it_says_who_does(stage: Sta
     lock.close()
     assert became(report) == [Status.BUSY] * 4
     offered, who = f"0000:6b:00.1 is offered by the kubelet as {CY}", "qatdp-abc (process 7, run) configures it since"
-    assert report.outcomes[0].reason == f"{offered}; {who} long ago"
+    assert report.outcomes[0].message == f"{offered}; {who} long ago"
     assert became(await beside.provision(half(100))) == [Status.UNCHANGED] * 4, (
         "nothing is to be done, whoever has the lock"
     )
@@ -177,7 +177,7 @@ async def test_before_a_daemon_what_a_pod_holds_stays_and_the_rest_is_changed(st
     assert [text for pf, text in zip(PFS, beside.services(), strict=True) if pf == mine] == ["asym;sym"]
     report = await beside.provision(half(0))
     (busy,) = (outcome for outcome in report.outcomes if outcome.status is Status.BUSY)
-    assert (str(busy.pf), busy.reason) == (mine, f"{held} is held by a pod as {CY}")
+    assert (str(busy.pf), busy.message) == (mine, f"{held} is held by a pod as {CY}")
     await stage.start_daemon()
     await stage.offers(DC, [vf for pf in PFS if pf != mine for vf in stage.host.vfs(pf)])
 
@@ -188,4 +188,4 @@ async def test_a_kubelet_that_is_down_is_no_absent_one_and_bare_pfs_are_free(sta
         stage.host.remove(vf)
     report = await beside.provision(half(0))
     assert became(report) == [Status.CHANGED, *[Status.BUSY] * 3]
-    assert "may be in use" in str(report.outcomes[1].reason)
+    assert "may be in use" in str(report.outcomes[1].message)

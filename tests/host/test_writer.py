@@ -12,6 +12,7 @@ import pytest
 from qatdp.core.config import Config
 from qatdp.core.outcome import Outcome, Status
 from qatdp.core.qat import Service
+from qatdp.core.reasons import Reason, defect
 from qatdp.core.split import PfPlan, plan
 from qatdp.core.wish import Part, Wish
 from qatdp.host.locks import Lock, Who
@@ -81,7 +82,7 @@ async def test_a_pf_that_somebody_opens_meanwhile_is_busy_and_as_it_was(host: Fa
     host.open_vf(host.vfs(TWO)[0])
     outcomes = await configure(plans, site)
     assert became(outcomes) == [Status.CHANGED, Status.BUSY, Status.CHANGED]
-    assert outcomes[1].reason == f"down: {host.vfs(TWO)[0]} is open: somebody uses it"
+    assert outcomes[1].message == f"down: {host.vfs(TWO)[0]} is open: somebody uses it"
     assert is_dc(host) == [True, False, True]
 
 
@@ -102,7 +103,7 @@ async def test_a_pf_that_fails_leaves_the_others_done(
     host.refusals[plans[0].address, what] = number
     outcomes = await configure(plans, site)
     assert became(outcomes) == [Status.FAILED, Status.CHANGED, Status.CHANGED]
-    assert str(outcomes[0].reason).startswith(told)
+    assert str(outcomes[0].message).startswith(told)
 
 
 async def test_a_pf_whose_services_are_refused_is_brought_back_as_it_was(host: FakeHost, site: Site) -> None:
@@ -110,7 +111,7 @@ async def test_a_pf_whose_services_are_refused_is_brought_back_as_it_was(host: F
     host.refusals[plans[0].address, "qat/cfg_services dc"] = errno.EINVAL  # a kernel that does not know them
     outcomes = await configure(plans, site)
     assert outcomes[0].status is Status.FAILED
-    assert str(outcomes[0].reason).startswith("services dc: Invalid argument (this kernel does not know ")
+    assert str(outcomes[0].message).startswith("services dc: Invalid argument (this kernel does not know ")
     first = host.scan().pfs[0]
     assert (first.services_text, first.state, len(host.vfs(ONE))) == ("sym;asym", "up", 2)
 
@@ -138,7 +139,7 @@ async def test_a_pf_that_stays_busy_is_told_with_what_its_state_says(
     plans = to_dc(host)[:1]
     host.refusals[plans[0].address, write] = errno.EBUSY
     outcomes = await configure(plans, replace(site, pace=Pace(pause_s=1000)))
-    assert str(outcomes[0].reason).startswith(told)
+    assert str(outcomes[0].message).startswith(told)
 
 
 async def test_busy_pf_is_answered_also_when_no_time_is_left(host: FakeHost, site: Site) -> None:
@@ -146,7 +147,7 @@ async def test_busy_pf_is_answered_also_when_no_time_is_left(host: FakeHost, sit
     host.refusals[plans[0].address, "qat/state down"] = errno.EBUSY
     # By the second question the step's time is over.
     (outcome,) = await configure(plans, replace(site, pace=Pace(step_s=1, pause_s=0.999)))
-    assert "Device or resource busy" in str(outcome.reason)
+    assert "Device or resource busy" in str(outcome.message)
 
 
 def test_each_answer_has_its_time_however_late() -> None:
@@ -168,7 +169,8 @@ async def test_a_write_that_hangs_past_its_deadline_is_a_failure(host: FakeHost,
     plans = to_dc(host)[:1]
     host.open_vf(host.vfs(ONE)[0], seen=False)
     (outcome,) = await configure(plans, replace(site, pace=Pace(step_s=0.5)))
-    assert outcome == Outcome(plans[0].address, Status.FAILED, "down: no answer within 0.5 s: see the kernel's log")
+    late = defect(Reason.STEP_LATE, problem="down: no answer within 0.5 s: see the kernel's log")
+    assert outcome == Outcome(plans[0].address, Status.FAILED, late)
 
 
 async def test_a_pf_that_another_process_configures_is_left_to_it(host: FakeHost, site: Site) -> None:
@@ -177,7 +179,7 @@ async def test_a_pf_that_another_process_configures_is_left_to_it(host: FakeHost
     outcomes = await configure(plans, site)
     lock.close()
     assert became(outcomes) == [Status.BUSY, Status.CHANGED]
-    assert outcomes[0].reason == "qatdp-abc (process 7, run) configures it since long ago"
+    assert outcomes[0].message == "qatdp-abc (process 7, run) configures it since long ago"
 
 
 async def test_a_writer_that_ends_by_itself_is_a_failure(host: FakeHost, site: Site) -> None:

@@ -119,12 +119,12 @@ async def _open_between_check_and_write(pf: str, other: str, stumbling: Site, si
     with vfio.held(pfs.vf_addresses(pf)[0]):
         os.kill(writer, signal.SIGCONT)
         failed, done = await task
-        assert (failed.status, failed.reason) == (Status.FAILED, "down: no answer within 30 s: see the kernel's log")
+        assert (failed.status, failed.message) == (Status.FAILED, "down: no answer within 30 s: see the kernel's log")
         assert done.status is Status.CHANGED, "its VFs are made although another PF's cannot go"
         assert hanging_writer() == writer
         (busy,) = await configure(plans[:1], site)
         assert busy.status is Status.BUSY
-        assert busy.reason == f"guest (process {os.getpid()}, test) configures it since now"
+        assert busy.message == f"guest (process {os.getpid()}, test) configures it since now"
     await asyncio.to_thread(until, "the writer has ended with its write", lambda: not writers())
     (outcome,) = await configure(to_services("sym;asym", pf), site)
     assert outcome.status is Status.CHANGED
@@ -142,5 +142,5 @@ def test_services_that_this_release_does_not_know_fail_their_pf_which_is_brought
         assert seen.services == {"sym"}
     else:
         assert outcome.status is Status.FAILED
-        assert str(outcome.reason).startswith("services sym: Invalid argument (this kernel does not know ")
+        assert str(outcome.message).startswith("services sym: Invalid argument (this kernel does not know ")
         assert seen == crypto_pf()

@@ -73,7 +73,7 @@ class Moving:
 
     def _done(self) -> int:
         """Return how many PFs have got other services; what else was done to bare ones may be told late."""
-        return self.daemon.log().count("outcome=Changed reason='down, services")
+        return self.daemon.log().count("outcome=Changed reason=None message='down, services")
 
     def complete(self) -> None:
         """Let a daemon make the node as it is wished, in whose way nobody is."""

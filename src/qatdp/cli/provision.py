@@ -19,7 +19,7 @@ from qatdp.host import configfile
 from qatdp.host.choose import host_calls
 from qatdp.host.site import CHILD, Pace, Site
 
-COLUMNS = ("pf", "family", "numaNode", "services", "desired", "outcome", "reason")
+COLUMNS = ("pf", "family", "numaNode", "services", "desired", "outcome", "reason", "message")
 TITLES = {"numaNode": "numa"}
 
 
@@ -97,5 +97,6 @@ def _rows(report: Report) -> Iterator[Row]:
             if goal.services
             else default_name(None),
             "outcome": str(outcome.status),
-            "reason": outcome.reason,
+            "reason": str(outcome.why.reason) if outcome.why else None,
+            "message": outcome.message,
         }

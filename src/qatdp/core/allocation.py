@@ -13,10 +13,13 @@ from qatdp.core.config import AddressVariable, Policy, kubevirt_variable_of, var
 from qatdp.core.pci import PciAddress
 from qatdp.core.pools import Health, PoolDevice, ResourcePool
 from qatdp.core.ranges import cut
+from qatdp.core.reasons import Reason, defect
 from qatdp.errors import AllocationError, OpenDeviceError, UnknownDeviceError
 
 # VFIO maps and ioctls need read and write; making nodes ("m") is nobody's business.
 PERMISSIONS = "rw"
+
+ANOTHER_DEVICE = "try again: another device is chosen once the kubelet has been told, within some seconds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +63,11 @@ def _allocate(pool: ResourcePool, ids: Iterable[str]) -> Allocation:
 def _granted(pool: ResourcePool, text: str) -> PoolDevice:
     device = pool.device(text)
     if device is None:
-        raise UnknownDeviceError(
-            f"{cut(text)} is not a device of {pool.resource}", hint="it has left the list; try again"
-        )
+        unknown = defect(Reason.NOT_LISTED, device=cut(text), resource=pool.resource)
+        raise UnknownDeviceError(unknown, unknown.reason, hint="it has left the list; try again")
     if (device.sick and not device.held) or device.taken or not device.nodes:
-        raise AllocationError(f"{text} of {pool.resource} cannot be used: {device.sick or 'its nodes are not known'}")
+        why = device.sick or defect(Reason.NODES_UNKNOWN)
+        raise AllocationError(f"{text} of {pool.resource} cannot be used: {why}", why.reason)
     return device
 
 
@@ -72,11 +75,9 @@ def check_closed(pool: ResourcePool, allocation: Allocation, opened: Collection[
     """Raise OpenDeviceError where a container could not open its devices; `opened` are functions that are open now."""
     for function in allocation.functions:
         if function in opened:
-            group = "" if function in allocation.devices else ", in the IOMMU group of a device"
-            raise OpenDeviceError(
-                f"{function}{group} of {pool.resource} is open: another pod, a VM or a process of the host has it",
-                hint="try again: another device is chosen once the kubelet has been told, within some seconds",
-            )
+            reason = Reason.DEVICE_OPEN if function in allocation.devices else Reason.GROUP_OPEN
+            why = defect(reason, device=function, resource=pool.resource)
+            raise OpenDeviceError(why, why.reason, hint=ANOTHER_DEVICE)
 
 
 def check_start(pool: ResourcePool, ids: Collection[str], opened: Collection[PciAddress] = ()) -> None:
@@ -86,13 +87,13 @@ def check_start(pool: ResourcePool, ids: Collection[str], opened: Collection[Pci
     `opened` are functions that are open now, of those that `functions_to_check` has named.
     """
     for device in _asked(pool, ids):
-        text = f"{device.address} of {pool.resource}"
+        named = {"device": device.address, "resource": pool.resource}
         if device.outdated:
-            why = f"{text} has another node than this pod was given, which may be another VF's"
-            raise AllocationError(why, hint="delete the pod: one in its place is given what is right")
+            why = defect(Reason.NODE_CHANGED, **named)
+            raise AllocationError(why, why.reason, hint="delete the pod: one in its place is given what is right")
         if device.shared and any(function in opened for function in device.functions):
-            why = f"{text} is open: the kubelet has given it to two pods, and the other one runs"
-            raise OpenDeviceError(why, hint="delete this pod: one in its place is given another device")
+            why = defect(Reason.GIVEN_TWICE, **named)
+            raise OpenDeviceError(why, why.reason, hint="delete this pod: one in its place is given another device")
 
 
 def functions_to_check(pool: ResourcePool, ids: Collection[str]) -> tuple[PciAddress, ...]:

@@ -7,6 +7,7 @@ The kubelet asks for one container a call, and names only IDs of a list that we 
 from collections.abc import Iterable, Sequence
 
 from qatdp.core.pools import ResourcePool
+from qatdp.core.reasons import Reason, defect
 from qatdp.errors import RequestError
 
 MOST_CONTAINERS = 4
@@ -25,9 +26,11 @@ def check_bounds(pool: ResourcePool, containers: int, ids: Iterable[int]) -> Non
     The numbers are not asked for where the containers are too many.
     """
     if containers > MOST_CONTAINERS:
-        raise RequestError(f"{containers} containers in one call, of at most {MOST_CONTAINERS}", hint=ONE_CONTAINER)
+        why = defect(Reason.TOO_LARGE, count=f"{containers} containers", most=MOST_CONTAINERS)
+        raise RequestError(why, why.reason, hint=ONE_CONTAINER)
     if (count := sum(ids)) > most_ids(pool):
-        raise RequestError(f"{count} IDs in one call, of at most {most_ids(pool)} for {pool.resource}")
+        why = defect(Reason.TOO_LARGE, count=f"{count} IDs", most=f"{most_ids(pool)} for {pool.resource}")
+        raise RequestError(why, why.reason)
 
 
 def first_of(must_include: Sequence[str], available: Sequence[str], size: int, most: int) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from qatdp.core.holders import LEAVING, MAYBE_IN_USE, Books, Step
 from qatdp.core.pci import PciAddress
+from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.core.snapshot import Snapshot
 from qatdp.core.steps import may_take
 
@@ -23,32 +24,32 @@ class Evidence:
     `enabled` are VFs that VFIO has enabled, which it does while one is open (drivers/vfio/pci/vfio_pci_core.c).
     """
 
-    named: Mapping[PciAddress, str]
+    named: Mapping[PciAddress, Defect]
     enabled: frozenset[PciAddress] = frozenset()
     unread: str | None = None
 
 
-def in_use(snapshot: Snapshot, evidence: Evidence) -> Mapping[PciAddress, str]:
+def in_use(snapshot: Snapshot, evidence: Evidence) -> Mapping[PciAddress, Defect]:
     """Return why VFs are in use, by their addresses."""
-    found: dict[PciAddress, str] = {}
+    found: dict[PciAddress, Defect] = {}
     for vf in snapshot.vfs:
         if vf.address in evidence.named:
             found[vf.address] = evidence.named[vf.address]
         elif vf.on_vfio and vf.address in evidence.enabled:
-            found[vf.address] = "is open: somebody uses it"
+            found[vf.address] = defect(Reason.IN_USE)
         elif not may_take(vf.driver, vf.family.vf_driver):
-            found[vf.address] = f"is on driver {vf.driver}"
+            found[vf.address] = defect(Reason.OTHER_DRIVER, driver=vf.driver)
         elif evidence.unread:
-            found[vf.address] = f"may be in use: {evidence.unread}"
+            found[vf.address] = defect(Reason.MAYBE_IN_USE, problem=evidence.unread)
     return found
 
 
 def named(
     written_down: Iterable[tuple[PciAddress, str]], offered: Iterable[tuple[PciAddress, str]]
-) -> Mapping[PciAddress, str]:
+) -> Mapping[PciAddress, Defect]:
     """Return what the checkpoint and GetAllocatableResources say of devices, each with its resource."""
-    found = {address: f"is offered by the kubelet as {resource}" for address, resource in offered}
-    found.update({address: f"is held by a pod as {resource}" for address, resource in written_down})
+    found = {address: defect(Reason.OFFERED, resource=resource) for address, resource in offered}
+    found.update({address: defect(Reason.HELD_BY_POD, resource=resource) for address, resource in written_down})
     return found
 
 

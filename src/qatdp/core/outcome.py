@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from qatdp.core.pci import PciAddress
+from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.core.split import PfPlan, Plan
+from qatdp.core.steps import Step
 
 
 class Status(StrEnum):
@@ -21,11 +23,20 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`reason` is for people; None where there is nothing to explain."""
+    """`steps` are those that were taken, or would be; `also` is a second reason why a PF is busy."""
 
     pf: PciAddress
     status: Status
-    reason: str | None = None
+    why: Defect | None = None  # None where there is nothing to explain
+    steps: tuple[Step, ...] = ()
+    also: Defect | None = None
+
+    @property
+    def message(self) -> str | None:
+        """The outcome in words; None where there is nothing to explain."""
+        if self.why:
+            return "; ".join(str(why) for why in (self.why, self.also) if why)
+        return ", ".join(map(str, self.steps)) or None
 
 
 def verified(written: Iterable[Outcome], after: Plan) -> tuple[Outcome, ...]:
@@ -38,4 +49,4 @@ def _verified(outcome: Outcome, left: PfPlan | None) -> Outcome:
     if outcome.status is not Status.CHANGED or (left and left.goal and not left.steps and not left.later):
         return outcome
     shows = ", ".join(map(str, (*left.steps, *left.later))) if left else "it has gone"
-    return Outcome(outcome.pf, Status.FAILED, f"written, but the node shows that this is still to be done: {shows}")
+    return Outcome(outcome.pf, Status.FAILED, defect(Reason.NOT_AS_WRITTEN, steps=shows))

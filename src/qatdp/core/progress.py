@@ -75,7 +75,9 @@ def _progress(todo: Todo, now: Situation, failed: Mapping[PciAddress, str]) -> I
     for one in todo.plan.pfs:
         if one.goal:
             phase = _phase(one, todo, now, ready)
-            why = {Phase.READY: None, Phase.BACKING_OFF: failed.get(one.address)}.get(phase, one.why)
+            why = {Phase.READY: None, Phase.BACKING_OFF: failed.get(one.address)}.get(
+                phase, str(one.why) if one.why else None
+            )
             yield one.address, Progress(phase, becomes(one), why)
 
 

@@ -52,6 +52,30 @@ class Reason(StrEnum):
     PF_NO_DRIVER = "PfNoDriver"
     PF_NO_SRIOV = "PfNoSriov"
     PF_NO_VFS = "PfNoVfs"
+    PF_EXCLUDED = "PfExcluded"
+    PF_NOT_SELECTED = "PfNotSelected"
+    # Of who uses a VF of a PF that is to be configured
+    HELD_BY_POD = "HeldByPod"
+    MAYBE_HELD = "MaybeHeld"
+    OFFERED = "Offered"
+    IN_USE = "InUse"
+    OTHER_DRIVER = "OtherDriver"
+    MAYBE_IN_USE = "MaybeInUse"
+    # Of what became of a PF that was configured
+    PF_LOCKED = "PfLocked"
+    STEP_HELD = "StepHeld"
+    STEP_FAILED = "StepFailed"
+    STEP_LATE = "StepLate"
+    WRITER_ENDED = "WriterEnded"
+    NOT_AS_WRITTEN = "NotAsWritten"
+    # Of a refused Allocate or start
+    NOT_LISTED = "NotListed"
+    NODES_UNKNOWN = "NodesUnknown"
+    DEVICE_OPEN = "DeviceOpen"
+    GROUP_OPEN = "GroupOpen"
+    NODE_CHANGED = "NodeChanged"
+    GIVEN_TWICE = "GivenTwice"
+    TOO_LARGE = "TooLarge"
     # Of its PF's health: core/health.py
     PF_UNPROBED = "PfUnprobed"
     PF_UNRESPONSIVE = "PfUnresponsive"
@@ -107,6 +131,30 @@ MESSAGES: Mapping[Reason, str] = MappingProxyType(
         "/etc/modprobe.d)",
         Reason.PF_NO_SRIOV: f"can have no VFs: sriov_totalvfs {{text}} ({_NO_SRIOV})",
         Reason.PF_NO_VFS: "has no VFs (qatdp provision makes them, or a write to its sriov_numvfs)",
+        Reason.PF_EXCLUDED: "excludePfs of the configuration names it",
+        Reason.PF_NOT_SELECTED: "no part of provision takes it",
+        Reason.HELD_BY_POD: "is held by a pod as {resource}",
+        Reason.MAYBE_HELD: "may be held by a pod as {resource}",
+        Reason.OFFERED: "is offered by the kubelet as {resource}",
+        Reason.IN_USE: "is open: somebody uses it",
+        Reason.OTHER_DRIVER: "is on driver {driver}",
+        Reason.MAYBE_IN_USE: "may be in use: {problem}",
+        Reason.PF_LOCKED: "{problem}",
+        Reason.STEP_HELD: "{step}: {problem}",
+        Reason.STEP_FAILED: "{step}: {problem}",
+        Reason.STEP_LATE: "{problem}",
+        Reason.WRITER_ENDED: "its writer has ended: {problem}",
+        Reason.NOT_AS_WRITTEN: "written, but the node shows that this is still to be done: {steps}",
+        Reason.NOT_LISTED: "{device} is not a device of {resource}",
+        Reason.NODES_UNKNOWN: "its nodes are not known",
+        Reason.DEVICE_OPEN: "{device} of {resource} is open: another pod, a VM or a process of the host has it",
+        Reason.GROUP_OPEN: "{device}, in the IOMMU group of a device of {resource} is open: another pod, a VM or a "
+        "process of the host has it",
+        Reason.NODE_CHANGED: "{device} of {resource} has another node than this pod was given, which may be that of "
+        "another VF",
+        Reason.GIVEN_TWICE: "{device} of {resource} is open: the kubelet has given it to two pods, and the other one "
+        "runs",
+        Reason.TOO_LARGE: "{count} in one call, of at most {most}",
         Reason.PF_UNPROBED: "its PF {pf} is unprobed: {evidence}",
         Reason.PF_UNRESPONSIVE: "its PF {pf} is unresponsive: {evidence}",
         Reason.PF_FATAL: "its PF {pf} is fatal: {evidence}",
@@ -130,6 +178,10 @@ class Defect:
         """Return what a PF's defect is to its VFs."""
         return Defect(self.reason, (*self.detail, ("pf", str(pf))))
 
+    def of_user(self, vf: object) -> "Defect":
+        """Return what it means for a PF that this VF of it is in use."""
+        return Defect(self.reason, (*self.detail, ("user", str(vf))))
+
     def __str__(self) -> str:
         return message(self)
 
@@ -142,4 +194,6 @@ def message(of: Defect) -> str:
     """Return the message for people. KeyError where the detail lacks a name of the template: a fault of ours."""
     detail, template = dict(of.detail), MESSAGES[of.reason]
     text = template.format_map(detail)
+    if "user" in detail:
+        return f"{detail['user']} {text}"
     return f"its PF {detail['pf']}: {text}" if "pf" in detail and "{pf}" not in template else text

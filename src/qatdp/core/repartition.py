@@ -13,6 +13,7 @@ from qatdp.core.config import Config, full_name
 from qatdp.core.holders import LEAVING, MAYBE_IN_USE, OUT_OF_LIST, Books, Entry
 from qatdp.core.in_use import Evidence, in_use
 from qatdp.core.pci import PciAddress
+from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.core.snapshot import Snapshot
 from qatdp.core.split import PfPlan, Plan, plan
 from qatdp.core.steps import What
@@ -29,7 +30,7 @@ class Situation:
     config: Config
     wish: Wish
     books: Books
-    claims: Mapping[PciAddress, str]
+    claims: Mapping[PciAddress, Defect]
     changing: Collection[PciAddress] = frozenset()
     resting: Collection[PciAddress] = frozenset()
     given_back: Collection[PciAddress] = frozenset()
@@ -68,9 +69,9 @@ def repartition(now: Situation) -> Todo:
     )
 
 
-def _held(books: Books) -> Mapping[PciAddress, str]:
+def _held(books: Books) -> Mapping[PciAddress, Defect]:
     return {
-        address: f"may be held by a pod as {entry.resource}"
+        address: defect(Reason.MAYBE_HELD, resource=entry.resource)
         for address, entry in books.items()
         if entry.step in MAYBE_IN_USE
     }

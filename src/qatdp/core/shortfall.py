@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from qatdp.core.pci import PciAddress
 from qatdp.core.qat import default_name
 from qatdp.core.quota import Quota
+from qatdp.core.reasons import Defect
 from qatdp.core.snapshot import PhysicalFunction
 from qatdp.core.wish import Part, refusal
 
@@ -47,7 +48,7 @@ UNCHOSEN = "this kernel has no services to choose (it takes 6.0)"
 
 
 def named_in_vain(
-    parts: Sequence[Part], pfs: Sequence[PhysicalFunction], out: Mapping[PciAddress, str]
+    parts: Sequence[Part], pfs: Sequence[PhysicalFunction], out: Mapping[PciAddress, Defect]
 ) -> Iterator[str]:
     """Yield a line for each PF that a part names, but that cannot be what it wants."""
     known = {pf.address: pf for pf in pfs}

@@ -13,6 +13,7 @@ from qatdp.core.config import Config
 from qatdp.core.pci import PciAddress
 from qatdp.core.pf_defects import driver_defect, sriov_defect
 from qatdp.core.quota import Quota, quotas
+from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.core.shortfall import named_in_vain, none_can, rounded, too_few
 from qatdp.core.snapshot import PhysicalFunction, Snapshot, VirtualFunction
 from qatdp.core.steps import Goal, Step, What, needed_steps
@@ -21,7 +22,7 @@ from qatdp.core.wish import Part, Scope, Wish, can_do
 
 @dataclass(frozen=True, slots=True)
 class PfPlan:
-    """What becomes of a PF. `goal` None: no part of the wish takes it, or `why` says what keeps it out.
+    """What becomes of a PF. `goal` None: no part takes it, or `why` says what keeps it out.
 
     `steps` are to be taken now, `later` once nobody uses it any more; then `why` says who does.
     """
@@ -30,7 +31,7 @@ class PfPlan:
     goal: Goal | None = None
     steps: tuple[Step, ...] = ()
     later: tuple[Step, ...] = ()
-    why: str | None = None
+    why: Defect | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class _Node:
     snapshot: Snapshot
     config: Config
     wish: Wish
-    users: Mapping[PciAddress, str]  # of PFs: the first reason why it is in use
+    users: Mapping[PciAddress, Defect]  # of PFs: the first reason why it is in use
     vfs: Mapping[PciAddress, Sequence[VirtualFunction]]
 
     def goal(self, pf: PhysicalFunction, part: Part) -> Goal:
@@ -59,7 +60,7 @@ class _Node:
         return needed_steps(pf, self.vfs.get(pf.address, ()), self.goal(pf, part))
 
 
-def plan(snapshot: Snapshot, config: Config, wish: Wish, in_use: Mapping[PciAddress, str]) -> Plan:
+def plan(snapshot: Snapshot, config: Config, wish: Wish, in_use: Mapping[PciAddress, Defect]) -> Plan:
     """Return what is to be done; `in_use` are VFs that somebody has or may be given, with the reason."""
     node = _Node(snapshot, config, wish, _users(snapshot, in_use), _by_pf(snapshot))
     out = {pf.address: why for pf in snapshot.pfs if (why := _left_out(pf, node))}
@@ -87,29 +88,28 @@ def _by_pf(snapshot: Snapshot) -> Mapping[PciAddress, Sequence[VirtualFunction]]
     return found
 
 
-def _users(snapshot: Snapshot, in_use: Mapping[PciAddress, str]) -> Mapping[PciAddress, str]:
+def _users(snapshot: Snapshot, in_use: Mapping[PciAddress, Defect]) -> Mapping[PciAddress, Defect]:
     """Return why PFs are in use: who has a group has all VFs in it, be they of several PFs."""
-    found: dict[PciAddress, str] = {}
+    found: dict[PciAddress, Defect] = {}
     for vf in snapshot.vfs:
         group = snapshot.group(vf.iommu_group)
         together = (vf.address, *(member.address for member in group.members)) if group else (vf.address,)
         user = next((address for address in together if address in in_use), None)
         if vf.pf and user:
-            found.setdefault(vf.pf, f"{user} {in_use[user]}")
+            found.setdefault(vf.pf, in_use[user].of_user(user))
     return found
 
 
 # Which PF is for which part
 
 
-def _left_out(pf: PhysicalFunction, node: _Node) -> str | None:
-    """Tell why a PF is neither changed nor counted."""
+def _left_out(pf: PhysicalFunction, node: _Node) -> Defect | None:
+    """Return why a PF is neither changed nor counted."""
     if pf.address in node.wish.exclude_pfs:
-        return "to be left alone"
+        return defect(Reason.PF_EXCLUDED)
     if problem := node.snapshot.problem(pf.address):
-        return problem
-    found = driver_defect(pf, node.snapshot) or sriov_defect(pf)
-    return str(found) if found else None
+        return defect(Reason.PF_UNREADABLE, problem=problem)
+    return driver_defect(pf, node.snapshot) or sriov_defect(pf)
 
 
 def _can_be(pf: PhysicalFunction, part: Part) -> bool:
@@ -153,9 +153,9 @@ def _cost(node: _Node, pf: PhysicalFunction, index: int, pfs: int) -> int | None
     return (weight if changes else 1) + (weight**2 if pf.address in node.users else 0) - gain
 
 
-def _pf_plan(node: _Node, pf: PhysicalFunction, index: int | None, out: str | None) -> PfPlan:
+def _pf_plan(node: _Node, pf: PhysicalFunction, index: int | None, out: Defect | None) -> PfPlan:
     if index is None:
-        return PfPlan(pf.address, why=out or "no part of the wish takes it")
+        return PfPlan(pf.address, why=out or defect(Reason.PF_NOT_SELECTED))
     part = node.wish.parts[index]
     goal, steps, user = node.goal(pf, part), node.steps(pf, part), node.users.get(pf.address)
     if steps and user:

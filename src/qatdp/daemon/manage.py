@@ -23,6 +23,8 @@ from qatdp.host.writer import configure
 
 log = logging.getLogger(__name__)
 
+CONFIGURED = "configured pf=%s outcome=%s reason=%s message=%r"
+
 
 @dataclass(frozen=True, slots=True)
 class Rest:
@@ -101,7 +103,7 @@ class PfKeeper:
             node.config,
             self._wish(),
             node.books,
-            {vf: str(why) for vf, why in node.claims().items()},
+            node.claims(),
             changing=frozenset(node.changing),
             resting={pf for pf, rest in self._rests.items() if now_s < rest.until_s},
             given_back=self._drain.given_back(now_s),
@@ -128,18 +130,18 @@ class PfKeeper:
         now_s = asyncio.get_running_loop().time()
         for outcome in outcomes:
             level = logging.INFO if outcome.status is Status.CHANGED else logging.WARNING
-            log.log(level, "configured pf=%s outcome=%s reason=%r", outcome.pf, outcome.status, outcome.reason)
+            log.log(level, CONFIGURED, outcome.pf, outcome.status, _code(outcome), outcome.message)
             before = self._rests.pop(outcome.pf, None)
             if outcome.status is not Status.CHANGED:
                 twice_s = before.length_s * 2 if before else 0.0
                 length_s = min(twice_s or self._managing.first_rest_s, self._managing.longest_rest_s)
-                why = outcome.reason or str(outcome.status)
+                why = outcome.message or str(outcome.status)
                 self._rests[outcome.pf] = Rest(why, now_s + length_s, length_s)
 
     # What people are told, once per change
 
     def _tell(self, todo: Todo) -> None:
-        waited = {one.address: one.why for one in todo.plan.pfs if one.later}
+        waited = {one.address: one.why for one in todo.plan.pfs if one.later and one.why}
         said = (todo.changing, waited, todo.plan.unmet, todo.given_back)
         if said == self._told:
             return
@@ -148,7 +150,7 @@ class PfKeeper:
             log.info("a PF is to change pf=%s goal=%r", pf, goal)
         for pf, why in waited.items():
             given_back = ", and is given back" if pf in todo.given_back else ""
-            log.info("a PF waits for its users%s pf=%s reason=%r", given_back, pf, why)
+            log.info("a PF waits for its users%s pf=%s reason=%s message=%r", given_back, pf, why.reason, str(why))
         for reason in todo.plan.unmet:
             log.warning("the wish cannot be met reason=%r", reason)
 
@@ -156,3 +158,7 @@ class PfKeeper:
         if self._said != reason:
             log.warning("%s reason=%r", what, reason)
         self._said = reason
+
+
+def _code(outcome: Outcome) -> str | None:
+    return str(outcome.why.reason) if outcome.why else None

@@ -10,6 +10,7 @@ from qatdp.core.config import Config
 from qatdp.core.in_use import Evidence, in_use, named
 from qatdp.core.outcome import Outcome, Status, verified
 from qatdp.core.pci import PciAddress
+from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.core.snapshot import Snapshot
 from qatdp.core.split import PfPlan, Plan, plan
 from qatdp.core.wish import wish_of
@@ -72,7 +73,7 @@ class Provision:
         try:
             lock = Lock(self._site.locks, NODE_LOCK, self._site.who)
         except LockedError as error:
-            held = tuple(_locked(outcome, str(error)) for outcome in before.outcomes)
+            held = tuple(_locked(outcome, defect(Reason.PF_LOCKED, problem=error)) for outcome in before.outcomes)
             return replace(before, outcomes=held)
         try:
             return await self._write()
@@ -133,13 +134,13 @@ class Provision:
 
 def _unchanged(one: PfPlan) -> Outcome:
     if one.steps:
-        return Outcome(one.address, Status.PLANNED, ", ".join(map(str, one.steps)))
+        return Outcome(one.address, Status.PLANNED, steps=one.steps)
     if one.later:
         return Outcome(one.address, Status.BUSY, one.why)
     return Outcome(one.address, Status.UNCHANGED if one.goal else Status.SKIPPED, one.why)
 
 
-def _locked(outcome: Outcome, who: str) -> Outcome:
+def _locked(outcome: Outcome, who: Defect) -> Outcome:
     if outcome.status is Status.PLANNED:
         return Outcome(outcome.pf, Status.BUSY, who)
-    return replace(outcome, reason=f"{outcome.reason}; {who}") if outcome.status is Status.BUSY else outcome
+    return replace(outcome, also=who) if outcome.status is Status.BUSY else outcome

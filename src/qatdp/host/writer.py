@@ -16,6 +16,7 @@ from typing import Any
 
 from qatdp.core.outcome import Outcome, Status
 from qatdp.core.pci import PciAddress
+from qatdp.core.reasons import Reason, defect
 from qatdp.core.refusals import remedy
 from qatdp.core.split import PfPlan
 from qatdp.core.steps import Step, What
@@ -63,9 +64,9 @@ async def _configure(plan: PfPlan, site: Site, queue: _Queue) -> Outcome:
         process = await _start(site)
         return await _all_steps(process, plan, site, queue)
     except LateError as error:
-        return Outcome(plan.address, Status.FAILED, str(error))
+        return Outcome(plan.address, Status.FAILED, defect(Reason.STEP_LATE, problem=error))
     except (OSError, ValueError) as error:  # it could not be started, or has ended
-        return Outcome(plan.address, Status.FAILED, f"its writer has ended: {error}")
+        return Outcome(plan.address, Status.FAILED, defect(Reason.WRITER_ENDED, problem=error))
     finally:
         queue.leave(plan.address)
         if process:
@@ -105,7 +106,7 @@ async def _all_steps(process: asyncio.subprocess.Process, plan: PfPlan, site: Si
             # Services that are refused leave the PF down and without VFs: it is brought back as it was.
             if step.what is not What.SERVICES:
                 return refused
-    return refused or Outcome(plan.address, Status.CHANGED, ", ".join(map(str, plan.steps)))
+    return refused or Outcome(plan.address, Status.CHANGED, steps=plan.steps)
 
 
 async def _take(process: asyncio.subprocess.Process, step: Step, pace: Pace) -> Mapping[str, Any]:
@@ -137,9 +138,10 @@ async def _ask(process: asyncio.subprocess.Process, question: object, within_s: 
 
 
 def _failed(pf: PciAddress, step: Step | None, answer: Mapping[str, Any]) -> Outcome:
-    status = Status.BUSY if answer.get("held") else Status.FAILED
-    text, number = str(answer["error"]), answer.get("errno")
+    held, text, number = answer.get("held"), str(answer["error"]), answer.get("errno")
+    status = Status.BUSY if held else Status.FAILED
     if step is None:
-        return Outcome(pf, status, text)
+        return Outcome(pf, status, defect(Reason.PF_LOCKED, problem=text))
     why = remedy(step.what, number, answer.get("state")) if number else None
-    return Outcome(pf, status, f"{step}: {text} ({why})" if why else f"{step}: {text}")
+    problem = f"{text} ({why})" if why else text
+    return Outcome(pf, status, defect(Reason.STEP_HELD if held else Reason.STEP_FAILED, step=step, problem=problem))

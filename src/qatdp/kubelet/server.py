@@ -184,7 +184,7 @@ class ResourceServer(DevicePluginServicer):
             allocations = await self._allocations(request)
         except AllocationError as error:
             self._meter.allocate_answered(resource, time.perf_counter() - began_s, granted=False)
-            log.warning("allocate refused resource=%s reason=%r", resource, str(error))
+            log.warning("allocate refused resource=%s reason=%s message=%r", resource, error.reason, str(error))
             await context.abort(grpc.StatusCode[error.grpc_code], printable(str(error)))
         devices = sorted({address for allocation in allocations for address in allocation.devices})
         self._observer.allocated(resource, [str(address) for address in devices], began)
@@ -245,6 +245,6 @@ class ResourceServer(DevicePluginServicer):
             ids = set(request.devices_ids)
             check_start(pool, ids, self._open_now(functions_to_check(pool, ids)))
         except AllocationError as error:
-            log.warning("start refused resource=%s reason=%r", pool.resource, str(error))
+            log.warning("start refused resource=%s reason=%s message=%r", pool.resource, error.reason, str(error))
             await context.abort(grpc.StatusCode[error.grpc_code], printable(str(error)))
         return api.PreStartContainerResponse()

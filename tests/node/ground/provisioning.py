@@ -78,7 +78,7 @@ class Provisioning:
         since = time.monotonic()
         report = asyncio.run(Provision(parse_config(_wish(crypto)), None, host_calls(), site, books).run())
         outcomes = {str(one.pf): str(one.status) for one in report.outcomes}
-        return Said(outcomes, {str(one.pf): one.reason for one in report.outcomes}, time.monotonic() - since)
+        return Said(outcomes, {str(one.pf): one.message for one in report.outcomes}, time.monotonic() - since)
 
 
 def stumbling(file: Path, how: Stumble, places: Mapping[str, int]) -> Sequence[str]:
@@ -98,7 +98,7 @@ def said(process: subprocess.Popen[bytes], since: float) -> Said:
     assert process.returncode == 0
     rows = json.loads(output)["pfs"]
     outcomes = {row["pf"]: row["outcome"] for row in rows}
-    return Said(outcomes, {row["pf"]: row["reason"] for row in rows}, time.monotonic() - since)
+    return Said(outcomes, {row["pf"]: row["message"] for row in rows}, time.monotonic() - since)
 
 
 def wish(crypto: int) -> str:
