@@ -83,7 +83,7 @@ async def test_it_ends_as_quickly_where_there_is_no_kubelet(host: FakeHost, fold
     async with running(*on(host, FakeKubelet(folder))) as process:
         assert process.stderr is not None
         assert b"qatdp version=" in await process.stderr.readline()
-        while b"the kubelet cannot be asked yet" not in (line := await process.stderr.readline()):
+        while b"PodResources not available yet" not in (line := await process.stderr.readline()):
             assert line
         assert f"reason='{folder}/pod-resources/kubelet.sock is not there'".encode() in line
         process.terminate()
@@ -241,7 +241,7 @@ async def test_run_waits_for_a_configuration_that_is_wrong(host: FakeHost, folde
         config.write_text(text)
     async with FakeKubelet(folder) as kubelet, running(*on(host, kubelet), "--config", config) as process:
         assert process.stderr is not None
-        while b"the configuration is wrong" not in (line := await process.stderr.readline()):
+        while b"invalid configuration" not in (line := await process.stderr.readline()):
             assert line
         assert (b"expected 1, got 9" if text else b"No such file or directory") in line
         config.write_text("version: 1\n")

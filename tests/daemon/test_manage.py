@@ -130,7 +130,7 @@ async def test_drained_pfs_give_nothing_more_to_pods(node: Stage) -> None:
 
 async def test_what_is_to_change_is_told_each_time_that_it_is(node: Stage, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    told = "a PF is to change pf=0000:6b:00.0 goal='dc'"
+    told = "PF change scheduled pf=0000:6b:00.0 goal='dc'"
     for times in (1, 2):
         node.configure(wish(4))
         await node.until(lambda: len(node.kubelet.offered(DC)) == 8)
@@ -151,7 +151,7 @@ async def test_a_drain_that_a_pod_would_keep_for_ever_is_given_back(
     monkeypatch.setattr(Drain, "given_back", lambda drain, now_s: given_back(drain, now_s + 1000))
     await node.offers(CY, of(node, str(pf)))
     assert node.node.progress[pf].phase is Phase.UNCORDONED
-    assert "waits for its users, and is given back" in caplog.text
+    assert "PF in use, change postponed (cordon timed out)" in caplog.text
     await node.kubelet.remove(pod)
     await node.until(lambda: len(node.kubelet.offered(DC)) == 8)
 

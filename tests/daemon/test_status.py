@@ -181,4 +181,4 @@ async def test_an_address_that_cannot_be_had_costs_no_device(shown: Stage, caplo
     shown.settings = replace(shown.settings, socket=shown.folder / "file/s")
     await shown.start_daemon()
     await shown.offers(CY, shown.host.vfs(PF))
-    assert "no status is served" in caplog.text and "Traceback" not in caplog.text
+    assert "status page unavailable" in caplog.text and "Traceback" not in caplog.text

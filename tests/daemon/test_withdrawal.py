@@ -78,7 +78,7 @@ async def test_a_configuration_that_is_wrong_changes_nothing(
     stage: Stage, vfs: tuple[PciAddress, ...], caplog: pytest.LogCaptureFixture, wrong: str
 ) -> None:
     stage.configure(wrong)
-    await stage.until(lambda: "the configuration is wrong, the last good one stays" in caplog.text)
+    await stage.until(lambda: "invalid configuration, keeping the previous one" in caplog.text)
     await stage.scanned()
     await stage.lists(CY, vfs)
     assert len(stage.kubelet.lists(CY)) == 1

@@ -124,7 +124,7 @@ def test_a_writer_that_hangs_outlives_its_daemon_and_the_next_one_waits_for_it_a
     moving.wish_for_another()
     writer = until("a writer is held up", stopped_writer)
     moving.stumble(Stumble.HELD_UP, 0)
-    pf = re.findall("a PF is to change pf=(\\S+)", moving.daemon.log())[-1]
+    pf = re.findall("PF change scheduled pf=(\\S+)", moving.daemon.log())[-1]
     with vfio.held(pfs.vf_addresses(pf)[0]):
         os.kill(writer, signal.SIGCONT)
         until("its write hangs in the kernel", lambda: look()[pf].state == "down")

@@ -158,7 +158,7 @@ def test_a_pf_that_a_pod_uses_stays_until_the_pod_has_ended_and_then_changes_too
     daemon.wait_for_lists(lists(dc=3))
     throughout("it stays as it is", lambda: daemon.lists()[CY], ListTaken(VFS, VFS), duration_s=5)
     assert pfs.services_of(pf) == "sym;asym"
-    assert f"a PF waits for its users pf={pf}" in daemon.log()
+    assert f"PF in use, change postponed pf={pf}" in daemon.log()
     assert not wait_for_another_round(keeper).failures
     keeper.delete()
     daemon.wait_for_lists({CY: ListTaken(0, 0), DC: ListTaken(64, 64)})

@@ -202,7 +202,7 @@ def run(
     )
     log.info("qatdp version=%s host_calls=%s", version("qatdp"), host_calls().name)
     if compiled_calls() is None:
-        log.info("no C helper was compiled: nothing is amiss, a scan takes longer")
+        log.info("using pure-Python host calls (C helper not built)")
     asyncio.run(_serve(settings))
     log.info("stopped")
     logging.shutdown()

@@ -25,7 +25,7 @@ from qatdp.host.worker import Worker
 log = logging.getLogger(__name__)
 
 EVENTS_BYTES = 1 << 16
-UNTIL_RIGHT, STAYS = "nothing is offered before it is right", "the last good one stays"
+UNTIL_RIGHT, STAYS = "nothing is offered until it is valid", "keeping the previous one"
 
 
 class Configuration:
@@ -90,7 +90,7 @@ class Configuration:
             if isinstance(error.__cause__, OSError):  # what kept it from being read can be over without any trace
                 self._seen = None
             if self._seen or self.wrong != before:
-                log.error("the configuration is wrong, %s path=%s reason=%r", meanwhile, path, self.wrong)
+                log.error("invalid configuration, %s path=%s reason=%r", meanwhile, path, self.wrong)
             return None
         self.wrong = None
         _warn(config)
@@ -108,7 +108,7 @@ def _notified(folder: Path, calls: HostCalls, poke: Callable[[], None]) -> Itera
     try:
         descriptor = calls.notify((folder,))
     except OSError as error:
-        log.info("changes of the configuration are looked for only now and then reason=%r", str(error))
+        log.info("cannot watch the configuration, polling it instead reason=%r", str(error))
         yield
         return
     loop = asyncio.get_running_loop()

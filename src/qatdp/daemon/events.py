@@ -14,7 +14,7 @@ async def listen(hint: Callable[[], None], scan_period_s: float) -> None:
     try:
         monitor = uevents.listen()
     except OSError as error:
-        log.warning("no kernel events, changes are seen every %g s reason=%r", scan_period_s, str(error))
+        log.warning("no kernel events, polling instead every_s=%g reason=%r", scan_period_s, str(error))
         return
     await follow(monitor, hint)
 

@@ -72,7 +72,7 @@ class PfHealth:
         back = left.keys() - self._left.keys()
         for pf, reading in readings.items():
             for text in warnings(before.get(pf), reading):
-                log.warning("pf=%s has counted errors counter=%r", pf, text)
+                log.warning("PF counted errors pf=%s counter=%r", pf, text)
                 self._node.history.add("ErrorsCounted", devices=(pf,), message=text)
             self._take(pf, [*([BACK] if pf in back else []), *of_reading(before.get(pf), reading)])
             self._tell_unseen(pf)
@@ -162,7 +162,14 @@ class PfHealth:
         self.health[pf] = after
         if after.condition is not before.condition:
             level = logging.INFO if after.condition is Condition.HEALTHY else logging.WARNING
-            log.log(level, "pf=%s is=%s was=%s evidence=%r", pf, after.condition, before.condition, after.reason)
+            log.log(
+                level,
+                "PF condition pf=%s is=%s was=%s evidence=%r",
+                pf,
+                after.condition,
+                before.condition,
+                after.reason,
+            )
             self._node.history.add(str(after.condition), devices=(pf,), message=after.reason)
 
     def _conclude(self) -> None:
@@ -187,7 +194,7 @@ class PfHealth:
         now, before = self.unseen(pf), self._unseen.get(pf, {})
         for signal, reason in now.items():
             if before.get(signal) != reason:
-                log.warning("pf=%s is judged without signal=%s reason=%r", pf, signal, reason)
+                log.warning("PF health signal unavailable pf=%s signal=%s reason=%r", pf, signal, reason)
         self._unseen[pf] = now
 
 

@@ -69,9 +69,9 @@ class PfKeeper:
             try:
                 return Lock(self._managing.site.locks, NODE_LOCK, self._managing.site.who)
             except LockedError as error:
-                self._say("the PFs are not managed here", str(error))
+                self._say("another process configures the PFs", str(error))
             except LockFolderError as error:
-                self._say("the PFs are not managed", str(error))
+                self._say("cannot configure PFs", str(error))
             await asyncio.sleep(self._managing.lock_s)
 
     async def _step(self) -> None:
@@ -118,10 +118,10 @@ class PfKeeper:
         try:
             wish = wish_of(self._node.config.provision, self._managing.node)
         except ConfigError as error:
-            self._say("no PF is changed", str(error))
+            self._say("no PF is configured", str(error))
             return NO_WISH
         if wish is NO_WISH:
-            self._say("no PF is changed", "the configuration's provision says nothing of this node")
+            self._say("no PF is configured", "no entry of provision matches this node")
         else:
             self._said = None
         return wish
@@ -147,12 +147,12 @@ class PfKeeper:
             return
         self._told = said
         for pf, goal in todo.changing.items():
-            log.info("a PF is to change pf=%s goal=%r", pf, goal)
+            log.info("PF change scheduled pf=%s goal=%r", pf, goal)
         for pf, why in waited.items():
-            given_back = ", and is given back" if pf in todo.given_back else ""
-            log.info("a PF waits for its users%s pf=%s reason=%s message=%r", given_back, pf, why.reason, str(why))
+            given_back = " (cordon timed out)" if pf in todo.given_back else ""
+            log.info("PF in use, change postponed%s pf=%s reason=%s message=%r", given_back, pf, why.reason, str(why))
         for reason in todo.plan.unmet:
-            log.warning("the wish cannot be met reason=%r", reason)
+            log.warning("provision cannot be satisfied reason=%r", reason)
 
     def _say(self, what: str, reason: str) -> None:
         if self._said != reason:

@@ -142,7 +142,7 @@ class Node:
         """Take which VFs are open that the checkpoint names for no pod, and which it names for two."""
         if (opened, shared) != (self.opened, self.shared):
             for vf in sorted(shared - self.shared):
-                log.error("the kubelet has given a device to two pods, of which one can open it vf=%s", vf)
+                log.error("kubelet allocated a VF to two pods vf=%s", vf)
                 self.history.add("GivenToTwoPods", devices=(vf,))
             self.opened, self.shared = opened, shared
             self.rebuild()
@@ -301,5 +301,5 @@ class Node:
             if before.get(address) != why:
                 same.setdefault(why, []).append(address)
         for why, vfs in same.items():
-            log.warning("not offered reason=%s message=%r vfs=%s", why.reason, str(why), as_ranges(vfs))
+            log.warning("VFs excluded reason=%s message=%r vfs=%s", why.reason, str(why), as_ranges(vfs))
             self.history.add("Excluded", devices=vfs, defect=why)

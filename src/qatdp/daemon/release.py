@@ -124,7 +124,7 @@ class Release:
             except BooksError as error:
                 failed = failed or str(error)
         if failed and failed != self._said:  # once per change, not per round
-            log.warning("nothing is released meanwhile reason=%r", failed)
+            log.warning("release postponed reason=%r", failed)
         self._said = failed
 
     async def _sent(self) -> None:

@@ -133,7 +133,7 @@ class Daemon:
 
     def _release(self) -> Release:
         if not self._settings.lists:
-            log.info("PodResources List is off: what an ended pod had is withheld until the kubelet admits another one")
+            log.info("PodResources List is off: VFs of ended pods are withheld until the kubelet admits another pod")
         pace, allowed = self._settings.pace, self._settings.lists
         lists = PodLists(self.node, self._pod_resources, pace, self.status.metrics, allowed=allowed)
         return Release(
@@ -152,7 +152,7 @@ class Daemon:
     async def _look_first(self) -> None:
         """Look at the node and at the kubelet's books, before any list is made of them."""
         for path in sweep(self._settings.plugins):
-            log.info("removed a socket that a former daemon left behind path=%s", path)
+            log.info("removed stale socket path=%s", path)
         self.node.config = await self._configuration.first()
         seen = await self._patiently(self._looked())
         self._log_look(seen)
@@ -189,7 +189,7 @@ class Daemon:
         except BooksError as error:
             holdings, self.node.unread = self.node.holdings, str(error)
             if unread != self.node.unread:
-                log.error("nothing more is offered before the kubelet's checkpoint can be read reason=%r", str(error))
+                log.error("kubelet checkpoint unreadable, new VFs are withheld reason=%r", str(error))
         in_checkpoint = {(device, holding.resource) for holding in holdings for device in holding.devices}
         self.node.books_say(in_checkpoint, offered, holdings)
 
@@ -205,7 +205,7 @@ class Daemon:
         try:
             return await self._pod_resources.offered()
         except BooksError as error:
-            log.info("the kubelet cannot be asked yet, its checkpoint decides reason=%r", str(error))
+            log.info("PodResources not available yet, using the checkpoint reason=%r", str(error))
             return frozenset()
 
     def _start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -219,7 +219,7 @@ class Daemon:
             try:
                 await work()
             except Exception:
-                log.exception("task failed, and starts again task=%s in_s=%g", name, pause_s)
+                log.exception("task failed, restarting task=%s in_s=%g", name, pause_s)
             else:
                 return
             await _wait(self._stop, pause_s)
@@ -288,7 +288,7 @@ class Daemon:
             if read.identity is not None:  # else it was removed by somebody, or never written: that says nothing
                 holdings = read.holdings
         except BooksError as error:
-            log.warning("stale hand-overs cannot be told reason=%r", str(error))
+            log.warning("stale allocations unknown reason=%r", str(error))
         self._checkpoint_is_due = holdings is None
         self.node.scanned(seen.snapshot, seen.unbound, holdings)
 
@@ -297,7 +297,7 @@ class Daemon:
         task = asyncio.ensure_future(look)
         done, _ = await asyncio.wait((task,), timeout=SLOW_S)
         if not done:
-            log.error("a look at /sys has not come back within %g s, and nothing new is seen before it does", SLOW_S)
+            log.error("sysfs scan still running, serving the last snapshot after_s=%g", SLOW_S)
         return await task
 
     def _log_look(self, seen: Seen) -> None:

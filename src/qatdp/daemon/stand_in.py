@@ -61,12 +61,12 @@ class StandIn:
             if resource not in self._node.feeds:
                 self._say(resource, reason)
         if new := sorted(found.lists.keys() - self._node.feeds.keys()):
-            log.warning("registered provisionally, as the daemon cannot come up resources=%s", ",".join(new))
+            log.warning("registered provisionally resources=%s", ",".join(new))
         elif not found.refused and not self._node.feeds:
             self._say("kubelet", "its checkpoint knows no resource of ours")
         self._node.stand_in(found.lists, read.holdings, defect(Reason.PLUGIN_NOT_READY, problem=why))
 
     def _say(self, what: str, reason: str) -> None:
         if self._said.get(what) != reason:
-            log.warning("nothing is registered provisionally of=%s reason=%r", what, reason)
+            log.warning("provisional registration skipped resource=%s reason=%r", what, reason)
         self._said[what] = reason

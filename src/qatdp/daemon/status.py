@@ -199,6 +199,6 @@ async def _kept_trying(serve: Callable[[], Awaitable[None]], where: str) -> None
             return await serve()
         except OSError as error:
             if said != str(error):
-                log.warning("no status is served where=%r reason=%r", where, str(error))
+                log.warning("status page unavailable where=%r reason=%r", where, str(error))
             said = str(error)
             await asyncio.sleep(RETRY_S)

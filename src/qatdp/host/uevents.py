@@ -33,7 +33,7 @@ def listen() -> Monitor:
     try:
         monitor.set_receive_buffer_size(RECEIVE_BUFFER_BYTES)
     except OSError as error:  # needs CAP_NET_ADMIN beyond the system's limit
-        log.info("uevent buffer stays at its default: %s", error)
+        log.info("uevent buffer stays at its default reason=%r", error)
     monitor.start()
     return monitor
 

@@ -151,7 +151,7 @@ class Endpoint:
         """
         if listener.has_stream:
             if listener.number == self._number and not self._is_over(listener.due_s):
-                log.warning("two readers, one of which is not the kubelet resource=%s", self.resource)
+                log.warning("second ListAndWatch stream, one of them is not the kubelet resource=%s", self.resource)
                 self._lost_stream()
             return False
         listener.has_stream = True
@@ -163,7 +163,7 @@ class Endpoint:
 
     def _stream_ended(self, listener: _Listener) -> None:
         if listener.number == self._number:
-            log.warning("the kubelet has closed its stream resource=%s", self.resource)
+            log.warning("kubelet closed its stream resource=%s", self.resource)
             self._lost_stream()
 
     def _lost_stream(self) -> None:

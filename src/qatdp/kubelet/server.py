@@ -150,7 +150,7 @@ class ResourceServer(DevicePluginServicer):
 
         For containers that are left out of an answer the kubelet chooses freely.
         """
-        log.warning("preferences are not weighed resource=%s reason=%r", pool.resource, str(why))
+        log.warning("preference not computed resource=%s reason=%r", pool.resource, str(why))
         self._observer.asked(pool.resource, [str(device.address) for device in pool.devices])
         most = most_ids(pool)
         answers = [

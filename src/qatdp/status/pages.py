@@ -109,7 +109,7 @@ class StatusServer:
             with own_socket(self._path) as (listener, mine):
                 log.info("status page path=%s", self._path)
                 await _first(PageServer(self._pages).serve(listener), until_taken(self._path, mine, self._look_s))
-            log.warning("status socket is another daemon's, or was removed path=%s", self._path)
+            log.warning("status socket was taken over or removed path=%s", self._path)
             await until_free(self._path, self._look_s)
 
 
