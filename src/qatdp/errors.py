@@ -20,7 +20,7 @@ class QatdpError(Exception):
 
 
 class AddressError(QatdpError):
-    """A text that is no PCI address."""
+    """A text that is not a valid PCI address."""
 
     exit_status = 2
 

@@ -36,7 +36,7 @@ def read_regular(path: Path, most: int) -> tuple[bytes, os.stat_result]:
 
 def _check_regular(status: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is no file", str(path))
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def too_long(path: Path) -> str | None:

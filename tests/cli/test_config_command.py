@@ -63,7 +63,7 @@ def test_config_check_warns_and_is_status_0(checked: Callable[[str], Result]) ->
             "resources[0].env.QAT_X: names that begin with QAT are taken",
             "for QAT_POLICY use qatPolicy",
         ),
-        ("version: 1\nversion: 1", "no YAML: 'version' stands twice in line 2, column 1", None),
+        ("version: 1\nversion: 1", "no YAML: duplicate key 'version' in line 2, column 1", None),
         ("version: [", "no YAML: ", None),
         ("version: 1\nunknown: 1", "unknown: unknown key", "known here: version, resources"),
     ],
@@ -98,7 +98,7 @@ def test_what_pfs_should_be_is_told_in_words_and_of_a_named_node_what_it_takes(q
 
 
 @pytest.mark.parametrize(
-    ("name", "error"), [("nowhere", "cannot be read: No such file"), (".", "cannot be read: it is no file")]
+    ("name", "error"), [("nowhere", "cannot be read: No such file"), (".", "cannot be read: not a regular file")]
 )
 def test_a_file_that_cannot_be_read_is_status_2(qatdp: Qatdp, folder: Path, name: str, error: str) -> None:
     result = qatdp("config", "check", folder / name)

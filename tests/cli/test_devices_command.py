@@ -145,7 +145,7 @@ def test_what_cannot_be_read_is_told_and_waited_for_by_nobody(listed: Qatdp, hos
     problems = {problem["where"]: problem["message"] for problem in json.loads(result.stdout)["problems"]}
     assert set(problems) == {CY_PF, "0000:6b:00.1"}
     assert "numa_node cannot be read: Invalid argument" in problems["0000:6b:00.1"]
-    assert f"problem: {CY_PF}: qat/state is no text" in listed().stdout
+    assert f"problem: {CY_PF}: qat/state is not text" in listed().stdout
     assert "Traceback" not in result.output
 
 

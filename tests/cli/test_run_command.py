@@ -215,11 +215,11 @@ def test_help_says_what_bind_is_alone_and_that_the_default_is_never(qatdp: Calla
         (["--nothing"], "No such option"),
         (["--bind=all"], "Invalid value for '--bind'"),
         (["--log-level", "loud"], "Invalid value for '--log-level'"),
-        (["--listen", "9546"], "is no address and port, such as :9546"),
-        (["--listen", ":99999"], "is no address and port, such as :9546"),
-        (["--listen", "[::1"], "'[::1' is no address and port"),
+        (["--listen", "9546"], "is not an address and port, such as :9546"),
+        (["--listen", ":99999"], "is not an address and port, such as :9546"),
+        (["--listen", "[::1"], "'[::1' is not an address and port"),
         (["--sysfs", "/etc/passwd"], "is a file"),
-        (["--deadline", "nan"], "'nan' is no number of seconds"),
+        (["--deadline", "nan"], "'nan' is not a number of seconds"),
         (["--kubelet-dir", "/" + "k" * 81], "takes 98 of the 107 bytes"),
         (["--socket", f"/run/{'s' * 103}"], "has 108 bytes, the path of a socket at most 107"),
         (["--listen-status"], "--listen-status needs --listen"),
@@ -273,7 +273,7 @@ def test_listen_takes_addresses_and_names(text: str, address: Address) -> None:
     ],
 )
 def test_listen_refuses_what_is_no_address(text: str) -> None:
-    with pytest.raises(click.BadParameter, match="is no address and port"):
+    with pytest.raises(click.BadParameter, match="is not an address and port"):
         ListenAddress().convert(text, None, None)
 
 

@@ -317,7 +317,7 @@ def test_evidence_says_what_was_read() -> None:
     assert list(of_reading(None, reading(None))) == []
     assert list(of_reading(reading(ras_correctable=2), reading(ras_correctable=1))) == [
         Evidence(Sign.UP, "is up"),
-        Evidence(Sign.RESTARTED, "its error counters have begun anew"),
+        Evidence(Sign.RESTARTED, "its error counters restarted"),
     ]
     assert list(of_reading(None, reading(None, ras_fatal=2))) == [Evidence(Sign.FATAL, "errors_fatal is 2", (0, 2))]
     assert list(of_reading(reading(aer_fatal=1), reading(None, aer_fatal=3))) == [

@@ -88,7 +88,7 @@ def test_what_it_should_be_is_read(read: Read, value: object, is_read_as: object
         (some, ["x", 2], "a.b.of[1]: expected a text, got 2", "put it in quotes"),
         (some, "x", "a.b.of: expected a list, got 'x'", None),
         (plain.an_address, 7, "a.b: expected a PCI address, got 7", "put it in quotes"),
-        (plain.an_address, "6b", "a.b: '6b' is no PCI address", "expected one such as 0000:6b:00.1"),
+        (plain.an_address, "6b", "a.b: '6b' is not a valid PCI address", "expected one such as 0000:6b:00.1"),
         (plain.a_text, "", "a.b: expected a text, got ''", "put it in quotes"),
         (plain.a_text, 7, "a.b: expected a text, got 7", "put it in quotes"),
         (service_set, "sym", "a.b: expected a list, got 'sym'", "a list of them"),

@@ -145,7 +145,7 @@ def test_a_staged_entry_has_one_policy_and_two_targets() -> None:
             f"{AT}.split[1]: can get nothing: split[0] takes all PFs that are left",
             "put the entry without percent, count or selector last",
         ),
-        ({**STAGED, "scope": "node"}, f"{AT}.scope: stands beside a rollout", "put it into current and next"),
+        ({**STAGED, "scope": "node"}, f"{AT}.scope: cannot be combined with a rollout", "put it into current and next"),
         ({"current": ENTRY}, f"{AT}.next: missing", "a rollout leads from current to next"),
         ({**STAGED, "next": 5}, f"{AT}.next: expected keys and values, got 5", None),
         ({**STAGED, "next": {}}, f"{AT}.next.split: missing", ...),

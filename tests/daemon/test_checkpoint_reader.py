@@ -50,5 +50,5 @@ async def test_reads_come_back_in_their_order(tmp_path: Path) -> None:
 
 async def test_error_of_the_file_belongs_to_who_reads(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
-    with pytest.raises(BooksError, match="it is no file"):
+    with pytest.raises(BooksError, match="not a regular file"):
         await CheckpointReader(tmp_path).read()

@@ -60,7 +60,7 @@ def test_the_variable_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("nothing_compiled")
 def test_c_that_was_not_compiled_is_an_error_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "c")
-    with pytest.raises(ConfigError, match="there are no calls in C here"):
+    with pytest.raises(ConfigError, match="the C helper is not installed"):
         host_calls()
 
 

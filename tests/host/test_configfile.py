@@ -89,10 +89,10 @@ def test_a_fault_of_the_yaml_is_told_with_its_line(text: str, what: str) -> None
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("version: 1\nversion: 1\n", "'version' stands twice in line 2, column 1"),
-        ("version: 1\n'version': 2\n", "'version' stands twice in line 2, column 1"),
-        ("version: 1\nresources:\n- name: cy\n  limit: 1\n  name: dc\n", "'name' stands twice in line 5, column 3"),
-        ("version: 1\nresources: [{name: a, env: {A: b, A: c}}]\n", "'A' stands twice in line 2, column 35"),
+        ("version: 1\nversion: 1\n", "duplicate key 'version' in line 2, column 1"),
+        ("version: 1\n'version': 2\n", "duplicate key 'version' in line 2, column 1"),
+        ("version: 1\nresources:\n- name: cy\n  limit: 1\n  name: dc\n", "duplicate key 'name' in line 5, column 3"),
+        ("version: 1\nresources: [{name: a, env: {A: b, A: c}}]\n", "duplicate key 'A' in line 2, column 35"),
     ],
 )
 def test_a_key_that_stands_twice_is_refused_with_its_line(text: str, what: str) -> None:
@@ -213,8 +213,8 @@ def test_what_cannot_be_loaded_is_told_with_its_path(tmp_path: Path) -> None:
         "absent": "cannot be read: No such file or directory",
         "dangling": "cannot be read: No such file or directory",
         "loop": "cannot be read: Too many levels of symbolic links",
-        "fifo": "cannot be read: it is no file",
-        "": "cannot be read: it is no file",
+        "fifo": "cannot be read: not a regular file",
+        "": "cannot be read: not a regular file",
     }
     for name, reason in reasons.items():
         with pytest.raises(ConfigError) as caught:

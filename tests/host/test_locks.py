@@ -117,7 +117,7 @@ def test_lock_file_is_never_reached_through_a_link(shared: Path) -> None:
 def test_lock_file_must_be_a_file(shared: Path) -> None:
     (shared / "locks").mkdir(mode=0o700)
     os.mkfifo(shared / "locks" / NAME)
-    with pytest.raises(LockFolderError, match="it is no file"):
+    with pytest.raises(LockFolderError, match="not a regular file"):
         Lock(shared, NAME, WHO)
 
 

@@ -146,7 +146,7 @@ def test_a_format_that_is_not_known_is_never_read_as_nothing_held(folder: Path, 
 
 def test_a_file_that_cannot_be_read_is_an_error(folder: Path) -> None:
     (folder / FILE).mkdir()
-    with pytest.raises(BooksError, match="cannot be read: it is no file"):
+    with pytest.raises(BooksError, match="cannot be read: not a regular file"):
         read(folder)
 
 
@@ -159,7 +159,7 @@ def test_read_refuses_what_is_no_file_without_waiting(folder: Path, kind: str) -
         server.bind(str(path))
     else:
         make_device(path)
-    with server, pytest.raises(BooksError, match="cannot be read: it is no file"):
+    with server, pytest.raises(BooksError, match="cannot be read: not a regular file"):
         read(folder)
 
 
@@ -167,7 +167,7 @@ def test_a_link_is_followed_to_a_file_and_to_nothing_else(folder: Path) -> None:
     (folder / FILE).symlink_to(folder / "other")
     assert read(folder) == Checkpoint(None)
     os.mkfifo(folder / "other")
-    with pytest.raises(BooksError, match="cannot be read: it is no file"):
+    with pytest.raises(BooksError, match="cannot be read: not a regular file"):
         read(folder)
     (folder / "other").unlink()
     (folder / "other").write_bytes(GOLDEN)

@@ -135,7 +135,7 @@ BAD_NAMES = ["qat.intel.com/../etc", "qat.intel.com/cy\nINFO", "cy", "qat.intel.
 async def test_names_that_no_kubelet_registers_are_refused(server: Server, folder: Path, name: str) -> None:
     server.devices = (entry(name, "0000:6b:00.1"),)
     for call in (PodResources(folder).listed, PodResources(folder).offered):
-        with pytest.raises(BooksError, match="is no resource's name") as raised:
+        with pytest.raises(BooksError, match="is not a resource name") as raised:
             await call()
         assert "\n" not in str(raised.value)
 

@@ -27,7 +27,7 @@ class _Seconds(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - as click has it
         seconds = super().convert(value, param, ctx)
         if math.isnan(seconds):
-            self.fail(f"{value!r} is no number of seconds", param, ctx)
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
         return seconds
 
 
@@ -43,10 +43,15 @@ def node_options(command: Command) -> Command:
             help="Configuration file (see: qatdp config). Without one, each set of services is a resource.",
         ),
         click.option(
-            "--dev", type=FOLDER, default="/dev", envvar="QATDP_DEV", show_default=True, help="Stands for /dev."
+            "--dev", type=FOLDER, default="/dev", envvar="QATDP_DEV", show_default=True, help="Used instead of /dev."
         ),
         click.option(
-            "--sysfs", type=FOLDER, default="/sys", envvar="QATDP_SYSFS", show_default=True, help="Stands for /sys."
+            "--sysfs",
+            type=FOLDER,
+            default="/sys",
+            envvar="QATDP_SYSFS",
+            show_default=True,
+            help="Used instead of /sys.",
         ),
     ):
         command = option(command)
@@ -68,7 +73,7 @@ def kubelet_options(command: Command) -> Command:
             default="/var/lib/kubelet",
             envvar="QATDP_KUBELET_DIR",
             show_default=True,
-            help="The kubelet's folder: its books, and device-plugins.",
+            help="The kubelet's folder.",
         ),
     ):
         command = option(command)
@@ -84,7 +89,7 @@ def output_option(command: Command) -> Command:
         default="table",
         envvar="QATDP_OUTPUT",
         show_default=True,
-        help="For people or for programs.",
+        help="A table, or JSON.",
     )(command)
 
 
@@ -105,7 +110,7 @@ def writer_options(command: Command) -> Command:
             default="/run/qatdp",
             envvar="QATDP_LOCK_DIR",
             show_default=True,
-            help="Where the folder `locks` is, or is made: it says who configures a PF. The same for all on this node.",
+            help="Folder for the locks of PFs, in `locks` below it. The same for every process on this node.",
         ),
         node_name_option,
     ):
@@ -144,7 +149,7 @@ def socket_option(command: Command) -> Command:
         "--socket",
         type=_SocketPath(dir_okay=False, path_type=Path),
         envvar="QATDP_SOCKET",
-        help=f"Unix socket on which the daemon tells its status.  [default: {DEFAULT_SOCKET}, with the real /sys]",
+        help=f"Unix socket of the daemon's status pages.  [default: {DEFAULT_SOCKET}, with the real /sys]",
     )(command)
 
 

@@ -27,12 +27,12 @@ TITLES = {"numaNode": "numa"}
 @node_options
 @kubelet_options
 @writer_options
-@click.option("--dry-run", is_flag=True, envvar="QATDP_DRY_RUN", help="Tell what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, envvar="QATDP_DRY_RUN", help="Show what would be done, and do nothing.")
 @click.option(
     "--strict",
     is_flag=True,
     envvar="QATDP_STRICT",
-    help="Exit status 1 where a PF is not as wished; not with --dry-run.",
+    help="Exit with status 1 if a PF is not as desired; not with --dry-run.",
 )
 @output_option
 @click.pass_obj

@@ -57,7 +57,7 @@ class ListenAddress(click.ParamType[Address]):
             return value
         host, colon, port = value.rpartition(":")
         if not (colon and PORT.fullmatch(port) and int(port) <= LAST_PORT and _is_host(host)):
-            wanted = "no address and port, such as :9546, 127.0.0.1:9546 or [::1]:9546"
+            wanted = "not an address and port, such as :9546, 127.0.0.1:9546 or [::1]:9546"
             self.fail(f"{shown(value)} is {wanted}", parameter, context)
         return Address(host.removeprefix("[").removesuffix("]") or None, int(port))
 
@@ -83,27 +83,27 @@ def _is_host(text: str) -> bool:
     type=click.Choice(list(MODES)),
     envvar="QATDP_BIND",
     show_default=True,
-    help="Which VFs to bind to VFIO. free: those that have no driver. take: those of the kernel's VF drivers as well. "
+    help="Which VFs to bind to VFIO. free: those without a driver. take: also those of the kernel's VF drivers. "
     "--bind alone is --bind=free.",
 )
 @click.option(
     "--provision",
     is_flag=True,
     envvar="QATDP_PROVISION",
-    help="Keep PFs what the configuration's `provision` says, while pods run; binds as --bind=free does at least.",
+    help="Keep PFs as the configuration's `provision` says, while pods run. Implies --bind=free.",
 )
 @writer_options
 @click.option(
     "--listen",
     type=ListenAddress(),
     envvar="QATDP_LISTEN",
-    help="Serve /metrics, /healthz and /readyz here, for instance :9546. Without it only the socket tells.",
+    help="Serve /metrics, /healthz and /readyz here, for instance :9546. Without it, only the socket serves pages.",
 )
 @click.option(
     "--listen-status",
     is_flag=True,
     envvar="QATDP_LISTEN_STATUS",
-    help="Serve /status on --listen as well: all that the daemon knows, with the names of pods.",
+    help="Serve /status on --listen as well: everything the daemon knows, with the names of pods.",
 )
 @socket_option
 @click.option(
@@ -119,7 +119,7 @@ def _is_host(text: str) -> bool:
     default=True,
     envvar="QATDP_POD_RESOURCES_LIST",
     show_default=True,
-    help="Have the kubelet forget pods that have ended, where a VF of theirs is to leave its list. Without it such a "
+    help="Make the kubelet forget ended pods when a VF of theirs has to leave its list. Without it such a "
     "VF is withheld until the kubelet admits another pod.",
 )
 @click.option(
@@ -128,7 +128,7 @@ def _is_host(text: str) -> bool:
     default="/var/log/pods",
     envvar="QATDP_POD_LOGS",
     show_default=True,
-    help="Folder with a folder of logs for each pod, whose names say which pod has a UID. Nothing in them is read.",
+    help="Folder with the pods' log folders, whose names map UIDs to pods. Nothing in them is read.",
 )
 @click.option(
     "--log-level",
@@ -144,7 +144,7 @@ def _is_host(text: str) -> bool:
     default="text",
     envvar="QATDP_LOG_FORMAT",
     show_default=True,
-    help="For people, or one JSON object a line.",
+    help="Text, or one JSON object per line.",
 )
 @click.pass_obj
 def run(
@@ -171,9 +171,9 @@ def run(
 ) -> None:
     """Offer this node's QAT functions to the kubelet, until SIGTERM or SIGINT.
 
-    SIGHUP looks at everything anew, the configuration as well. Without --bind and --provision nothing on the
-    machine is changed. A configuration that is wrong or missing is waited for, as running pods need a device
-    plugin: fail early by `qatdp config check`.
+    SIGHUP rescans the node and reloads the configuration. Without --bind and --provision nothing on the machine is
+    changed. With an invalid or missing configuration the daemon waits, as running pods need a device plugin; use
+    `qatdp config check` to fail early.
     """
     if listen_status and not listen:
         raise click.UsageError("--listen-status needs --listen, which says where")

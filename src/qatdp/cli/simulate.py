@@ -20,7 +20,7 @@ from qatdp.testing.story import Event, Setup, story
 def _services(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     for text in value:
         if parse_services(text) is None:
-            raise click.BadParameter(f"{text!r} is no set of services, such as 'sym;asym' or dc", context, parameter)
+            raise click.BadParameter(f"{text!r} is not a set of services, such as 'sym;asym' or dc", context, parameter)
     return value
 
 
@@ -44,7 +44,7 @@ def _services(context: click.Context, parameter: click.Parameter, value: tuple[s
     default="4xxx",
     envvar="QATDP_FAMILY",
     show_default=True,
-    help="Make of the PFs.",
+    help="Family of the PFs.",
 )
 @click.option(
     "--config",
@@ -53,7 +53,7 @@ def _services(context: click.Context, parameter: click.Parameter, value: tuple[s
     envvar="QATDP_CONFIG",
     help="Configuration file of the daemon.",
 )
-@click.option("--once", is_flag=True, envvar="QATDP_ONCE", help="End after the story instead of staying.")
+@click.option("--once", is_flag=True, envvar="QATDP_ONCE", help="Exit after the demo instead of serving on.")
 @click.option(
     "-o",
     "--output",
@@ -61,7 +61,7 @@ def _services(context: click.Context, parameter: click.Parameter, value: tuple[s
     default="text",
     envvar="QATDP_OUTPUT",
     show_default=True,
-    help="For people, or one JSON object a line.",
+    help="Text, or one JSON object per line.",
 )
 def simulate(
     pfs: int,
@@ -150,7 +150,7 @@ def _asked(event: Mapping[str, Any]) -> str:
 
 def _pf(event: Mapping[str, Any]) -> Iterator[str]:
     yield ""
-    what = "goes down, and its VFs with it" if event["state"] == "down" else "is up again; its VFs are bound anew"
+    what = "goes down, and its VFs with it" if event["state"] == "down" else "is up again; its VFs are bound again"
     yield f"PF {event['address']} {what}"
 
 

@@ -254,7 +254,7 @@ def _env(value: object, path: str) -> tuple[tuple[str, str], ...]:
     variables = plain.a_mapping(value, path)
     for name, text in variables.items():
         if not VARIABLE.fullmatch(name):
-            raise ConfigError(plain.join(path, name), "no name of an environment variable")
+            raise ConfigError(plain.join(path, name), "not a valid name of an environment variable")
         if name.startswith("QAT"):
             hint = "Intel's DPDK image takes each QAT* value for an address; for QAT_POLICY use qatPolicy"
             raise ConfigError(plain.join(path, name), "names that begin with QAT are taken", hint=hint)

@@ -26,7 +26,7 @@ class PciAddress(NamedTuple):
         """Return the address that a text such as `0000:6b:00.1` writes; raises AddressError."""
         match = SHAPE.fullmatch(text)
         if not match:
-            raise AddressError(f"{shown(text)} is no PCI address", hint="expected one such as 0000:6b:00.1")
+            raise AddressError(f"{shown(text)} is not a valid PCI address", hint="expected one such as 0000:6b:00.1")
         return cls(*(int(digits, 16) for digits in match.groups()))
 
     @classmethod

@@ -39,7 +39,7 @@ def check_reachable(wishes: Sequence[Wish]) -> None:
 def _check_staged(entry: Mapping[str, object], path: str) -> None:
     for key in TARGET_KEYS:
         if key in entry:
-            raise ConfigError(f"{path}.{key}", "stands beside a rollout", hint="put it into current and next")
+            raise ConfigError(f"{path}.{key}", "cannot be combined with a rollout", hint="put it into current and next")
     for key in STAGED_KEYS:
         if key not in entry:
             raise ConfigError(f"{path}.{key}", "missing", hint="a rollout leads from current to next")

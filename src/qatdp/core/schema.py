@@ -173,7 +173,7 @@ def _target() -> Schema:
 
 def _rollout() -> Schema:
     percent = {"type": "number", "minimum": 0, "maximum": 100, "description": "of all nodes: so many take what is next"}
-    salt = {"type": "string", "minLength": 1, "description": "another one chooses nodes anew"}
+    salt = {"type": "string", "minLength": 1, "description": "another salt chooses other nodes"}
     return _object({"percent": percent, "salt": salt}, required=["percent"])
 
 

@@ -68,7 +68,7 @@ def of_reading(before: Reading | None, now: Reading) -> Iterator[Evidence]:
     # The driver counts from 0 at each start of the device (adf_sysfs_ras_counters.c).
     fallen = [key for key, count in now.counters.items() if key.startswith(RAS) and count < was.get(key, 0)]
     if fallen:
-        yield Evidence(Sign.RESTARTED, "its error counters have begun anew")
+        yield Evidence(Sign.RESTARTED, "its error counters restarted")
     if fatal := now.counters.get("ras_fatal"):
         yield Evidence(Sign.FATAL, f"errors_fatal is {fatal}", (0, fatal))
     # The PCI core never begins anew, so that only what is added counts.

@@ -28,5 +28,5 @@ def host_calls() -> HostCalls:
         raise ConfigError(VARIABLE, f"expected 'c' or 'python', got {wanted!r}")
     compiled = compiled_calls()
     if wanted == "c" and compiled is None:
-        raise ConfigError(VARIABLE, "there are no calls in C here", hint="install qatdp where there is a C compiler")
+        raise ConfigError(VARIABLE, "the C helper is not installed", hint="install qatdp where there is a C compiler")
     return PortableCalls() if wanted == "python" or compiled is None else compiled

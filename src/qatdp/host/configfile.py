@@ -96,7 +96,7 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
-                    raise _refused(f"{shown(key.value)} stands twice", key.start_mark)
+                    raise _refused(f"duplicate key {shown(key.value)}", key.start_mark)
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 

@@ -77,7 +77,7 @@ def _open(folder: Path, name: str) -> int:
     if stat.S_ISREG(os.fstat(file).st_mode):
         return file
     os.close(file)
-    raise OSError(0, "it is no file")
+    raise OSError(0, "not a regular file")
 
 
 def _open_folder(folder: Path) -> int:
@@ -88,7 +88,7 @@ def _open_folder(folder: Path) -> int:
     try:
         descriptor = os.open(folder / FOLDER, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except NotADirectoryError as error:  # ... or a link
-        raise _refused(folder, "is no folder") from error
+        raise _refused(folder, "is not a folder") from error
     status = os.fstat(descriptor)
     if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) & 0o777 == OURS_ALONE:
         return descriptor

@@ -93,7 +93,7 @@ class _Reader:
         except OSError as error:
             unseen[signal] = _why(self.at, error)
         except ValueError:
-            unseen[signal] = f"{self.at.name if self.at else signal} is no number"
+            unseen[signal] = f"{self.at.name if self.at else signal} is not a number"
         return None
 
     def _read(self, path: Path) -> bytes:

@@ -139,7 +139,7 @@ class _Reading:
             return
         address = names.address(target)
         if address is None:
-            self._problem(link, f"points to {target!r}, which is no PCI address")
+            self._problem(link, f"points to {target!r}, which is not a valid PCI address")
         elif not self.answers.present[self._place(address).folder]:
             self._problem(address, f"virtfn{index} of {pf} points to it, but it is not there")
         else:
@@ -256,7 +256,7 @@ class _Reading:
         try:
             return content.decode("ascii").strip(names.BLANKS)
         except UnicodeDecodeError:
-            self._problem(at.address, f"{attribute} is no text: {content[:40]!r}")
+            self._problem(at.address, f"{attribute} is not text: {content[:40]!r}")
             return None
 
     def _number(self, at: _Place, attribute: str) -> int | None:
@@ -265,7 +265,7 @@ class _Reading:
             return None
         number = names.number(text)
         if number is None:
-            self._problem(at.address, f"{attribute} is no number: {text[:40]!r}")
+            self._problem(at.address, f"{attribute} is not a number: {text[:40]!r}")
         return number
 
     def _numa_node(self, at: _Place) -> int | None:

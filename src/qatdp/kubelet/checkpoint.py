@@ -128,7 +128,7 @@ def _resource(value: object) -> str:
     """Read a name. One that no kubelet can have registered must not become a resource, or get into the log."""
     name = _a(str, value)
     if not is_extended_resource(name):
-        raise ValueError(f"{shown(name)} is no resource's name")
+        raise ValueError(f"{shown(name)} is not a resource name")
     return name
 
 

@@ -80,7 +80,7 @@ class PodResources:
         """Refuse names that no kubelet can have registered: they would become resources, or lines of the log."""
         for name in resources:
             if not is_extended_resource(name):
-                raise BooksError(f"{call} on {self._socket}: {shown(name)} is no resource's name")
+                raise BooksError(f"{call} on {self._socket}: {shown(name)} is not a resource name")
 
     def _failed(self, call: str, error: grpc.aio.AioRpcError) -> BooksError:
         # In a few words, as it is so on each node whose kubelet comes later; gRPC needs 300 letters.
