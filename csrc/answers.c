@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "file.h"
+
 int answers_begin(struct qatdp_answers *answers)
 {
 	uint32_t slots = answers->slots;

@@ -33,7 +33,7 @@ struct function {
 
 typedef const struct qatdp_answer answer;
 
-static const struct folder here = { .descriptor = QATDP_HERE };
+static const struct folder here = { .descriptor = AT_FDCWD };
 
 static struct folder open_folder(const struct folder *in, const char *path, size_t length)
 {

@@ -15,29 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* sysfs.c: one question, one answer. A path is relative to the folder `base`, a descriptor. */
-
 /* An attribute has a page at most (fs/sysfs/file.c); the byte more tells that there is more. */
 enum { QATDP_ATTRIBUTE_BYTES = 4096, QATDP_READ_BYTES = QATDP_ATTRIBUTE_BYTES + 1 };
-
-/* A base that stands for the working directory. */
-enum { QATDP_HERE = -100 };
-
-/* A regular file's content: its length. -EINVAL for anything else, -EFBIG for more than a page. */
-int qatdp_read(int base, const char *path, char *content, size_t size);
-
-/* Write an attribute in one write. */
-int qatdp_write(int base, const char *path, const char *content, size_t length);
-
-/* The last component of what a symbolic link points to, which may be empty: its length. */
-enum { QATDP_LINK_BYTES = 4096 }; /* room for all that it points to */
-int qatdp_link(int base, const char *path, char *name, size_t size);
-
-/* The names in a folder but . and .., each with a NUL behind, in no order: the length of all. */
-int qatdp_list(int base, const char *path, char *names, size_t size);
-
-/* 0 where there is such a path, links followed. */
-int qatdp_exists(int base, const char *path);
 
 /* bus.c: many questions, each asked once */
 

@@ -12,7 +12,6 @@
 #include "file.h"
 #include "qatdp.h"
 
-_Static_assert(QATDP_HERE == AT_FDCWD, "the working directory");
 _Static_assert(QATDP_LINK_BYTES == PATH_MAX, "no link points to more");
 
 int open_regular(int base, const char *path, int flags, struct stat *status)
@@ -59,23 +58,6 @@ int qatdp_read(int base, const char *path, char *content, size_t size)
 	length = read_attribute(descriptor, content, size);
 	close(descriptor);
 	return length;
-}
-
-int qatdp_write(int base, const char *path, const char *content, size_t length)
-{
-	int descriptor, error = 0;
-	ssize_t written;
-
-	descriptor = open_regular(base, path, O_WRONLY, NULL);
-	if (descriptor < 0)
-		return descriptor;
-	do
-		written = write(descriptor, content, length);
-	while (written < 0 && errno == EINTR);
-	if (written < 0)
-		error = -errno;
-	close(descriptor);
-	return error;
 }
 
 int qatdp_link(int base, const char *path, char *name, size_t size)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Attributes that are read over and over, through descriptors that are kept: no path is walked. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -11,7 +12,7 @@
 static int open_watched(struct qatdp_watched *watched, const char *path)
 {
 	struct stat status;
-	int descriptor = open_regular(QATDP_HERE, path, O_RDONLY, &status);
+	int descriptor = open_regular(AT_FDCWD, path, O_RDONLY, &status);
 
 	if (descriptor < 0)
 		return descriptor;
@@ -88,7 +89,7 @@ int qatdp_watch(struct qatdp_watched *watched, uint32_t count, const char *paths
 			length = read_watched(&watched[i], path, keep_below, text + used,
 					      size - used);
 		else
-			length = qatdp_exists(QATDP_HERE, path);
+			length = qatdp_exists(AT_FDCWD, path);
 		watched[i].status = length < 0 ? length : 0;
 		watched[i].data = used;
 		watched[i].length = length < 0 ? 0 : (uint32_t)length;

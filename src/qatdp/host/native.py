@@ -25,46 +25,18 @@ assert WATCHED.size == ffi.sizeof("struct qatdp_watched")
 
 FIRST_BYTES, MOST_BYTES = 1 << 22, 1 << 28  # of a scan's answers: those of a thousand VFs take a megabyte
 BYTES_OF_AN_ANSWER = 64  # as these were; where they are shorter, there is room for fewer than the bytes would hold
-NAMES_BYTES = 1 << 16
 
 ENCODING, ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 raw = ffi.new_allocator(should_clear_after_alloc=False)  # memory that nobody wipes: most of it is never used
 
 
-class NativeCalls:
-    """Stateless; every descriptor but a watch's is closed before a call returns."""
+class NativeCalls(PortableCalls):
+    """What is asked in bulk, of VFIO or of inotify is in C; calls about one path are cold, and are Python's.
+
+    Stateless; every descriptor but a watch's is closed before a call returns.
+    """
 
     name = "c"
-
-    def read(self, path: Path) -> bytes:
-        content = raw("char[]", lib.QATDP_READ_BYTES)
-        length = _checked(path, lib.qatdp_read(lib.QATDP_HERE, _encoded(path), content, lib.QATDP_READ_BYTES))
-        return bytes(ffi.buffer(content, length))
-
-    def head(self, path: Path, count: int) -> bytes:
-        return PortableCalls().head(path, count)  # of one file: nothing to be gained
-
-    def write(self, path: Path, content: bytes) -> None:
-        _checked(path, lib.qatdp_write(lib.QATDP_HERE, _encoded(path), content, len(content)))
-
-    def link(self, path: Path) -> str:
-        name = raw("char[]", lib.QATDP_LINK_BYTES)
-        length = _checked(path, lib.qatdp_link(lib.QATDP_HERE, _encoded(path), name, lib.QATDP_LINK_BYTES))
-        return bytes(ffi.buffer(name, length)).decode(ENCODING, ERRORS)
-
-    def names(self, path: Path) -> Sequence[str]:
-        for size in _sizes(NAMES_BYTES):
-            names = raw("char[]", size)
-            length = lib.qatdp_list(lib.QATDP_HERE, _encoded(path), names, size)
-            if length != -errno.ENOBUFS:
-                break
-        return _names(bytes(ffi.buffer(names, _checked(path, length))))
-
-    def exists(self, path: Path) -> bool:
-        try:
-            return bool(lib.qatdp_exists(lib.QATDP_HERE, _encoded(path)) == 0)
-        except ValueError:
-            return False
 
     def notify(self, folders: Sequence[Path]) -> int:
         descriptor = _checked(Path("inotify"), lib.qatdp_notify())
