@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -61,7 +62,8 @@ def problem(content: str | bytes) -> str:
 
 @given(documents())
 def test_what_yaml_writes_of_a_configuration_is_read_back(document: Mapping[str, Any]) -> None:
-    assert parse(yaml.safe_dump(document).encode()) == parse_config(document)
+    unshared = json.loads(json.dumps(document))  # else YAML would write anchors for values that are one object
+    assert parse(yaml.safe_dump(unshared).encode()) == parse_config(document)
 
 
 def test_the_least_is_the_default() -> None:
@@ -131,33 +133,13 @@ def test_bytes_that_are_no_text_are_refused(content: bytes) -> None:
 )
 def test_tags_are_refused_with_their_line_and_do_nothing(tmp_path: Path, value: str) -> None:
     text = f"version: {value.format(folder=tmp_path)}\n"
-    assert problem(text) == "no YAML: tags are not taken here in line 1, column 10"
+    assert problem(text) == "no YAML: tags are not supported in line 1, column 10"
     assert os.listdir(tmp_path) == []
 
 
-def test_aliases_stand_for_what_they_name() -> None:
-    text = "version: 1\nresources:\n- &a {name: x, limit: 3, env: {A: b}}\n- {<<: *a, services: [dc]}\n"
-    rule = {"name": "x", "limit": 3, "env": {"A": "b"}}
-    document = {"version": 1, "resources": [rule, {**rule, "services": ["dc"]}]}
-    assert parse(text.encode()) == parse_config(document)
-
-
-@pytest.mark.parametrize("of", ["[{}]", "{{<<: [{}]}}"], ids=["lists", "merged keys"])
-def test_aliases_are_refused_before_they_grow_without_end(of: str) -> None:
-    names = "abcdefghijkl"
-    lines = [f"&{name} {of.format(', '.join([f'*{before}'] * 10))}" for before, name in itertools.pairwise(names)]
-    text = "version:\n- &a {ha: ha}\n" + "".join(f"- {line}\n" for line in lines)
-    assert problem(text).startswith("no YAML: aliases make this too large in line 6, column ")
-
-
-def test_a_text_named_again_and_again_is_refused_as_well() -> None:
-    text = f"version:\n- &a {'ha' * 10_000}\n" + "- *a\n" * 100
-    assert "aliases make this too large" in problem(text)
-
-
-@pytest.mark.parametrize("text", ["version: &a [*a]", "version: &a {b: *a}", "version: &a {<<: *a}"])
-def test_a_value_in_itself_is_refused(text: str) -> None:
-    assert "aliases make this too large" in problem(text)
+@pytest.mark.parametrize("text", ["version: &a 1", "version: 1\nresources: [&a {name: x}, *a]", "version: &a [*a]"])
+def test_anchors_and_aliases_are_refused(text: str) -> None:
+    assert problem(text).startswith("no YAML: anchors and aliases are not supported in line ")
 
 
 @pytest.mark.parametrize(

@@ -67,28 +67,17 @@ class _Loader(yaml.SafeLoader):
     A key that stands twice is a fault: YAML would let the last one win silently.
     """
 
-    def __init__(self, stream: bytes) -> None:
-        super().__init__(stream)
-        self._length = 0  # of all that was composed, as if no alias had been used
-        self._lengths: dict[int, int] = {}  # of each node, by its id()
-
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
+        # Ten lines of aliases can write 10^10 words, or a list that is in itself.
+        if getattr(event, "anchor", None):
+            raise _refused("anchors and aliases are not supported", event.start_mark)
         if getattr(event, "tag", None):  # PyYAML's constructors raise what they like on "!!int x"
-            raise _refused("tags are not taken here", event.start_mark)
-        before = self._length
+            raise _refused("tags are not supported", event.start_mark)
         node = super().compose_node(parent, index)
-        if isinstance(event, yaml.AliasEvent):  # ten lines of them can write 10^10 words, or a list that is in itself
-            self._length += self._lengths.get(id(node), CONFIG_BYTES + 1)
-            if self._length > CONFIG_BYTES:
-                raise _refused("aliases make this too large", event.start_mark)
-            return node
-        self._length += 1
-        if isinstance(node, yaml.ScalarNode):
-            self._length += len(node.value)
-            if node.tag in NUMBERS and len(node.value) > NUMBER_CHARACTERS:  # base 60: minutes for a megabyte
-                raise _refused(f"a number of more than {NUMBER_CHARACTERS} characters", event.start_mark)
-        self._lengths[id(node)] = self._length - before
+        # Base 60: minutes for a long one.
+        if isinstance(node, yaml.ScalarNode) and node.tag in NUMBERS and len(node.value) > NUMBER_CHARACTERS:
+            raise _refused(f"a number of more than {NUMBER_CHARACTERS} characters", event.start_mark)
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
