@@ -15,7 +15,7 @@ from typing import Any
 from qatdp.core.qat import FAMILIES, VENDOR, Family
 from qatdp.descriptors import keep_below
 from qatdp.host._native import ffi, lib
-from qatdp.host.abc import Answers, GroupStatus
+from qatdp.host.abc import Answers, GroupStatus, Watch
 from qatdp.host.portable import PortableCalls
 
 ANSWER = struct.Struct("@IiIII")  # struct qatdp_answer
@@ -68,7 +68,7 @@ class NativeCalls(PortableCalls):
         answers = ffi.buffer(memory[0], room.count * ANSWER.size)
         return _answers(ANSWER.iter_unpack(answers), bytes(ffi.buffer(memory[1], room.used)))
 
-    def watch(self, contents: Sequence[Path], present: Sequence[Path]) -> "NativeWatch":
+    def watch(self, contents: Sequence[Path], present: Sequence[Path]) -> Watch:
         return NativeWatch(contents, present)
 
 

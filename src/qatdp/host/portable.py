@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from qatdp.core.qat import FAMILY_OF_PF, FAMILY_OF_VF, VENDOR, Family
 from qatdp.host import names
-from qatdp.host.abc import ATTRIBUTE_BYTES, Answers, GroupStatus, SingleCalls
+from qatdp.host.abc import ATTRIBUTE_BYTES, Answers, GroupStatus, SingleCalls, Watch
 
 T = TypeVar("T")
 
@@ -90,7 +90,7 @@ class PortableCalls:
     def bus(self, sysfs: Path, dev: Path) -> Answers:
         return Survey(self, sysfs, dev).answers
 
-    def watch(self, contents: Sequence[Path], present: Sequence[Path]) -> "PortableWatch":
+    def watch(self, contents: Sequence[Path], present: Sequence[Path]) -> Watch:
         return PortableWatch(self, contents, present)
 
 

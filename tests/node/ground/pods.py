@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ class Container:
     """A container that runs the VFIO probe, unless told otherwise; `limits` is resource to count.
 
     `mounts` are folders of the node, read-only, by where the container has them; None is an empty one that it may fill.
-    With a `user` it has no privilege at all; None is root, with what the runtime grants.
+    With a `user` it has no privilege at all; None is root, with what the runtime grants. An init container with
+    `restarts` is a sidecar: it runs beside the containers after it.
     """
 
     name: str = "main"
@@ -33,6 +34,7 @@ class Container:
     command: Sequence[str] = ("/probe", "hold")
     mounts: Mapping[str, Path | None] = field(default_factory=dict)
     user: int | None = None
+    restarts: bool = False
 
     def manifest(self, word: str) -> dict[str, Any]:
         return {
@@ -40,6 +42,7 @@ class Container:
             "image": IMAGE,
             "imagePullPolicy": "Never",
             "command": list(self.command),
+            **({"restartPolicy": "Always"} if self.restarts else {}),
             "env": [{"name": "WORD", "value": word}],
             "resources": {"limits": {resource: str(count) for resource, count in self.limits.items()}},
             "securityContext": {} if self.user is None else {"runAsUser": self.user, **UNPRIVILEGED},
@@ -74,7 +77,7 @@ class Pods:
         self._numbers = itertools.count(1)
 
     def put(
-        self, *containers: Container, init: Iterable[Container] = (), name: str = "pod", host_network: bool = True
+        self, *containers: Container, init: Sequence[Container] = (), name: str = "pod", host_network: bool = True
     ) -> "Pod":
         """Put a pod's manifest in place, under a name that no pod had before.
 
@@ -90,7 +93,7 @@ class Pods:
                 "terminationGracePeriodSeconds": 5,
                 "initContainers": [container.manifest(self._word) for container in init],
                 "containers": [container.manifest(self._word) for container in containers],
-                "volumes": [volume for container in containers for volume in container.volumes()],
+                "volumes": [volume for container in (*init, *containers) for volume in container.volumes()],
             },
         }
         file = self._kubelet.manifests / f"{name}.json"
