@@ -15,7 +15,7 @@ struct folder {
 	size_t length; /* of its path, with a / behind */
 };
 
-/* Begin anew, without any. -EINVAL for room that is not as qatdp.h says. */
+/* Begin again, without any. -EINVAL for room that is not as qatdp.h says. */
 int answers_begin(struct qatdp_answers *answers);
 
 /*

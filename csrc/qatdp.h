@@ -69,7 +69,7 @@ struct qatdp_watched {
 };
 
 /*
- * Ask all of them anew: the length of text that is used. Only files whose descriptors are below
+ * Ask all of them again: the length of text that is used. Only files whose descriptors are below
  * `keep_below` stay open: the others are opened each time.
  */
 int qatdp_watch(struct qatdp_watched *watched, uint32_t count, const char *paths,

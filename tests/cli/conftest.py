@@ -1,4 +1,4 @@
-"""A made node for the commands, and the command itself in this process."""
+"""A simulated node for the commands, and the command itself in this process."""
 
 import tempfile
 from collections.abc import Callable, Iterator

@@ -31,7 +31,7 @@ FACTS = [fact for fact in Fact if fact not in {Fact.LEAVE, Fact.STAY}]
 
 
 class ListsOverTime(RuleBasedStateMachine):
-    """As the daemon does, pools are built anew after each thing that becomes known."""
+    """As the daemon does, pools are built again after each thing that becomes known."""
 
     def __init__(self) -> None:
         super().__init__()

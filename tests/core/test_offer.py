@@ -285,7 +285,7 @@ def test_circumstances_are_defects_of_the_vf_they_name() -> None:
     assert offer_of_first(a_snapshot([PF], [VF]), DEFAULTS, stale).defect == claimed
     unbound = Circumstances(Stale(), {VF.address: refused}, {})
     assert offer_of_first(a_snapshot([PF], [ON_HOST]), DEFAULTS, unbound).defect == refused
-    assert offer_of_first(a_snapshot([PF], [VF]), DEFAULTS, unbound).defect is None  # it is bound by now
+    assert offer_of_first(a_snapshot([PF], [VF]), DEFAULTS, unbound).defect is None  # it is bound now
 
 
 def test_the_verdict_on_a_pf_is_a_defect_of_its_vfs() -> None:

@@ -1,4 +1,4 @@
-"""An old Allocate answer that names another VF's node by now keeps both VFs from being offered."""
+"""An old Allocate answer that names another VF's node now keeps both VFs from being offered."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -63,7 +63,7 @@ def test_what_another_plugin_gave_is_taken_by_its_node_or_its_address() -> None:
 
 @given(snapshots())
 def test_an_answer_without_nodes_is_not_stale(snapshot: Snapshot) -> None:
-    # With CDI the runtime looks the node up anew.
+    # With CDI the runtime looks the node up again.
     assert why([Holding(CY, tuple(vf.address for vf in snapshot.vfs))], snapshot) == {}
 
 

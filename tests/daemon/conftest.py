@@ -1,4 +1,4 @@
-"""A stage: a made node, a kubelet that runs, and the daemon, which a test starts, or `vfs` does."""
+"""A stage: a simulated node, a kubelet that runs, and the daemon, which a test starts, or `vfs` does."""
 
 import os
 import tempfile
@@ -49,7 +49,7 @@ async def vfs(stage: Stage) -> AsyncIterator[tuple[PciAddress, ...]]:
 
 
 def never_healthy_in_two_lists(stage: Stage) -> bool:
-    """Tell whether the kubelet could never have handed out an ID as two resources.
+    """Return whether the kubelet could never have handed out an ID as two resources.
 
     Two lists that follow one another come to it by two streams, in any order.
     """

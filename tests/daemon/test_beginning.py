@@ -305,7 +305,7 @@ async def test_neither_a_vf_with_a_stale_answer_nor_the_one_that_owns_its_node_n
 
 
 def is_asked_before_starts(stage: Stage) -> bool:
-    """Tell whether the kubelet has its one stream with a server that it asks before it starts a container."""
+    """Return whether the kubelet has its one stream with a server that it asks before it starts a container."""
     last = stage.kubelet.registrations(CY)[-1]
     return stage.kubelet.streams(CY) == [last.endpoint] and last.options.pre_start_required
 

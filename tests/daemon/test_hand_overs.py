@@ -88,7 +88,7 @@ class HandOvers(RuleBasedStateMachine):
 
     @rule(n=st.integers(0, 9))
     def a_pod_is_asked_for_again(self, n: int) -> None:
-        """Let the kubelet ask anew for a pod that it has, as it does after a restart: the old answer is replaced."""
+        """Let the kubelet ask again for a pod that it has, as it does after a restart: the old answer is replaced."""
         if self.pods:
             pod = self.pods.pop(n % len(self.pods))
             if not self._ask(str(pod.device)):

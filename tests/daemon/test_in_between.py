@@ -19,7 +19,7 @@ EACH_KIND = pytest.mark.parametrize("version", KINDS)
 
 
 def lists_without(message: Message, at: PciAddress) -> bool:
-    """Tell whether it is a list that a device is not in."""
+    """Return whether it is a list that a device is not in."""
     return isinstance(message, api.ListAndWatchResponse) and str(at) not in {device.ID for device in message.devices}
 
 

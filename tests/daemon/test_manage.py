@@ -279,7 +279,7 @@ async def test_while_another_one_configures_the_node_it_waits_and_says_who(
 
 
 async def test_a_pf_that_was_reset_is_brought_back_as_it_was(node: Stage) -> None:
-    """As by kernels that keep no VFs over a reset: all are taken away and made anew, on no driver."""
+    """As by kernels that keep no VFs over a reset: all are taken away and made again, on no driver."""
     anew, others = PFS[1], [vf for vf in of(node, *PFS) if vf not in node.host.vfs(PFS[1])]
     node.host.set_state(anew, "down")
     await node.offers(CY, others)

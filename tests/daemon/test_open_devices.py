@@ -160,7 +160,7 @@ async def test_force_deleted_pod_that_still_ends_keeps_its_vfs(blind: Stage, vfs
 
 
 async def lose_checkpoint(stage: Stage, *running: str) -> None:
-    """Start the kubelet anew without its checkpoint, beside containers that run."""
+    """Start the kubelet again without its checkpoint, beside containers that run."""
     await stage.kubelet.kill()
     (stage.kubelet.plugins / checkpoint.FILE).unlink()
     await stage.kubelet.start(sources_ready=False, running=running)
@@ -191,7 +191,7 @@ async def test_start_of_container_whose_entry_is_lost_is_retried(stage: Stage, v
     assert (await stage.kubelet.admit(pod)).admitted
     await stage.kubelet.set_sources(ready=True)
     await stage.until(lambda: bool(stage.kubelet.offered(CY)))
-    with contextlib.suppress(RefusedError):  # unless it has been told by now
+    with contextlib.suppress(RefusedError):  # unless it has been told now
         await stage.kubelet.options(pod, "restarts")
     await stage.until(lambda: not stage.kubelet.offered(CY) & set(map(str, opened)))
     options = await stage.kubelet.options(pod, "restarts")

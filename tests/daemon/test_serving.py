@@ -140,7 +140,7 @@ async def test_the_vfs_of_a_pf_that_goes_down_leave_and_come_back_with_it(stage:
     assert stage.node.pools.pools[CY].devices[0].defect == defect(Reason.NOT_PRESENT)
     stage.host.set_state(CY_PF, "up")
     stage.host.add_vfs(CY_PF, 4)
-    await stage.kubelet.remove(pod)  # and its group has another number by now
+    await stage.kubelet.remove(pod)  # and its group has another number now
     await stage.lists(CY, cy)
     assert DC not in stage.node.pools.pools or not any(device.sick for device in stage.node.pools.pools[DC].devices)
 

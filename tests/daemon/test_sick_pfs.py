@@ -292,7 +292,7 @@ async def test_start_beside_a_hanging_pf_lists_its_vfs_as_unhealthy(stage: Stage
     assert reason(stage) == f"its PF {CY_PF} is unprobed: its first probe has not come back within 0.05 s"
     assert not any(device.health == "Healthy" for one in stage.kubelet.lists(CY)[before:] for device in one.devices)
     hanging.released.set()
-    await stage.lists(CY, cy)  # at once: nothing was amiss
+    await stage.lists(CY, cy)  # at once: nothing was wrong
 
 
 async def test_pf_that_comes_later_and_hangs_is_never_healthy(stage: Stage, hanging: Faulty) -> None:

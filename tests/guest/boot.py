@@ -65,7 +65,7 @@ class Guest:
 
 
 def _script(command: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Return the first script in the guest's root; its environment is made anew, init has none to speak of."""
+    """Return the first script in the guest's root; its environment is made again, init has none to speak of."""
     words = {
         "HOME": "/root",
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -43,7 +43,7 @@ class Root:
         shutil.rmtree(folder / "apt")
 
     def _is_of_use(self, package: str) -> bool:
-        """Tell whether a package is asked for, or holds more than what compilers need."""
+        """Return whether a package is asked for, or holds more than what compilers need."""
         name = package.partition("=")[0]
         return name in self.packages or not name.endswith("-dev")
 

@@ -1,4 +1,4 @@
-"""Debian's kernel with VFIO's modules built anew, with what Debian leaves out: iommufd, and a node for each device
+"""Debian's kernel with VFIO's modules built again, with what Debian leaves out: iommufd, and a node for each device
 (CONFIG_IOMMUFD, CONFIG_VFIO_DEVICE_CDEV).
 
 All else is the stock kernel. What these two switches change in the kernel itself comes into the module iommufd instead:

@@ -1,4 +1,4 @@
-"""A made node for each test, and an alarm: nothing in here may wait for anything."""
+"""A simulated node for each test, and an alarm: nothing in here may wait for anything."""
 
 import signal
 from collections.abc import Iterator

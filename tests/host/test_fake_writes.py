@@ -1,4 +1,4 @@
-"""A made node is as unkind as QAT's drivers are to whoever configures a PF."""
+"""A simulated node is as unkind as QAT's drivers are to whoever configures a PF."""
 
 import errno
 import threading

@@ -52,7 +52,7 @@ def same(c: HostCalls, sysfs: Path, dev: Path) -> None:
 
 
 class Mutation:
-    """Things that go wrong in a made tree, by chance."""
+    """Things that go wrong in a simulated tree, by chance."""
 
     def __init__(self, host: FakeHost, chance: random.Random) -> None:
         self._host, self._chance = host, chance
@@ -155,7 +155,7 @@ class Mutation:
 
     def _other_domain(self) -> None:
         address = PciAddress.parse(f"{self._chance.choice((1, 0x10000)):04x}:01:00.0")
-        if address not in self._devices:  # of which an attribute may be a FIFO by now, whose open for writing waits
+        if address not in self._devices:  # of which an attribute may be a FIFO now, whose open for writing waits
             self._devices.append(self._host.add_pf(address, "6xxx", vfs=2))
 
     # The more often one is named, the more often it happens.

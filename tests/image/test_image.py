@@ -42,7 +42,7 @@ def started(container: Running) -> Iterator[Running]:
 
 
 def mounts(mode: str, host: FakeHost, kubelet: FakeKubelet, config: Path) -> list[Mount]:
-    """Return a mode's mounts, with a made node in place of the real one."""
+    """Return a mode's mounts, with a simulated node in place of the real one."""
     text = yaml.safe_load((DEPLOY / "base/configmap.yaml").read_text())["data"]["config.yaml"]
     (config / "config.yaml").write_text(text)
     places = {"/sys": host.sysfs, "/dev": host.dev, "/var/lib/kubelet": kubelet.folder}
@@ -136,7 +136,7 @@ async def test_the_daemon_serves_pods_with_the_rights_of_a_mode(ground: Ground, 
                 ground.record(await asyncio.to_thread(container.about))
                 assert await asyncio.to_thread(container.stop) == 0
         log = container.log()
-        # A made tree has no kernel that would take the VFs; that the file could be written is the point.
+        # A simulated tree has no kernel that would take the VFs; that the file could be written is the point.
         written = {host.path(vf, "driver_override").read_text().strip() for vf in unbound}
         assert written == {"vfio-pci" if mode == "bind" else "(null)"}
         assert len(devices) == 4

@@ -37,7 +37,7 @@ from qatdp.testing.kubelet import VERSIONS
 
 
 def offers(passage: Passage) -> bool:
-    """Tell whether an answer to GetAllocatableResources offers DEVICE."""
+    """Return whether an answer to GetAllocatableResources offers DEVICE."""
     assert isinstance(passage.message, pods_api.AllocatableResourcesResponse)
     return any(DEVICE in devices.device_ids for devices in passage.message.devices)
 
@@ -101,7 +101,7 @@ async def test_ended_pods_vf_stays_while_list_is_unanswered(node: Stage, way: Wa
 
 
 async def with_grace(node: Stage, grace_s: float) -> None:
-    """Start the daemon anew, with another grace."""
+    """Start the daemon again, with another grace."""
     node.settings = replace(node.settings, pace=replace(node.settings.pace, grace_s=grace_s))
     await node.restart_daemon()
     await node.settle()

@@ -114,7 +114,7 @@ def endpoints_used(kubelet: FakeKubelet, resource: str = CY) -> list[str]:
 
 
 def registers_anew(version: str) -> int:
-    """Return how many Registers it takes to be registered anew with a kubelet that has registered a resource once: up
+    """Return how many Registers it takes to be registered again with a kubelet that has registered a resource once: up
     to 1.36 the end of the old stream closes the new one."""
     return 2 if VERSIONS[version].plugins_by_path else 3
 

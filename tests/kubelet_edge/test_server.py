@@ -159,7 +159,7 @@ async def test_a_list_that_was_written_is_told_with_the_moment_at_which_it_was_b
     served.feed.again()
     await anext(stream)
     served.feed.again()
-    await anext(stream)  # so that the second is certainly told by now
+    await anext(stream)  # so that the second is certainly told now
     assert served.observer.lists[:2] == [(CY, 1), (CY, 2)]
 
 

@@ -67,6 +67,6 @@ async def test_a_socket_that_is_new_with_the_old_one_s_inode_number_is_another_k
     socket = kubelet.plugins / "kubelet.sock"
     assert await anext(events) is UP
     inode = socket.stat().st_ino
-    socket.chmod(0o700)  # which changes its ctime, as if it had been made anew
+    socket.chmod(0o700)  # which changes its ctime, as if it had been made again
     assert await anext(events) is UP
     assert socket.stat().st_ino == inode

@@ -97,7 +97,7 @@ def test_all_64_vfs_that_are_made_anew(view: View, of: Pfs) -> None:
 
 
 def test_a_pf_that_is_reset(view: View, of: Pfs) -> None:
-    """As old kernels do it, which take the VFs away and make them anew."""
+    """As old kernels do it, which take the VFs away and make them again."""
     pf = of.all[2]
     for _ in range(FEW):
         what = "a PF was reset, and its VFs were bound again by the daemon"

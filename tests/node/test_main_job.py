@@ -191,7 +191,7 @@ def _check_untouched(proved: dict[str, Proved], before: dict[str, object]) -> No
     until_equal("the same containers run", lambda: _containers(proved), before)
     for one in proved.values():
         assert not wait_for_another_round(one.pod).failures
-        assert report(one.pod).of("device") == one.report.of("device")  # a restart would have begun anew
+        assert report(one.pod).of("device") == one.report.of("device")  # a restart would have begun again
 
 
 def _check_new_pod(node: Node, proved: dict[str, Proved]) -> None:

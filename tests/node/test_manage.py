@@ -226,7 +226,7 @@ def test_a_pf_of_which_a_process_has_a_vf_stays_and_follows_once_it_is_let_go(
 
 
 def test_a_pf_that_was_reset_gets_its_vfs_back(node: Node, daemon: Daemon, view: View) -> None:
-    """As old kernels do it: VFs go and are made anew, on no driver."""
+    """As old kernels do it: VFs go and are made again, on no driver."""
     pf, *_ = node.services
     everything, its = read_books().offered[DC], frozenset(pfs.vf_addresses(pf))
     for _ in range(2):

@@ -91,5 +91,5 @@ def check_new_pods(node: Node) -> None:
 
 
 def are_guarded(daemon: Daemon) -> bool:
-    """Tell whether both resources were registered once more than at the start."""
+    """Return whether both resources were registered once more than at the start."""
     return all(daemon.log().count(f"registered resource={resource} ") > 1 for resource in (CY, DC))

@@ -154,7 +154,7 @@ def socket_option(command: Command) -> Command:
 
 
 def socket_of(given: Path | None, sysfs: Path) -> Path | None:
-    """Return the socket that is meant: of a made tree nobody's, unless it is named."""
+    """Return the socket that is meant: of a simulated tree nobody's, unless it is named."""
     return given or (DEFAULT_SOCKET if is_real(sysfs) else None)
 
 

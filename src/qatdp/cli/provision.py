@@ -56,7 +56,7 @@ def provision(
     A PF with a VF in use is not touched. One that is busy or fails does not fail the command, except with --strict.
     """
     raise_limit()  # each PF that changes has a process, and a pipe to it and from it
-    # A made node has processes of its own that write to it; nobody else passes an object.
+    # A simulated node has processes of its own that write to it; nobody else passes an object.
     site = Site(sysfs, dev, lock_dir, who("provision"), child or CHILD, Pace(step_s=deadline))
     config = configfile.load(config_file) if config_file else Config()
     kubelet = Kubelet(kubelet_dir / "device-plugins", pod_resources or kubelet_dir / "pod-resources")

@@ -63,7 +63,7 @@ class ListenAddress(click.ParamType[Address]):
 
 
 def _is_host(text: str) -> bool:
-    """Tell whether a text is empty, an address (of IPv6 in brackets), or the name of a host."""
+    """Return whether a text is empty, an address (of IPv6 in brackets), or the name of a host."""
     inner = text[1:-1] if text.startswith("[") and text.endswith("]") else None
     try:
         address = ipaddress.ip_address(inner or text)
@@ -189,7 +189,7 @@ def run(
         lists=lists,
         config=config_file,
         bind=BindMode.FREE if provision and MODES[bind] is BindMode.NEVER else MODES[bind],
-        # A made node has processes of its own that write to it; nobody else passes an object.
+        # A simulated node has processes of its own that write to it; nobody else passes an object.
         provision=Managing(Site(sysfs, dev, lock_dir, who("run"), child or CHILD, Pace(deadline)), node_name)
         if provision
         else None,
@@ -197,7 +197,7 @@ def run(
         listen_status=listen_status,
         heartbeat=heartbeat,
         socket=socket_of(socket, sysfs),
-        # The kernel's events are about /sys; a made tree has none.
+        # The kernel's events are about /sys; a simulated tree has none.
         listen_to_uevents=is_real(sysfs),
     )
     log.info("qatdp version=%s host_calls=%s", version("qatdp"), host_calls().name)

@@ -73,12 +73,12 @@ def simulate(
     once: bool,
     output: str,
 ) -> None:
-    """Show what qatdp does, on a made node with an embedded kubelet.
+    """Show what qatdp does, on a simulated node with an embedded kubelet.
 
     The daemon is the real one, and talks to the kubelet over real sockets; what is shown is what the kubelet got. It
     stays until stopped, so that the node's files and sockets can be looked at.
     """
-    # The daemon logs what goes amiss on the node, which is what the story tells anyway.
+    # The daemon logs what goes wrong on the node, which is what the story tells anyway.
     raise_limit()
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s %(message)s")
     show = _as_json if output == "json" else _as_text

@@ -82,7 +82,7 @@ def check_closed(pool: ResourcePool, allocation: Allocation, opened: Collection[
 
 def check_start(pool: ResourcePool, ids: Collection[str], opened: Collection[PciAddress] = ()) -> None:
     """Raise AllocationError where a container is about to be started with what it was given for devices that are
-    elsewhere by now, or that another pod has open. What is not known does not keep it from starting.
+    elsewhere now, or that another pod has open. What is not known does not keep it from starting.
 
     `opened` are functions that are open now, of those that `functions_to_check` has named.
     """

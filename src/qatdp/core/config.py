@@ -135,13 +135,13 @@ def full_name(name: str) -> str:
 
 
 def is_extended_resource(name: str) -> bool:
-    """Tell whether a kubelet can have registered a resource of this name: a domain, a slash and a name."""
+    """Return whether a kubelet can have registered a resource of this name: a domain, a slash and a name."""
     domain, _, rest = name.partition("/")
     return len(domain) <= DOMAIN_CHARACTERS and bool(SUBDOMAIN.fullmatch(domain)) and bool(NAME.fullmatch(rest))
 
 
 def is_ours(resource: str) -> bool:
-    """Tell whether a resource is one that qatdp may serve. Other plugins use PCI addresses as IDs as well."""
+    """Return whether a resource is one that qatdp may serve. Other plugins use PCI addresses as IDs as well."""
     return resource.startswith(f"{DOMAIN}/")
 
 
@@ -241,7 +241,7 @@ def _services(value: object, path: str) -> frozenset[Services | None]:
 
 
 def _is_set(word: object) -> bool:
-    """Tell whether a word is a set as cfg_services writes it."""
+    """Return whether a word is a set as cfg_services writes it."""
     return isinstance(word, str) and ";" in word
 
 

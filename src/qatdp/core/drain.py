@@ -1,7 +1,7 @@
 """Drain: since when PFs have been draining, and which are given back, as pods have kept them for too long.
 
 One that was given back is waited for as with `when: idle`, until nobody has it or the wish is another: a drain that
-began anew would take the same VFs from the same pods' neighbours over and over.
+began again would take the same VFs from the same pods' neighbours over and over.
 """
 
 from collections.abc import Collection

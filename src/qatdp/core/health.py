@@ -27,16 +27,16 @@ class Condition(StrEnum):
     FATAL = "Fatal"  # it has counted a fatal error since it was started
     GONE = "Gone"  # its configuration space reads all ones: it has fallen off the bus
     FENCED = "Fenced"  # a read has not come back
-    DOWN = "Down"  # taken down, and nothing was amiss before
-    RESTARTING = "Restarting"  # down, and something was amiss before: in a reset perhaps
-    RECOVERING = "Recovering"  # nothing is amiss any more, for less than the hold time
+    DOWN = "Down"  # taken down, and nothing was wrong before
+    RESTARTING = "Restarting"  # down, and something was wrong before: in a reset perhaps
+    RECOVERING = "Recovering"  # nothing is wrong any more, for less than the hold time
 
 
 class Sign(StrEnum):
     """What a look can show, in the order in which it counts."""
 
     PROBED = "probed"  # a probe has come back
-    RESTARTED = "restarted"  # counters have begun anew
+    RESTARTED = "restarted"  # counters have begun again
     UP = "up"
     ALIVE = "alive"  # the heartbeat was answered
     RESPONDS = "responds"  # the configuration space can be read
@@ -56,7 +56,7 @@ _BAD: Mapping[Sign, Condition] = {_S.HUNG: _C.FENCED, _S.GONE: _C.GONE, _S.FATAL
 TABLE: Mapping[Condition, Mapping[Sign, Condition]] = MappingProxyType(
     {
         _C.HEALTHY: {**_BAD, _S.UNPROBED: _C.UNPROBED, _S.FAILED: _C.SUSPECT, _S.DOWN: _C.DOWN},
-        # Nothing was amiss as far as is known, so that there is nothing to recover from.
+        # Nothing was wrong as far as is known, so that there is nothing to recover from.
         _C.UNPROBED: {**_BAD, _S.PROBED: _C.HEALTHY, _S.DOWN: _C.DOWN},
         _C.SUSPECT: {
             **_BAD,
@@ -86,7 +86,7 @@ TABLE: Mapping[Condition, Mapping[Sign, Condition]] = MappingProxyType(
             _S.FATAL: _C.FATAL,
             _S.DOWN: _C.RESTARTING,
         },
-        # What is amiss while it is down shows once it is up: a PF in reset has no heartbeat and may read all ones.
+        # What is wrong while it is down shows once it is up: a PF in reset has no heartbeat and may read all ones.
         _C.DOWN: {_S.UP: _C.HEALTHY},
         _C.RESTARTING: {_S.UP: _C.RECOVERING},
         _C.RECOVERING: {

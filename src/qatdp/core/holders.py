@@ -58,7 +58,7 @@ class Step(StrEnum):
     UNNAMED = "unnamed"
     REWRITTEN = "rewritten"
     RELEASED = "released"  # out of the list; the list without it is to be sent
-    GONE = "gone"  # no list has it: it may be listed anew, anywhere
+    GONE = "gone"  # no list has it: it may be listed again, anywhere
 
 
 class Fact(StrEnum):

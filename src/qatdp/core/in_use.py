@@ -65,7 +65,7 @@ def looked_for(books: Books, sought: Collection[PciAddress]) -> tuple[PciAddress
 
 
 def may_be_over(books: Books, sought: Collection[PciAddress], opened: Collection[PciAddress]) -> bool:
-    """Tell whether a wait may be over, so that it is worth asking who has what: whoever has a VF open still has it.
+    """Return whether a wait may be over, so that it is worth asking who has what: whoever has a VF open still has it.
 
     A VF is waited for by itself, a PF as a whole.
     """

@@ -101,7 +101,7 @@ def _change(vf: VirtualFunction, circumstances: Circumstances) -> Defect | None:
 
 
 def _reserved(vf: VirtualFunction, config: Config, standing: Mapping[int, PciAddress | None]) -> Defect | None:
-    """Tell why a VF is out of the question whatever its services are."""
+    """Return why a VF is out of the question whatever its services are."""
     if _is_kept(vf, config):
         return defect(Reason.HOST_RESERVED, count=config.kept(vf.pf))
     # A VF that went in mid-scan can be missing from its group.
@@ -118,7 +118,7 @@ def _is_kept(vf: VirtualFunction, config: Config) -> bool:
 def _stand_in(group: IommuGroup, snapshot: Snapshot, config: Config, read: Collection[PciAddress]) -> PciAddress | None:
     """Return the VF that stands for a group of several, as who opens a group has it alone; None where it need not.
 
-    The lowest that is offered anywhere, unless another one is in a list by now.
+    The lowest that is offered anywhere, unless another one is in a list now.
     """
     ours = [member.address for member in group.members if member.qat_vf]
     if len(ours) < 2:
@@ -127,7 +127,7 @@ def _stand_in(group: IommuGroup, snapshot: Snapshot, config: Config, read: Colle
 
 
 def _has_place(address: PciAddress, snapshot: Snapshot, config: Config) -> bool:
-    """Tell whether a VF belongs into some list, or may come to: that of a VF that cannot be seen now is not known."""
+    """Return whether a VF belongs into some list, or may come to: that of a VF that cannot be seen now is not known."""
     vf = snapshot.vf(address)
     if vf is None:
         return True
@@ -136,7 +136,7 @@ def _has_place(address: PciAddress, snapshot: Snapshot, config: Config) -> bool:
 
 
 def _undecided(vf: VirtualFunction, pf: PhysicalFunction | None, snapshot: Snapshot) -> Defect | None:
-    """Tell why the services of a VF cannot be known now; None where they are, or where there are none to know."""
+    """Return why the services of a VF cannot be known now; None where they are, or where there are none to know."""
     if vf.pf is None:
         return None
     if pf is None:

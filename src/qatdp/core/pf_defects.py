@@ -9,7 +9,7 @@ from qatdp.core.snapshot import PhysicalFunction, Snapshot
 
 
 def driver_defect(pf: PhysicalFunction, snapshot: Snapshot) -> Defect | None:
-    """Tell why a PF is not on its family's PF driver; None where it is, or where the driver could not be read."""
+    """Return why a PF is not on its family's PF driver; None where it is, or where the driver could not be read."""
     own, module = pf.family.pf_driver, pf.family.module
     if pf.on_own_driver or (pf.driver is None and snapshot.problem(pf.address)):
         return None
@@ -23,7 +23,7 @@ def driver_defect(pf: PhysicalFunction, snapshot: Snapshot) -> Defect | None:
 
 
 def sriov_defect(pf: PhysicalFunction) -> Defect | None:
-    """Tell why a PF can have no VFs; None where it can.
+    """Return why a PF can have no VFs; None where it can.
 
     The kernel makes no sriov_totalvfs where a function has no usable SR-IOV capability (drivers/pci/pci-sysfs.c): VFIO
     hides it from a virtual machine, and the kernel drops it where the BIOS has left no room.

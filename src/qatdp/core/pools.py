@@ -135,7 +135,7 @@ def places(found: Mapping[PciAddress, Offer], config: Config, books: Books) -> M
     """Return which resource each VF belongs to now; one that is left out belongs nowhere.
 
     A VF with a defect keeps the place it has, but gets no new one. So does one whose services cannot be known now. One
-    in doubt gets one: Unhealthy, it does no harm in any list, and a list makes the kubelet write its books anew.
+    in doubt gets one: Unhealthy, it does no harm in any list, and a list makes the kubelet write its books again.
     """
     listed = _listed(books)
     wanted: dict[str, list[PciAddress]] = {}
@@ -187,7 +187,7 @@ def _not_yet(offer: Offer, entry: Entry | None) -> Defect:
 def _remember(books: Books, snapshot: Snapshot, taken: Collection[PciAddress]) -> Books:
     """Keep each VF as it was last seen, for who is asked for again while it is not there.
 
-    But for nodes that are another's by now, or that a pod has by another name: two would have one VF.
+    But for nodes that are another's now, or that a pod has by another name: two would have one VF.
     """
     seen = {vf.address: _without_nodes(vf) if vf.address in taken else vf for vf in snapshot.vfs if vf.address in books}
     if absent := [vf for entry in books.values() if (vf := entry.vf) and vf.nodes and vf.address not in seen]:
@@ -209,7 +209,7 @@ def _sick(
     config: Config,
     circumstances: Circumstances,
 ) -> Defect | None:
-    """Return what is wrong with a VF as a device of the resource that lists it, wherever it belongs by now."""
+    """Return what is wrong with a VF as a device of the resource that lists it, wherever it belongs now."""
     if offer and (offer.undecided or offer.resource == resource):
         return offer.defect
     vf = snapshot.vf(address)

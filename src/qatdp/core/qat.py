@@ -104,7 +104,7 @@ def in_order(services: Iterable[Service]) -> tuple[Service, ...]:
 
 
 def refused_services(family: Family, services: Services) -> str | None:
-    """Tell why a PF of a family can never be configured for these services; None where it can.
+    """Return why a PF of a family can never be configured for these services; None where it can.
 
     What a kernel knows of them is another matter: decomp is new in 6.17, three services are in 6.16.
     """

@@ -1,7 +1,7 @@
 """Repartition: what is to be done now, of a plan, while pods come and go on the node.
 
 A PF is changed only once its VFs are in no list, so that nobody can get them, and nobody has them. Each time it is
-asked it begins anew with what the node shows: there is nothing to be remembered, and a wish that is taken back gives
+asked it begins again with what the node shows: there is nothing to be remembered, and a wish that is taken back gives
 all VFs back that have not gone.
 """
 

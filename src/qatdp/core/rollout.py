@@ -18,7 +18,7 @@ WHOLE = 100.0  # per cent
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """`percent` of all nodes take what is `next`, a text that tells it from any other; another `salt` draws anew."""
+    """`percent` of all nodes take what is `next`, a text that tells it from any other; another `salt` draws again."""
 
     percent: float
     next: str
@@ -26,7 +26,7 @@ class Rollout:
 
 
 def is_chosen(node: str, rollout: Rollout) -> bool:
-    """Tell whether the node of this name takes what is next."""
+    """Return whether the node of this name takes what is next."""
     return drawn(node, rollout) < rollout.percent
 
 

@@ -40,7 +40,7 @@ def none_can(
 
 
 def _concerns(part: Part, pfs: Sequence[PhysicalFunction], scope: str) -> bool:
-    """Tell whether a part is about these PFs: one about NUMA node 0 asks for nothing of NUMA node 1."""
+    """Return whether a part is about these PFs: one about NUMA node 0 asks for nothing of NUMA node 1."""
     return not scope or any(part.selects(pf) for pf in pfs)
 
 

@@ -71,7 +71,7 @@ def of_reading(before: Reading | None, now: Reading) -> Iterator[Evidence]:
         yield Evidence(Sign.RESTARTED, "its error counters restarted")
     if fatal := now.counters.get("ras_fatal"):
         yield Evidence(Sign.FATAL, f"errors_fatal is {fatal}", (0, fatal))
-    # The PCI core never begins anew, so that only what is added counts.
+    # The PCI core never begins again, so that only what is added counts.
     if "aer_fatal" in was and now.counters.get("aer_fatal", 0) > was["aer_fatal"]:
         counts = (was["aer_fatal"], now.counters["aer_fatal"])
         yield Evidence(Sign.FATAL, f"aer_dev_fatal {counts[0]} -> {counts[1]}", counts)
@@ -122,12 +122,12 @@ def _failures(before: Pulse, pulse: Pulse) -> tuple[int, int] | None:
 
 
 def _others_were_answered(before: Pulse, pulse: Pulse) -> bool:
-    """Tell whether a check that was not ours has found the firmware alive since our last probe.
+    """Return whether a check that was not ours has found the firmware alive since our last probe.
 
     Answers are what was sent and has not failed: at least so many now, and at most so many then, as `sent` is read
     after the first count of failures and before the second.
     """
     if pulse.failed is None or pulse.sent is None or before.failed is None or before.sent is None:
         return False
-    then = before.sent - before.failed[0] if before.sent <= pulse.sent else 0  # else it has begun anew
+    then = before.sent - before.failed[0] if before.sent <= pulse.sent else 0  # else it has begun again
     return pulse.sent - pulse.failed[1] > then

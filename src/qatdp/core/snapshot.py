@@ -44,7 +44,7 @@ class PhysicalFunction:
 
     @property
     def on_own_driver(self) -> bool:
-        """Tell whether its family's PF driver has it. The out-of-tree package's drivers have the same names."""
+        """Return whether its family's PF driver has it. The out-of-tree package's drivers have the same names."""
         return self.driver == self.family.pf_driver
 
     @property

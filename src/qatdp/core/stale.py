@@ -1,7 +1,7 @@
 """Stale hand-overs: the kubelet keeps each pod's Allocate answer and uses it at every container start, unasked.
 
 Group numbers can change (a PF that was reset, another order at boot), so an old answer can name a node that belongs to
-another VF by now. Until that pod is gone its ID is not healthy, so that the kubelet admits the pod no more after a boot
+another VF now. Until that pod is gone its ID is not healthy, so that the kubelet admits the pod no more after a boot
 (devicemanager/manager.go, devicesToAllocate); its containers are not started again; and the VF that owns those nodes is
 offered to nobody.
 Nor is one that a pod has from another plugin: some SR-IOV plugins serve any VF on VFIO, by its address as well.
@@ -72,7 +72,7 @@ def stale_hand_overs(holdings: Collection[Holding], snapshot: Snapshot) -> Stale
 
 
 def _outdated(holding: Holding, snapshot: Snapshot, owners: Mapping[str, PciAddress]) -> list[str]:
-    """Return the nodes of an answer that are none of its devices' by now."""
+    """Return the nodes of an answer that are none of its devices' now."""
     present = [vf for device in holding.devices if (vf := snapshot.vf(device)) and vf.nodes]
     foreign = holding.nodes - SHARED_NODES - {node.path for vf in present for node in vf.nodes}
     if len(present) < len(holding.devices):

@@ -102,5 +102,5 @@ def _to_bind(vf: VirtualFunction, goal: Goal) -> bool:
 
 
 def may_take(driver: str | None, vf_driver: str) -> bool:
-    """Tell whether a VF may be bound to another driver; any but these was put there by somebody on purpose."""
+    """Return whether a VF may be bound to another driver; any but these was put there by somebody on purpose."""
     return driver is None or driver in VFIO_DRIVERS or driver == vf_driver

@@ -139,7 +139,7 @@ def _said(values: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def refusal(family: Family, services: Services | None) -> str | None:
-    """Tell why PFs of a family cannot be what a part wants; None where they can."""
+    """Return why PFs of a family cannot be what a part wants; None where they can."""
     if services is None:
         return "its services can be chosen" if family.selectable else None
     return refused_services(family, services)

@@ -56,7 +56,7 @@ class Look:
         plan = plan_bindings(snapshot, config, offers(snapshot, config), self._mode)
         outcome = {binding: self._refused.get(binding) or self._binder.bind(binding) for binding in plan}
         # Tried once: each try unbinds and binds, whose events lead to the next look. Once more after the driver was
-        # loaded anew, perhaps with other options.
+        # loaded again, perhaps with other options.
         self._refused = {
             b: error for b, error in outcome.items() if error and b.release and b.driver in snapshot.drivers
         }

@@ -41,7 +41,7 @@ class Rest:
 
 
 class PfKeeper:
-    """Keeps PFs as they are wished. `look` returns after the node has been looked at anew."""
+    """Keeps PFs as they are wished. `look` returns after the node has been looked at again."""
 
     def __init__(self, node: Node, managing: Managing, look: Callable[[], Awaitable[None]]) -> None:
         self._node, self._managing, self._look = node, managing, look

@@ -188,7 +188,7 @@ class Node:
     def wait_began(self, resource: str, ids: Collection[str]) -> None:
         """Keep IDs in their list, as they may yet be granted, and have it found out who has them open.
 
-        The list is sent once more, which makes the kubelet write down what it knows of its pods by now.
+        The list is sent once more, which makes the kubelet write down what it knows of its pods now.
         """
         addresses = self._addresses(resource, ids)
         self._waiting.update(addresses)

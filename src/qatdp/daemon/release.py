@@ -209,7 +209,7 @@ class Release:
         self._node.learn(fact, self._node.books.keys() - named, began)
 
     async def _not_in_checkpoint(self) -> None:
-        """e and f: with its list sent once more, the kubelet writes down what it knows by now.
+        """e and f: with its list sent once more, the kubelet writes down what it knows now.
 
         Whatever checkpoint differs from the one before was written after List had ended, which is what counts.
         """

@@ -100,7 +100,7 @@ class Daemon:
         await looked
 
     def look_anew(self) -> None:
-        """Look at everything anew, also at a configuration whose file seems to be the same."""
+        """Look at everything again, also at a configuration whose file seems to be the same."""
         self._configuration.load_anew()
         self.hint()
 

@@ -60,7 +60,7 @@ class SingleCalls(Protocol):
         """Return the names in a folder, sorted."""
 
     def exists(self, path: Path) -> bool:
-        """Tell whether there is such a path, following links; False also where it cannot be told."""
+        """Return whether there is such a path, following links; False also where it cannot be told."""
 
 
 class BulkCalls(Protocol):
@@ -97,7 +97,7 @@ class HostCalls(SingleCalls, BulkCalls, Protocol):
         """Return the version of VFIO's interface, which is 0."""
 
     def vfio_extension(self, container: Path, extension: int) -> bool:
-        """Tell whether VFIO knows an extension, such as 3, the IOMMU of type 1 in its second version."""
+        """Return whether VFIO knows an extension, such as 3, the IOMMU of type 1 in its second version."""
 
     def vfio_group(self, group: Path) -> GroupStatus:
         """Return what VFIO says of a group, by its node."""

@@ -25,7 +25,7 @@ Identity: TypeAlias = tuple[str, int, int, int, int] | None
 
 
 def identity(path: Path) -> Identity:
-    """Return what changes when the path leads to other content, or can be read by now; None where it leads to none."""
+    """Return what changes when the path leads to other content, or can be read now; None where it leads to none."""
     try:
         real = os.path.realpath(path)
         status = os.stat(real)

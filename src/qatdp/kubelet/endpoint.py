@@ -106,8 +106,10 @@ class Endpoint:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _follow_options(self) -> None:
-        """Register anew where the kubelet is to ask before it starts containers. That it need not ask any more can wait
-        for whatever Register comes next: up to 1.36 each costs a moment, in which pods are refused.
+        """Register again when the kubelet has to ask before it starts containers.
+
+        That it no longer has to can wait for the next Register: up to 1.36 each one costs a moment in which pods are
+        refused.
         """
         while True:
             version = self._feed.version
@@ -131,7 +133,7 @@ class Endpoint:
         except Exception as error:
             if not self._failure or self._failure.done():
                 raise
-            self._failure.set_exception(error)  # `run` raises it, and whoever runs it begins anew
+            self._failure.set_exception(error)  # `run` raises it, and whoever runs it begins again
 
     def _handle(self, event: Event) -> None:
         before = self.state
@@ -144,10 +146,10 @@ class Endpoint:
     # Streams: of the newest listener's alone their beginning and end are events.
 
     def _stream_opened(self, listener: _Listener) -> bool:
-        """Tell whether to serve a stream: a listener's first, as what is written to it was written to the kubelet.
+        """Return whether to serve a stream: a listener's first, as what is written to it was written to the kubelet.
 
         The kubelet opens one a Register. Whoever else reads can have come before it, and nothing tells the two apart:
-        a second one that comes while the kubelet's may still be due makes the resource begin anew on another socket.
+        a second one that comes while the kubelet's may still be due makes the resource begin again on another socket.
         """
         if listener.has_stream:
             if listener.number == self._number and not self._is_over(listener.due_s):

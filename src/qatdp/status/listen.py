@@ -53,7 +53,7 @@ def _on_all(port: int) -> socket.socket:
 def own_socket(path: Path) -> Iterator[tuple[socket.socket, tuple[int, int]]]:
     """Make a socket for root alone, in place of whatever a former daemon left; it comes into being with its mode.
 
-    It comes with what it is known by. At the end it goes, unless it is another daemon's by now.
+    It comes with what it is known by. At the end it goes, unless it is another daemon's now.
     """
     if why := too_long(path):
         raise OSError(errno.ENAMETOOLONG, why)

@@ -1,6 +1,6 @@
 """Which pages there are, where each is served, and for how long.
 
-/healthz  the loop runs: where it is stuck, nobody answers, and the kubelet starts the container anew. Whatever is sick
+/healthz  the loop runs: where it is stuck, nobody answers, and the kubelet starts the container again. Whatever is sick
           on the machine is no reason: a restart would mend nothing and cost the streams.
 /readyz   every resource is registered, with an open stream.
 /metrics  for Prometheus.

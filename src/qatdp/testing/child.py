@@ -1,4 +1,4 @@
-"""The process that configures a PF, on a made node: reads its files, and writes by asking the kernel behind it."""
+"""The process that configures a PF, on a simulated node: reads its files, and writes by asking the kernel behind it."""
 
 import base64
 import json

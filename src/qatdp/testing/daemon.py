@@ -1,4 +1,4 @@
-"""The real daemon in a test's own event loop, over a made node and whichever kubelet, at a hurried pace."""
+"""The real daemon in a test's own event loop, over a simulated node and whichever kubelet, at a hurried pace."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The IOMMU groups of a made node, and the nodes that VFIO makes for their devices.
+"""The IOMMU groups of a simulated node, and the nodes that VFIO makes for their devices.
 
 As drivers/iommu/iommu.c and drivers/vfio/ do: sys/kernel/iommu_groups, sys/class/vfio, the devices' vfio-dev, dev/vfio.
 Nodes are plain files, as mknod needs root.
@@ -28,7 +28,7 @@ class Groups:
         self._iommu = iommu
         self._cdevs = cdevs and iommu is Iommu.ON  # a noiommu device has none
         self._numbers, self._cdev_numbers = itertools.count(), itertools.count()
-        # The kernel uses the lowest free number (ida_alloc in iommu_group_alloc), so VFs that are made anew have other
+        # The kernel uses the lowest free number (ida_alloc in iommu_group_alloc), so VFs that are made again have other
         # numbers only where others come between. Without this that shows each time.
         self.reuses = False
         self._free: list[int] = []  # numbers that groups had which are no more

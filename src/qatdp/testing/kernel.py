@@ -1,4 +1,4 @@
-"""The kernel behind a made node for other processes: does what they write, over a socket. See child.py."""
+"""The kernel behind a simulated node for other processes: does what they write, over a socket. See child.py."""
 
 import base64
 import errno

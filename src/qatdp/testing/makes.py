@@ -1,4 +1,4 @@
-"""What the makes of QAT are like, as far as a made node has to know it."""
+"""What the makes of QAT are like, as far as a simulated node has to know it."""
 
 from qatdp.core.pci import PciAddress
 from qatdp.core.qat import Family, Service, Services
@@ -24,7 +24,7 @@ def aer_text(severity: str, count: int) -> str:
 
 
 def takes(family: Family, services: Services) -> bool:
-    """Tell whether the PF's driver takes them: dcc alone, two of three, of gen6 three of four (adf_cfg_services.c)."""
+    """Return whether the PF's driver takes them: dcc alone, two of three, gen6 three of four (adf_cfg_services.c)."""
     if Service.DCC in services:
         return len(services) == 1
     gen6 = family.generation >= GEN6

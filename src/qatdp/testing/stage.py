@@ -1,4 +1,4 @@
-"""Stage: a made node, a fake kubelet, and the real daemon between the two, which a test starts and ends."""
+"""Stage: a simulated node, a fake kubelet, and the real daemon between the two, which a test starts and ends."""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -86,7 +86,7 @@ class Stage:
         new.replace(self.config)
 
     def reboot(self) -> None:
-        """Begin with an empty machine, whose IOMMU groups are numbered anew."""
+        """Begin with an empty machine, whose IOMMU groups are numbered again."""
         self.host = FakeHost(self.folder / f"host{self.scans}")
         self.settings = replace(self.settings, sysfs=self.host.sysfs, dev=self.host.dev)
 

@@ -1,4 +1,4 @@
-"""The story that `qatdp simulate` tells: a made node, an embedded kubelet, and the real daemon between them.
+"""The story that `qatdp simulate` tells: a simulated node, an embedded kubelet, and the real daemon between them.
 
 Nothing in it is canned: what is told is what the kubelet took from the daemon over its sockets and what it answered to
 pods. Other clients on the same sockets see the same.
@@ -113,7 +113,7 @@ class Story:
         raise QatdpError(f"waited {self.setup.patience_s:g} s in vain until the kubelet {what}", hint=hint)
 
     def _at_rest(self, daemon: RunningDaemon) -> bool:
-        """Tell whether the daemon knows the node as it is, and the kubelet has just what comes of it for good."""
+        """Return whether the daemon knows the node as it is, and the kubelet has just what comes of it for good."""
         node = daemon.daemon.node
         listed = (device.address for pool in node.pools.pools.values() for device in pool.devices)
         return (
@@ -171,7 +171,7 @@ class Story:
         """
         vfs, node = self.host.vfs(pf), daemon.daemon.node
         self.host.set_state(pf, "down")
-        daemon.daemon.hint()  # a made tree sends no uevents
+        daemon.daemon.hint()  # a simulated tree sends no uevents
         await self._until(f"has nothing of {pf}", lambda: self._at_rest(daemon))
         yield {"event": "pf", "address": str(pf), "state": "down"}
         yield await self._resources()

@@ -1,4 +1,4 @@
-"""What made trees are built of: files, relative links and folders, made with the folders they are in."""
+"""What simulated trees are built of: files, relative links and folders, made with the folders they are in."""
 
 import os
 import shutil

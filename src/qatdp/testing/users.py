@@ -1,4 +1,4 @@
-"""Who has VFs of a made node open. What takes such a VF away waits, as vfio_unregister_group_dev does (vfio_main.c)."""
+"""Who has VFs of a simulated node open. Removing such a VF waits, as vfio_unregister_group_dev does (vfio_main.c)."""
 
 import errno
 import os
@@ -29,7 +29,7 @@ class Users:
             self.kernel.notify_all()
 
     def shows(self, vf: PciAddress) -> bool:
-        """Tell whether an open of the VF's group would be refused."""
+        """Return whether an open of the VF's group would be refused."""
         return vf in self._seen
 
     def wait_for(self, vfs: Iterable[PciAddress]) -> None:

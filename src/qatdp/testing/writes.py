@@ -1,4 +1,4 @@
-"""What writes to a PF's attributes do on a made node, as unkindly as QAT's drivers (adf_sriov.c, adf_sysfs.c).
+"""What writes to a PF's attributes do on a simulated node, as unkindly as QAT's drivers (adf_sriov.c, adf_sysfs.c).
 
 All VFs are enabled whatever number is written; both directions leave the PF up; what takes away a VF that somebody has
 open does not fail, it waits. `FakeHost.refusals` makes one of them fail: EBUSY while a PF is in reset, for instance.

@@ -1,4 +1,4 @@
-"""What attacks share: a daemon on a made node, with the fake kubelet or with none, and who probes it meanwhile."""
+"""What attacks share: a daemon on a simulated node, with the fake kubelet or with none, and who probes it meanwhile."""
 
 import asyncio
 import http.client

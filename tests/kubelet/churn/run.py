@@ -33,7 +33,7 @@ class Plan:
     `status`, `metrics`: clients of these pages, the one without pause, the other each second. `devices_every_s`:
     between two runs of `qatdp devices`; 0 for none. `lists_per_s`: of another agent's calls of List. `move_every_s`:
     between two changes of the configuration, which let half of the PFs' VFs go to another resource, or back; 0: none.
-    `repartition`: these PFs get other services by that, for which the daemon takes their VFs away and makes them anew.
+    `repartition`: these PFs get other services by that, for which the daemon takes their VFs away and makes them again.
     """
 
     seed: int
@@ -197,7 +197,7 @@ class Churn:
             self._set_open(user, is_open=False)
 
     def _set_open(self, user: User, *, is_open: bool) -> bool:
-        """Tell whether it could be done: a VF that somebody holds should be there."""
+        """Return whether it could be done: a VF that somebody holds should be there."""
         try:
             self._node.set_open(user.vf, is_open=is_open)
         except FileNotFoundError:

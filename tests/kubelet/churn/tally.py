@@ -61,7 +61,7 @@ class User:
         return Cause.LATE if open_s > LATE_S else Cause.CLOSING
 
     def had_it_open(self, since_s: float) -> bool:
-        """Tell whether it had its VF open at that time or later."""
+        """Return whether it had its VF open at that time or later."""
         return self.opened_s is not None and (self.closed_s is None or self.closed_s >= since_s)
 
 

@@ -14,7 +14,7 @@ END_S = 10.0
 
 
 class Command:
-    """A context manager that leaves no process behind. `host` is a made node's folder, `kubelet` a kubelet's."""
+    """A context manager that leaves no process behind. `host` is a simulated node's folder, `kubelet` a kubelet's."""
 
     def __init__(self, host: Path, kubelet: Path, log_file: Path) -> None:
         self._log_file = log_file

@@ -1,4 +1,4 @@
-"""A made node, qatdp on it, a kubelet, and the gates between the two: what most tests here begin with."""
+"""A simulated node, qatdp on it, a kubelet, and the gates between the two: what most tests here begin with."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

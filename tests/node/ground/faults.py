@@ -13,7 +13,7 @@ def fault(pf: str, name: str, value: str) -> None:
 
 
 def reset(pf: str) -> subprocess.Popen[bytes]:
-    """Reset a PF as old kernels do, which take all its VFs away and make them anew; it waits for whoever has one."""
+    """Reset a PF as old kernels do, which take all its VFs away and make them again; it waits for whoever has one."""
     return subprocess.Popen(["sh", "-c", f"echo 1 >{DOUBLE / pf / 'reset'}"])
 
 

@@ -27,7 +27,7 @@ class Given:
         return next(vf for vf in all_vfs() if self.node_of(vf) == self.node)
 
     def is_refused(self) -> bool:
-        """Tell whether the kubelet says of it that a container is not started for this reason."""
+        """Return whether the kubelet says of it that a container is not started for this reason."""
         waiting: Mapping[str, str] = self.pod.status["containerStatuses"][0]["state"].get("waiting", {})
         return REFUSED in waiting.get("message", "")
 

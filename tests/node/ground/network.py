@@ -43,7 +43,7 @@ class Network:
     def closed(self) -> Iterator[Callable[[str], bool]]:
         """Keep every new pod that is not on the host's network waiting for one.
 
-        Gives a function that tells, by the kubelet's name of a pod, whether it waits by now.
+        Gives a function that tells, by the kubelet's name of a pod, whether it waits now.
         """
         self._gate.touch()
         try:

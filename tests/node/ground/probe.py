@@ -27,7 +27,7 @@ class Report:
 
     @property
     def rounds(self) -> int:
-        """How many times each device has been proved anew."""
+        """How many times each device has been proved again."""
         return max((event.get("round", 0) for event in self.events), default=0)
 
     @property
@@ -46,7 +46,7 @@ def first_report(pod: Pod, container: str = "main") -> Report:
 
 
 def wait_for_another_round(pod: Pod, container: str = "main") -> Report:
-    """Return the report once the probe has proved each device anew, begun after this call."""
+    """Return the report once the probe has proved each device again, begun after this call."""
     wanted = report(pod, container).rounds + 2
     return _when(pod, container, lambda said: said.rounds >= wanted)
 

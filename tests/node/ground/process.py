@@ -48,7 +48,7 @@ class Process:
 
     @property
     def runs(self) -> bool:
-        """Tell whether it was started, and has not been seen to have ended."""
+        """Return whether it was started, and has not been seen to have ended."""
         return self._running is not None
 
     def ended(self) -> int | None:

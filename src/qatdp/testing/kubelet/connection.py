@@ -76,7 +76,7 @@ async def ask(call: Callable[[], Awaitable[T]]) -> T:
 
 
 def is_cancelled() -> bool:
-    """Tell whether this task is: a call whose channel was closed raises CancelledError as well."""
+    """Return whether this task is: a call whose channel was closed raises CancelledError as well."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
 

@@ -69,7 +69,7 @@ class Ledger:
         self.unhealthy.pop(resource, None)
 
     def knows(self, resource: str) -> bool:
-        """Tell whether it is a resource of plugins at all; what is not is passed over in silence."""
+        """Return whether it is a resource of plugins at all; what is not is passed over in silence."""
         return resource in self.healthy or resource in self.in_use
 
     def allocatable(self) -> Mapping[str, Mapping[str, api.Device]]:

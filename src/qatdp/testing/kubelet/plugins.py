@@ -34,7 +34,7 @@ _PREFIX_CHARACTERS = 253 - len("requests.")
 
 
 def is_extended_resource(name: str) -> bool:
-    """Tell whether a resource can be a plugin's (pkg/apis/core/v1/helper/helpers.go, IsExtendedResourceName)."""
+    """Return whether a resource can be a plugin's (pkg/apis/core/v1/helper/helpers.go, IsExtendedResourceName)."""
     match = _NAME.fullmatch(name)
     if not match or "kubernetes.io/" in name or name.startswith("requests."):
         return False
@@ -206,7 +206,7 @@ class Plugins(RegistrationServicer):
         now_s = asyncio.get_running_loop().time()
         resource = plugin.resource
         if not self._setting.version.plugins_by_path:
-            if resource in self._primary:  # whichever plugin that is by now
+            if resource in self._primary:  # whichever plugin that is now
                 self._primary[resource].stopped_s = now_s
                 self._ledger.disconnect(resource)
             return
