@@ -78,7 +78,8 @@ run: setup
 SIDE_BY_SIDE = --numprocesses=$(shell echo $$((2 * $$(nproc)))) --maxprocesses=8 --dist=worksteal
 
 .PHONY: test
-test: lint proto-check test-c
+test: setup
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint proto-check test-c
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 # A build of its own, with warnings as errors, for sanitizers must not get into what is installed: folder, compiler, and
