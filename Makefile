@@ -11,7 +11,7 @@ SOURCES := pyproject.toml meson.build meson.options $(shell find csrc src -name 
 
 # These need a real thing each, and are programs of their own as well: they import from their own folder.
 GROUNDS := attack guest image kernel kubelet mutants node
-FAST_TESTS := $(filter-out $(GROUNDS:%=tests/%),$(wildcard tests/*))
+FAST_TESTS := $(filter-out $(GROUNDS:%=tests/%) tests/__pycache__,$(wildcard tests/*))
 
 C_FILES := $(wildcard csrc/*.[ch] csrc/*/*.[ch])
 

@@ -7,8 +7,8 @@ kubelet's own, by a link: it is told from the next by what the link leads to.
 """
 
 import asyncio
-import shutil
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -73,23 +73,21 @@ class Proxy(RegistrationServicer):
 
     def show_checkpoint(self) -> None:
         """Let qatdp see the kubelet's own checkpoint."""
-        self._remove_checkpoint()
-        self._checkpoint.symlink_to(self._real_plugins / CHECKPOINT)
+        self._show(lambda path: path.symlink_to(self._real_plugins / CHECKPOINT))
 
     def forge_checkpoint(self, content: bytes) -> None:
         """Let qatdp see this content instead of the kubelet's own."""
-        self._remove_checkpoint()
-        self._checkpoint.write_bytes(content)
+        self._show(lambda path: path.write_bytes(content))
 
     def spoil_checkpoint(self) -> None:
         """Let qatdp see a checkpoint that cannot be read: for root, only a folder is one."""
-        self._remove_checkpoint()
-        self._checkpoint.mkdir()
+        self._show(lambda path: path.symlink_to(self._real_plugins))
 
-    def _remove_checkpoint(self) -> None:
-        if self._checkpoint.is_dir():
-            shutil.rmtree(self._checkpoint)
-        self._checkpoint.unlink(missing_ok=True)
+    def _show(self, make: Callable[[Path], object]) -> None:
+        """Put another checkpoint in place of the one that qatdp sees, as the kubelet does: there is always one."""
+        new = self._checkpoint.with_name("new-checkpoint")
+        make(new)
+        new.replace(self._checkpoint)
 
     async def Register(self, request: api.RegisterRequest, context: Context) -> api.Empty:
         """Register a socket of the proxy's, by the name of the plugin's, in the plugin's stead."""
