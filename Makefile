@@ -10,8 +10,7 @@ LOCKED := install --require-hashes --only-binary :all: -r
 SOURCES := pyproject.toml meson.build meson.options $(shell find csrc src -name __pycache__ -prune -o -print)
 
 # These need a real thing each, and are programs of their own as well: they import from their own folder.
-GROUNDS := attack guest image kernel kubelet mutants node
-FAST_TESTS := $(filter-out $(GROUNDS:%=tests/%) tests/__pycache__,$(wildcard tests/*))
+SUITES := tests/attack tests/mutants $(addprefix tests/integration/,guest image kernel kubelet node)
 
 C_FILES := $(wildcard csrc/*.[ch] csrc/*/*.[ch])
 
@@ -58,7 +57,7 @@ $(VENV)/.tools: requirements/dev.txt requirements/build.txt requirements/run.txt
 	@touch $@
 
 # The helper is there unless a C compiler or Python.h was not.
-COMPILED = $(BIN)/python -c 'import qatdp.host._native' 2>/dev/null
+COMPILED = $(BIN)/python -c 'import qatdp.host.calls._native' 2>/dev/null
 
 # Not editable: that would build at import. ninja is found on the PATH. Whoever edits meanwhile has it installed again.
 $(VENV)/.installed: $(VENV)/.tools $(SOURCES)
@@ -95,7 +94,7 @@ endef
 
 SANITIZED := build/sanitized
 SANITIZED_PYTHON = tools/sanitized-python $(CC) $(SANITIZED)/installed/site
-NATIVE_TESTS := $(addprefix tests/host/test_,calls.py same.py watched.py)
+NATIVE_TESTS := $(addprefix tests/unit/host/test_,calls.py same.py watched.py)
 
 FUZZED := build/fuzzed
 FUZZERS := bus names
@@ -131,12 +130,15 @@ bench: setup
 		--benchmark-name=short --benchmark-sort=name
 
 .PHONY: test-kernel test-kubelet test-node test-image test-mutants
-test-kernel test-kubelet test-node test-image test-mutants: test-%: setup
-	tests/$*/run
+test-kernel test-kubelet test-node test-image: test-%: setup
+	tests/integration/$*/run
+
+test-mutants: setup
+	tests/mutants/run
 
 .PHONY: test-iommufd
 test-iommufd: setup
-	IOMMUFD=1 tests/node/run tests/node/test_iommufd.py
+	IOMMUFD=1 tests/integration/node/run tests/integration/node/test_iommufd.py
 
 .PHONY: attack
 attack: setup
@@ -146,7 +148,7 @@ attack: setup
 .PHONY: test-nightly
 test-nightly: setup test-iommufd attack
 	PROFILE=nightly $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m ''
-	KUBERNETES=1.37.2 SCHEDULES=1000 CHURN_S=1800 tests/kubelet/run -m 'nightly or not nightly'
+	KUBERNETES=1.37.2 SCHEDULES=1000 CHURN_S=1800 tests/integration/kubelet/run -m 'nightly or not nightly'
 
 # Not among the development tools: mutmut brings Rust, and is asked seldom.
 $(VENV)/.mutation: requirements/mutation.txt $(VENV)/.tools
@@ -156,7 +158,7 @@ $(VENV)/.mutation: requirements/mutation.txt $(VENV)/.tools
 
 .PHONY: mutation
 mutation: setup $(VENV)/.mutation
-	$(if $(MODULE),,$(error make mutation MODULE=holders))PYTHONPATH=src $(BIN)/python -m mutmut run --max-children 1 "qatdp.core.$(MODULE).*"
+	$(if $(MODULE),,$(error make mutation MODULE=release.protocol))PYTHONPATH=src $(BIN)/python -m mutmut run --max-children 1 "qatdp.core.$(MODULE).*"
 	$(BIN)/python -m mutmut results
 
 # --- image -----------------------------------------------------------------------------------------------------------
@@ -179,13 +181,13 @@ lint: setup
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
-	MYPYPATH=src:tools $(BIN)/mypy --no-error-summary src $(FAST_TESTS) bench
-	@$(foreach ground,$(GROUNDS:%=tests/%) tools,$(call mypy_ground,$(ground)) && ) true
+	MYPYPATH=src:tests:tools $(BIN)/mypy --no-error-summary src tests/conftest.py tests/support tests/unit bench
+	@$(foreach suite,$(SUITES) tools,$(call mypy_suite,$(suite)) && ) true
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/python tools/lint-words
 
 # Each by a call of its own, as two of them have a package `ground`; with one cache, so that src is read once.
-mypy_ground = echo 'mypy $(1)' && MYPYPATH=src:$(1):tests/guest:$(if $(filter %/image %/kernel,$(1)),tests/node:)$(if $(filter %/attack,$(1)),tests/kubelet:)tools $(BIN)/mypy --no-error-summary \
+mypy_suite = echo 'mypy $(1)' && MYPYPATH=src:tests:$(1):tests/integration/guest:$(if $(filter %/image %/kernel,$(1)),tests/integration/node:)$(if $(filter %/attack,$(1)),tests/integration/kubelet:)tools $(BIN)/mypy --no-error-summary \
 	$(sort $(wildcard $(1)/*.py $(1)/*/*.py) $(shell grep -sl '^\#!.*python' $(1)/*))
 
 .PHONY: format

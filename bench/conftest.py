@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from qatdp.host.abc import HostCalls
-from qatdp.host.choose import IMPLEMENTATIONS, VARIABLE, compiled_calls, host_calls
-from qatdp.testing.host import FakeHost, fake_host
+from qatdp.host.calls.abc import HostCalls
+from qatdp.host.calls.choose import IMPLEMENTATIONS, VARIABLE, compiled_calls, host_calls
+from qatdp.simulator.host.node import FakeHost, fake_host
 
 
 @pytest.fixture(scope="session", params=[8, 64], ids=lambda pfs: f"{pfs * 16}-vfs")

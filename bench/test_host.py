@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from qatdp.host.abc import HostCalls
-from qatdp.host.sysfs import SysfsScanner, snapshot
-from qatdp.host.tick import Tick
-from qatdp.testing.host import FakeHost
+from qatdp.host.calls.abc import HostCalls
+from qatdp.host.poller import Tick
+from qatdp.host.scanner import SysfsScanner, snapshot
+from qatdp.simulator.host.node import FakeHost
 
 LONGEST_S = 1.0  # that somebody waits for `devices`
 

@@ -22,8 +22,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from qatdp.api import deviceplugin_v1beta1_pb2 as api
 from qatdp.api.deviceplugin_v1beta1_pb2_grpc import DevicePluginStub
-from qatdp.testing.host import FakeHost, fake_host
-from qatdp.testing.kubelet import FakeKubelet
+from qatdp.simulator.host.node import FakeHost, fake_host
+from qatdp.simulator.kubelet import FakeKubelet
 
 CLIENTS = 8
 TURN = 100  # Allocates in a turn

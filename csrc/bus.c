@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Goes through the PCI bus and asks for all that a scan needs. It decides what to ask next and
- * nothing else; what the answers mean is decided in src/qatdp/host/sysfs.py.
+ * nothing else; what the answers mean is decided in src/qatdp/host/scanner.py.
  */
 #define _GNU_SOURCE
 #include <errno.h>

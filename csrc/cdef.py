@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cffi import FFI
 
-MODULE = "qatdp.host._native"
+MODULE = "qatdp.host.calls._native"
 
 
 def main(header: str, output: str) -> None:

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How the kernel writes what a scan decides by; src/qatdp/host/names.py is the same in Python. */
+/* How the kernel writes what a scan decides by; qatdp/host/calls/kernel_names.py is the same in
+ * Python. */
 #ifndef NAMES_H
 #define NAMES_H
 

@@ -4,8 +4,8 @@
  *
  * Each function returns 0 or a positive value, or -errno. The caller owns all memory and all
  * descriptors, and a bound comes with every buffer: one that is too small is -ENOBUFS. Nothing is
- * kept between calls but what the caller hands in again. src/qatdp/host/portable.py does the same
- * in Python, and says what is right.
+ * kept between calls but what the caller hands in again. src/qatdp/host/calls/portable.py does the
+ * same in Python, and says what is right.
  *
  * This is the declaration for cffi as well, less the lines that begin with '#' (cdef.py).
  */

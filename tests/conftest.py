@@ -1,4 +1,4 @@
-"""How all fast tests run: with which implementation of HostCalls (QATDP_IMPL chooses; tests/host runs with both), and
+"""How all fast tests run: with which implementation of HostCalls (QATDP_IMPL chooses; unit/host runs with both), and
 with no example of Hypothesis failing for being slow, as the machines that run this are shared."""
 
 import os
@@ -6,8 +6,8 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-from qatdp.host.abc import HostCalls
-from qatdp.host.choose import compiled_calls, host_calls
+from qatdp.host.calls.abc import HostCalls
+from qatdp.host.calls.choose import compiled_calls, host_calls
 
 # Few examples, but others in each run; PROFILE=nightly tries many (make test-nightly).
 settings.register_profile("fast", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=40)

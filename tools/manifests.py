@@ -1,7 +1,7 @@
 """Reads deploy/ as kustomize does: the base with the components of a mode. For tests, which so need no kubectl.
 
 Of kustomize it knows what deploy/ uses: resources, components, JSON patches that append, strategic merge patches. Where
-there is a kubectl, tests/deploy compares it with the real one.
+there is a kubectl, tests/unit/deploy compares it with the real one.
 """
 
 import copy

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Without VFIO: what comes back is an error, and nothing is left open. tests/node asks real groups.
+/* Without VFIO: what comes back is an error, and nothing is left open. tests/integration/node asks
+ * real groups.
  */
 #include <errno.h>
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import click
 
+from qatdp import configfile
 from qatdp.cli.options import node_name_option
 from qatdp.cli.table import print_lines
-from qatdp.core.config import Config, full_name
-from qatdp.core.config_warnings import config_warnings
-from qatdp.core.schema import config_schema
-from qatdp.core.words import wishes_in_words
-from qatdp.host import configfile
+from qatdp.core.config.describe import wishes_in_words
+from qatdp.core.config.model import Config, full_name
+from qatdp.core.config.schema import config_schema
+from qatdp.core.config.warnings import config_warnings
 
 
 @click.group()

@@ -12,21 +12,21 @@ from pathlib import Path
 
 import click
 
+from qatdp import configfile
 from qatdp.cli.options import node_options, output_option, socket_of, socket_option
 from qatdp.cli.table import Row, print_lines, table
-from qatdp.core.config import Config
-from qatdp.core.listing import listing
-from qatdp.core.pf_defects import why_no_vfs
-from qatdp.core.pools import build_pools
-from qatdp.core.progress import Phase
+from qatdp.core.config.model import Config
+from qatdp.core.model.pf_defects import why_no_vfs
+from qatdp.core.model.snapshot import Snapshot
+from qatdp.core.pools.pools import build_pools
+from qatdp.core.provision.progress import Phase
 from qatdp.core.reasons import Defect
-from qatdp.core.report import DeviceReport, plain
-from qatdp.core.snapshot import Snapshot
-from qatdp.daemon.look import Look
-from qatdp.host import configfile
-from qatdp.host.choose import host_calls
-from qatdp.host.sysfs import check_listed
-from qatdp.status import client
+from qatdp.core.status.devices import listing
+from qatdp.core.status.report import DeviceReport, plain
+from qatdp.daemon.scan import Look
+from qatdp.host.calls.choose import host_calls
+from qatdp.host.scanner import check_listed
+from qatdp.pages import client
 
 COLUMNS = (
     "pf",

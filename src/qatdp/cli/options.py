@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import click
 
 from qatdp.files import too_long
-from qatdp.host.locks import Who
-from qatdp.host.site import Pace
+from qatdp.host.pf.context import Pace
+from qatdp.host.pf.locks import Who
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

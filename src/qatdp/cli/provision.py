@@ -8,16 +8,16 @@ from pathlib import Path
 
 import click
 
+from qatdp import configfile
 from qatdp.cli.options import kubelet_options, node_options, output_option, who, writer_options
 from qatdp.cli.table import Row, print_lines, table
-from qatdp.core.config import Config
-from qatdp.core.qat import default_name, in_order
+from qatdp.core.config.model import Config
+from qatdp.core.model.qat import default_name, in_order
 from qatdp.daemon.provision import Kubelet, Provision, Report
 from qatdp.descriptors import raise_limit
 from qatdp.errors import ConfigError
-from qatdp.host import configfile
-from qatdp.host.choose import host_calls
-from qatdp.host.site import CHILD, Pace, Site
+from qatdp.host.calls.choose import host_calls
+from qatdp.host.pf.context import CHILD, Pace, Site
 
 COLUMNS = ("pf", "family", "numaNode", "services", "desired", "outcome", "reason", "message")
 TITLES = {"numaNode": "numa"}

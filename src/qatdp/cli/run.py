@@ -23,15 +23,15 @@ from qatdp.cli.options import (
     who,
     writer_options,
 )
-from qatdp.core.binding import BindMode
+from qatdp.core.pools.binding import BindMode
 from qatdp.core.text import shown
-from qatdp.daemon.run import Daemon
+from qatdp.daemon.app import Daemon
 from qatdp.daemon.settings import Managing, Settings
 from qatdp.descriptors import raise_limit
-from qatdp.host.choose import compiled_calls, host_calls
-from qatdp.host.site import CHILD, Pace, Site
+from qatdp.host.calls.choose import compiled_calls, host_calls
+from qatdp.host.pf.context import CHILD, Pace, Site
 from qatdp.kubelet.registration import room_in
-from qatdp.status.pages import Address
+from qatdp.pages.pages import Address
 
 log = logging.getLogger(__name__)
 

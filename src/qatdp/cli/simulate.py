@@ -12,9 +12,9 @@ from typing import Any
 import click
 
 from qatdp.cli.table import print_lines
-from qatdp.core.qat import FAMILIES, parse_services
+from qatdp.core.model.qat import FAMILIES, parse_services
 from qatdp.descriptors import raise_limit
-from qatdp.testing.story import Event, Setup, story
+from qatdp.simulator.demo import Event, Setup, story
 
 
 def _services(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:

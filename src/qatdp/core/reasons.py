@@ -1,7 +1,7 @@
 """Reasons: why a VF is not healthy, or not offered, as a code for programs and a message for people.
 
 The core decides with codes and never compares a sentence. This is the only place where a code becomes English:
-docs/troubleshooting.md has a paragraph for each, and tests/core/test_reasons.py holds the messages.
+docs/troubleshooting.md has a paragraph for each, and tests/unit/core/test_reasons.py holds the messages.
 """
 
 from collections.abc import Mapping
@@ -76,7 +76,7 @@ class Reason(StrEnum):
     NODE_CHANGED = "NodeChanged"
     GIVEN_TWICE = "GivenTwice"
     TOO_LARGE = "TooLarge"
-    # Of its PF's health: core/health.py
+    # Of its PF's health: core/health/verdict.py
     PF_UNPROBED = "PfUnprobed"
     PF_UNRESPONSIVE = "PfUnresponsive"
     PF_FATAL = "PfFatal"
@@ -95,7 +95,7 @@ MESSAGES: Mapping[Reason, str] = MappingProxyType(
         Reason.UNREADABLE: "{problem}",
         Reason.NOT_PRESENT: "is not there",
         Reason.NO_DRIVER: "has no driver (qatdp run --bind gives it to {vfio_driver})",
-        # No mode of --bind takes it: see core/binding.py.
+        # No mode of --bind takes it: see core/pools/binding.py.
         Reason.FOREIGN_DRIVER: "driver {driver} has it, to which somebody gave it (unbind it there to have it offered)",
         Reason.KERNEL_DRIVER: "driver {driver} has it (qatdp run --bind=take gives it to {vfio_driver})",
         Reason.VFIO_NOT_LOADED: "is not on {vfio_driver}, which is not loaded (modprobe {vfio_driver})",

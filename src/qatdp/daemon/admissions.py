@@ -1,4 +1,4 @@
-"""Admissions: what the kubelet does for the pods that come proves what a release waits for (core/holders.py).
+"""Admissions: what the kubelet does for the pods that come proves what a release waits for (core/release/protocol.py).
 
 Each admission forgets the pods that have ended, calls Allocate, enters what that was answered, and then writes the
 checkpoint (devicemanager/manager.go, allocateContainerResources). So a checkpoint that is another file than the one
@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from qatdp.core.holders import Fact
-from qatdp.core.pci import PciAddress
-from qatdp.core.stale import Holding
+from qatdp.core.model.pci import PciAddress
+from qatdp.core.pools.stale import Holding
+from qatdp.core.release.protocol import Fact
 from qatdp.daemon.checkpoint_reader import CheckpointReader, named_in
-from qatdp.daemon.node import Node
-from qatdp.daemon.pace import Pace
+from qatdp.daemon.state import Node
+from qatdp.daemon.timing import Pace
 from qatdp.errors import BooksError
 from qatdp.kubelet.checkpoint import Identity
 

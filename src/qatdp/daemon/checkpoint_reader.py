@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from qatdp.core.config import is_ours
-from qatdp.core.pci import PciAddress
-from qatdp.core.stale import Holding
-from qatdp.host.worker import Worker
+from qatdp.core.config.model import is_ours
+from qatdp.core.model.pci import PciAddress
+from qatdp.core.pools.stale import Holding
+from qatdp.host.thread import Worker
 from qatdp.kubelet import checkpoint
 from qatdp.kubelet.checkpoint import Checkpoint, Identity
 

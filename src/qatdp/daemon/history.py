@@ -7,10 +7,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from qatdp.core.pci import PciAddress
-from qatdp.core.ranges import ranges
+from qatdp.core.model.pci import PciAddress
+from qatdp.core.model.ranges import ranges
 from qatdp.core.reasons import Defect
-from qatdp.core.report import Happening
+from qatdp.core.status.report import Happening
 
 MOST = 500
 MOST_RANGES = (

@@ -11,13 +11,13 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 
-from qatdp.core.pci import PciAddress
-from qatdp.core.pod_names import ListedDevices, Names, holders, names_in_list
-from qatdp.core.report import Holder
-from qatdp.core.stale import Holding
+from qatdp.core.model.pci import PciAddress
+from qatdp.core.pools.stale import Holding
+from qatdp.core.status.pod_names import ListedDevices, Names, holders, names_in_list
+from qatdp.core.status.report import Holder
 from qatdp.daemon.checkpoint_reader import CheckpointReader
 from qatdp.errors import BooksError
-from qatdp.host.worker import Worker
+from qatdp.host.thread import Worker
 from qatdp.kubelet.pod_logs import pod_names
 
 LONGEST_S = 30.0  # between two looks for a pod whose logs have no folder yet, or never will

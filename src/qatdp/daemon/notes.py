@@ -2,10 +2,10 @@
 
 import logging
 
-from qatdp.core.advice import Advice, advice
-from qatdp.core.snapshot import Snapshot
+from qatdp.core.model.snapshot import Snapshot
+from qatdp.core.status.advice import Advice, advice
 from qatdp.descriptors import RESERVED, limit
-from qatdp.host.tick import files_of
+from qatdp.host.poller import files_of
 
 log = logging.getLogger(__name__)
 

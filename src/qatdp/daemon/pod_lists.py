@@ -9,12 +9,12 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
-from qatdp.core.pod_names import ListedDevices
-from qatdp.daemon.node import Node
-from qatdp.daemon.pace import Pace
+from qatdp.core.status.pod_names import ListedDevices
+from qatdp.daemon.state import Node
+from qatdp.daemon.timing import Pace
 from qatdp.errors import BooksError
 from qatdp.kubelet.podresources import PodResources
-from qatdp.status.metrics import ListTiming
+from qatdp.pages.metrics import ListTiming
 
 log = logging.getLogger(__name__)
 

@@ -6,23 +6,23 @@ import asyncio
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from qatdp.core.config import Config
-from qatdp.core.in_use import Evidence, in_use, named
-from qatdp.core.outcome import Outcome, Status, verified
-from qatdp.core.pci import PciAddress
+from qatdp.core.config.model import Config
+from qatdp.core.config.spec import wish_of
+from qatdp.core.model.pci import PciAddress
+from qatdp.core.model.snapshot import Snapshot
+from qatdp.core.provision.in_use import Evidence, in_use, named
+from qatdp.core.provision.outcome import Outcome, Status, verified
+from qatdp.core.provision.planner import PfPlan, Plan, plan
 from qatdp.core.reasons import Defect, Reason, defect
-from qatdp.core.snapshot import Snapshot
-from qatdp.core.split import PfPlan, Plan, plan
-from qatdp.core.wish import wish_of
 from qatdp.daemon.checkpoint_reader import CheckpointReader
 from qatdp.errors import BooksError, QatdpError
-from qatdp.host.abc import HostCalls
-from qatdp.host.locks import NODE_LOCK, Lock, LockedError
-from qatdp.host.opened import enable_of, is_open
-from qatdp.host.site import Site
-from qatdp.host.sysfs import SysfsScanner, check_listed
-from qatdp.host.worker import Worker
-from qatdp.host.writer import configure
+from qatdp.host.calls.abc import HostCalls
+from qatdp.host.enabled import enable_of, is_open
+from qatdp.host.pf.apply import configure
+from qatdp.host.pf.context import Site
+from qatdp.host.pf.locks import NODE_LOCK, Lock, LockedError
+from qatdp.host.scanner import SysfsScanner, check_listed
+from qatdp.host.thread import Worker
 from qatdp.kubelet.podresources import PodResources
 
 SCAN_S = 60.0

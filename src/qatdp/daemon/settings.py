@@ -3,17 +3,17 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qatdp.core.binding import BindMode
-from qatdp.daemon.health import HealthPace
-from qatdp.daemon.open_vfs import OpenTiming
-from qatdp.daemon.pace import Pace
-from qatdp.host.patience import Patience
-from qatdp.host.site import Site
+from qatdp.core.pools.binding import BindMode
+from qatdp.daemon.health_loop import HealthPace
+from qatdp.daemon.open_vf_poller import OpenTiming
+from qatdp.daemon.timing import Pace
+from qatdp.host.calls.watchdog import Patience
+from qatdp.host.pf.context import Site
 from qatdp.kubelet import watch
 from qatdp.kubelet.endpoint import Timing
 from qatdp.kubelet.server import CloseTiming
-from qatdp.status.pages import Address
-from qatdp.status.rendering import PERIOD_S
+from qatdp.pages.pages import Address
+from qatdp.pages.rendering import PERIOD_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""StandIn: registers provisional lists (core/provisional.py) where the daemon has not come up in time.
+"""StandIn: registers provisional lists (core/pools/provisional.py) where the daemon has not come up in time.
 
 A kubelet that has just started gets its plugins back one by one, and a plugin that is replaced is away for a moment. So
 nothing is registered before the same kubelet has been there for as long as the daemon itself was waited for.
@@ -8,11 +8,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from qatdp.core.provisional import provisional
+from qatdp.core.pools.provisional import provisional
 from qatdp.core.reasons import Reason, defect
 from qatdp.daemon.checkpoint_reader import CheckpointReader
-from qatdp.daemon.node import Node
 from qatdp.daemon.settings import Settings
+from qatdp.daemon.state import Node
 from qatdp.errors import BooksError
 from qatdp.kubelet import watch
 from qatdp.kubelet.podresources import PodResources

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from qatdp.core.pci import PciAddress
-from qatdp.core.signals import Pulse
-from qatdp.core.snapshot import PhysicalFunction
-from qatdp.host.abc import HostCalls
-from qatdp.host.worker import Worker
+from qatdp.core.health.evidence import Pulse
+from qatdp.core.model.pci import PciAddress
+from qatdp.core.model.snapshot import PhysicalFunction
+from qatdp.host.calls.abc import HostCalls
+from qatdp.host.thread import Worker
 
 T = TypeVar("T")
 
@@ -83,7 +83,7 @@ class _Reader:
     def _beat(self, folder: Path) -> tuple[bool, tuple[int, int], int | None]:
         before = int(self._read(folder / "queries_failed"))
         status = int(self._read(folder / "status"))
-        # In this order, for another reader can come in between: core/signals.py.
+        # In this order, for another reader can come in between: core/health/evidence.py.
         sent = self._try({}, "sent", lambda: int(self._read(folder / "queries_sent")))
         return status == 0, (before, int(self._read(folder / "queries_failed"))), sent
 

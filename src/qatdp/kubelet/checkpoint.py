@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from qatdp.core.config import is_extended_resource
-from qatdp.core.pci import PciAddress
-from qatdp.core.stale import Holding
+from qatdp.core.config.model import is_extended_resource
+from qatdp.core.model.pci import PciAddress
+from qatdp.core.pools.stale import Holding
 from qatdp.core.text import shown
 from qatdp.errors import BooksError
 from qatdp.files import read_regular

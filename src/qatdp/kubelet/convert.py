@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from qatdp.api import deviceplugin_v1beta1_pb2 as api
-from qatdp.core.allocation import PERMISSIONS, Allocation
-from qatdp.core.pools import Health, PoolDevice, ResourcePool
+from qatdp.core.pools.allocation import PERMISSIONS, Allocation
+from qatdp.core.pools.pools import Health, PoolDevice, ResourcePool
 
 
 def to_list(pool: ResourcePool) -> api.ListAndWatchResponse:

@@ -1,4 +1,4 @@
-"""Endpoint: carries out the life of one resource with the kubelet, as core/endpoint.py decides it."""
+"""Endpoint: carries out the life of one resource with the kubelet, as kubelet/lifecycle.py decides it."""
 
 import asyncio
 import contextlib
@@ -12,11 +12,11 @@ from typing import ClassVar
 import grpc
 
 from qatdp.api.deviceplugin_v1beta1_pb2_grpc import add_DevicePluginServicer_to_server
-from qatdp.core.endpoint import Command, Event, State, react
-from qatdp.core.pools import ResourcePool
+from qatdp.core.pools.pools import ResourcePool
 from qatdp.descriptors import check_room
 from qatdp.feed import Feed
 from qatdp.kubelet.convert import to_options
+from qatdp.kubelet.lifecycle import Command, Event, State, react
 from qatdp.kubelet.meter import Meter, NoMeter
 from qatdp.kubelet.observer import Observer
 from qatdp.kubelet.registration import describe, new_socket_name, register
@@ -120,7 +120,7 @@ class Endpoint:
     def saw(self, event: Event) -> None:
         """Take what the watch has seen of the kubelet. It can be late: a try may have found that kubelet before.
 
-        To register with it once more would cost a moment without devices, up to 1.36 (core/endpoint.py).
+        To register with it once more would cost a moment without devices, up to 1.36 (kubelet/lifecycle.py).
         """
         known = self._kubelet is not None and self._kubelet == identity(self._folder)
         if not (event is Event.KUBELET_UP and self.state in WITH_KUBELET and known):

@@ -4,7 +4,7 @@ import itertools
 import os
 from pathlib import Path
 
-from qatdp.core.pod_names import Names, name_in
+from qatdp.core.status.pod_names import Names, name_in
 
 MOST = 10_000  # a node has 110 pods by default; folders of ended pods go with them
 

@@ -9,9 +9,9 @@ import grpc
 
 from qatdp.api import podresources_v1_pb2 as api
 from qatdp.api.podresources_v1_pb2_grpc import PodResourcesListerStub
-from qatdp.core.config import is_extended_resource
-from qatdp.core.pci import PciAddress
-from qatdp.core.pod_names import ListedDevices, PodName
+from qatdp.core.config.model import is_extended_resource
+from qatdp.core.model.pci import PciAddress
+from qatdp.core.status.pod_names import ListedDevices, PodName
 from qatdp.core.text import shown
 from qatdp.errors import BooksError
 from qatdp.kubelet.channel import channel

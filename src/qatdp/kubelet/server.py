@@ -17,11 +17,11 @@ import grpc
 
 from qatdp.api import deviceplugin_v1beta1_pb2 as api
 from qatdp.api.deviceplugin_v1beta1_pb2_grpc import DevicePluginServicer
-from qatdp.core.allocation import Allocation, allocate_each, check_closed, check_start, functions_to_check, prefer
-from qatdp.core.bounds import MOST_CONTAINERS, check_bounds, first_of, most_ids
-from qatdp.core.pci import PciAddress
-from qatdp.core.pools import ResourcePool
-from qatdp.core.ranges import as_ranges
+from qatdp.core.model.pci import PciAddress
+from qatdp.core.model.ranges import as_ranges
+from qatdp.core.pools.allocation import Allocation, allocate_each, check_closed, check_start, functions_to_check, prefer
+from qatdp.core.pools.bounds import MOST_CONTAINERS, check_bounds, first_of, most_ids
+from qatdp.core.pools.pools import ResourcePool
 from qatdp.core.text import printable
 from qatdp.errors import AllocationError, RequestError
 from qatdp.feed import Feed

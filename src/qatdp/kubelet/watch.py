@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TypeAlias
 
-from qatdp.core.endpoint import Event
+from qatdp.kubelet.lifecycle import Event
 from qatdp.kubelet.registration import KUBELET_SOCKET
 
 PERIOD_S = 0.25

@@ -22,7 +22,7 @@ from churn.tally import Cause
 
 from attacks.finding import Finding, tell
 
-HAMMER = Path(__file__).parents[2] / "kubelet/hammer"
+HAMMER = Path(__file__).parents[2] / "integration/kubelet/hammer"
 PAGES = ("--status", "8", "--metrics", "1", "--devices-every", "5")
 
 Result = Mapping[str, Any]

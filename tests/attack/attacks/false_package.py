@@ -7,10 +7,10 @@ from pathlib import Path
 from churn.site import FIRST_PF, QATDP
 
 from attacks.finding import Finding, tell
-from qatdp.testing.host import FakeHost
+from qatdp.simulator.host.node import FakeHost
 
 CONFIG = "version: 1\nprovision:\n  - split:\n      - services: [sym, asym]\n"
-MODULES = ("__init__.py", "host/__init__.py", "host/child.py")
+MODULES = ("__init__.py", "host/__init__.py", "host/pf/worker.py")
 DEADLINE_S = 3.0
 
 

@@ -2,7 +2,7 @@
 
 from attacks.finding import Finding, tell
 from attacks.ground import Probes, ground, until_offered
-from qatdp.testing.kubelet import FakeKubelet
+from qatdp.simulator.kubelet import FakeKubelet
 
 CASES = ((64, 128), (256, 1024))
 SECONDS = 5.0

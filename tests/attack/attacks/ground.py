@@ -13,7 +13,7 @@ from churn.clients import UnixConnection, get
 from churn.site import CY, Daemon, MadeNode
 from churn.tally import quantile
 
-from qatdp.testing.kubelet import FakeKubelet
+from qatdp.simulator.kubelet import FakeKubelet
 
 START_S = 30.0
 ANSWER_S = 15.0  # after the start: half a second on an idle machine

@@ -1,0 +1,1 @@
+"""What is known of a node: functions, IOMMU groups, families. Values without decisions."""

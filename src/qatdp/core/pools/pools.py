@@ -1,0 +1,249 @@
+"""One pool per resource: the devices in its list, each with its health and the reason for it.
+
+`build_pools` is the one place where what was scanned, what is wished and what may be held come together. It partitions
+the VFs: none is in two pools, none is left out without a reason.
+"""
+
+from bisect import bisect_left
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from qatdp.core.config.model import Config, ResourceOptions
+from qatdp.core.model.pci import PciAddress
+from qatdp.core.model.snapshot import NodeKind, Snapshot, VirtualFunction
+from qatdp.core.pools.open_vfs import functions_of
+from qatdp.core.pools.placement import NOTHING_ELSE, Circumstances, Offer, defect_of, node_of, offers
+from qatdp.core.reasons import Defect, Reason, defect
+from qatdp.core.release.protocol import LEAVING, MAYBE_IN_USE, OUT_OF_LIST, WITHDRAWN, Books, Entry, Step, settle
+
+CONTAINER_NODE = "/dev/vfio/vfio"
+IOMMUFD_NODE = "/dev/iommu"
+
+
+class Health(StrEnum):
+    """What the kubelet knows of a device, in its very words (deviceplugin/v1beta1/constants.go)."""
+
+    HEALTHY = "Healthy"
+    UNHEALTHY = "Unhealthy"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolDevice:
+    """A device in a resource's list.
+
+    `sick` says what is wrong with the VF itself, `withdrawn` tells that it is on its way out of the list: either makes
+    it Unhealthy. `held` tells that somebody may have it, `awaited` that it is to leave once nobody has, `taken` that
+    somebody has its node by another name, `outdated` that a pod has an old answer for it (core/pools/stale.py),
+    `shared` that the kubelet has given it to two pods. `nodes` are paths on the host, the same in the container;
+    `functions` those that must be closed before somebody can open it (core/pools/open_vfs.py).
+    """
+
+    address: PciAddress
+    pf: PciAddress | None = None
+    numa_node: int | None = None
+    nodes: tuple[str, ...] = ()
+    sick: Defect | None = None
+    withdrawn: bool = False
+    held: bool = False
+    awaited: bool = False
+    taken: bool = False
+    outdated: bool = False
+    shared: bool = False
+    functions: tuple[PciAddress, ...] = ()
+
+    @property
+    def health(self) -> Health:
+        return Health.UNHEALTHY if self.sick or self.withdrawn else Health.HEALTHY
+
+    @property
+    def defect(self) -> Defect | None:
+        """Why it is not healthy; None where it is."""
+        return self.sick or (defect(Reason.WITHDRAWN) if self.withdrawn else None)
+
+
+@dataclass(frozen=True, slots=True)
+class ResourcePool:
+    """A resource and its devices, in the order of their addresses."""
+
+    resource: str
+    devices: tuple[PoolDevice, ...] = ()
+    options: ResourceOptions = ResourceOptions()
+
+    def device(self, text: str) -> PoolDevice | None:
+        """Return the device of an ID; None where the list has none."""
+        address = PciAddress.parse_or_none(text)
+        if address is None:
+            return None
+        place = bisect_left(self.devices, address, key=lambda device: device.address)
+        found = self.devices[place] if place < len(self.devices) else None
+        return found if found and str(found.address) == text else None  # two texts can write one address
+
+    @property
+    def listed(self) -> tuple[tuple[PciAddress, Health, int | None], ...]:
+        """What the kubelet is told of it."""
+        return tuple((device.address, device.health, device.numa_node) for device in self.devices)
+
+    @property
+    def guards_starts(self) -> bool:
+        """Whether the kubelet is to ask before it starts a container: else it goes by an answer that is outdated, or
+        starts a pod with a VF that another one has open.
+
+        Only then, as no container with a device of the resource is started while the plugin that it asks is away.
+        """
+        return any(device.outdated or device.shared for device in self.devices)
+
+    @property
+    def healthy(self) -> frozenset[str]:
+        """The IDs that the kubelet may hand out."""
+        return frozenset(str(device.address) for device in self.devices if device.health is Health.HEALTHY)
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """All pools by the full name of their resource, and why each other VF is in none."""
+
+    pools: Mapping[str, ResourcePool]
+    left_out: Mapping[PciAddress, Defect]
+
+
+def build_pools(
+    snapshot: Snapshot,
+    config: Config,
+    books: Books,
+    moment: int,
+    circumstances: Circumstances = NOTHING_ELSE,
+) -> tuple[Pools, Books]:
+    """Return the pools, and the books after every ID was told where it belongs (core/release/protocol.py)."""
+    read = {address for address, entry in _listed(books).items() if entry.step is not Step.NEW}
+    found = offers(snapshot, config, circumstances, read)
+    books = _remember(settle(books, places(found, config, books), moment), snapshot, circumstances.stale.taken)
+    devices: dict[str, list[PoolDevice]] = {}
+    for address, entry in sorted(_listed(books).items()):
+        sick = _sick(address, entry.resource, found.get(address), snapshot, config, circumstances)
+        device = _device(address, entry, snapshot, config, circumstances, sick)
+        devices.setdefault(entry.resource, []).append(device)
+    pools = {name: ResourcePool(name, tuple(of), config.options(name)) for name, of in sorted(devices.items())}
+    return Pools(pools, _left_out(found, books)), books
+
+
+def _listed(books: Books) -> Books:
+    return {address: entry for address, entry in books.items() if entry.step not in OUT_OF_LIST}
+
+
+def places(found: Mapping[PciAddress, Offer], config: Config, books: Books) -> Mapping[PciAddress, str]:
+    """Return which resource each VF belongs to now; one that is left out belongs nowhere.
+
+    A VF with a defect keeps the place it has, but gets no new one. So does one whose services cannot be known now. One
+    in doubt gets one: Unhealthy, it does no harm in any list, and a list makes the kubelet write its books again.
+    """
+    listed = _listed(books)
+    wanted: dict[str, list[PciAddress]] = {}
+    for address, offer in found.items():
+        listed_at = listed[address].resource if address in listed else None
+        resource = listed_at if offer.undecided else offer.resource
+        if resource and (resource == listed_at or offer.defect is None or offer.in_doubt):
+            wanted.setdefault(resource, []).append(address)
+    return {
+        address: resource
+        for resource, addresses in wanted.items()
+        for address in _within_limit(addresses, resource, config.limit(resource), books)
+    }
+
+
+def _within_limit(addresses: list[PciAddress], resource: str, limit: int | None, books: Books) -> list[PciAddress]:
+    """Return the first so many: those in the resource's list that may be in use, others in it, then by address.
+
+    Those that have yet to leave another list, which can take for ever, are the last.
+    """
+
+    def rank(address: PciAddress) -> tuple[int, PciAddress]:
+        entry = books.get(address)
+        if entry and entry.resource == resource and entry.step not in OUT_OF_LIST:
+            return (0 if entry.step in MAYBE_IN_USE else 1, address)
+        return (2 if entry is None or entry.step is Step.NEW else 3, address)
+
+    return sorted(addresses, key=rank)[:limit]
+
+
+def _left_out(found: Mapping[PciAddress, Offer], books: Books) -> Mapping[PciAddress, Defect]:
+    """Return why each VF that no list has is offered nowhere."""
+    listed = _listed(books)
+    return {
+        address: offer.why_not or offer.defect or _not_yet(offer, books.get(address))
+        for address, offer in found.items()
+        if address not in listed
+    }
+
+
+def _not_yet(offer: Offer, entry: Entry | None) -> Defect:
+    if entry is None:
+        return defect(Reason.OVER_LIMIT, resource=offer.resource)
+    if entry.resource == offer.resource:
+        return defect(Reason.RELEASED, resource=offer.resource)
+    return defect(Reason.MOVING, old=entry.resource, new=offer.resource)  # its step is RELEASED
+
+
+def _remember(books: Books, snapshot: Snapshot, taken: Collection[PciAddress]) -> Books:
+    """Keep each VF as it was last seen, for who is asked for again while it is not there.
+
+    But for nodes that are another's now, or that a pod has by another name: two would have one VF.
+    """
+    seen = {vf.address: _without_nodes(vf) if vf.address in taken else vf for vf in snapshot.vfs if vf.address in books}
+    if absent := [vf for entry in books.values() if (vf := entry.vf) and vf.nodes and vf.address not in seen]:
+        owned = {node.path for vf in snapshot.vfs for node in vf.nodes}
+        seen |= {vf.address: _without_nodes(vf) for vf in absent if any(node.path in owned for node in vf.nodes)}
+    changed = {address: replace(books[address], vf=vf) for address, vf in seen.items() if vf != books[address].vf}
+    return {**books, **changed} if changed else books
+
+
+def _without_nodes(vf: VirtualFunction) -> VirtualFunction:
+    return replace(vf, nodes=())
+
+
+def _sick(
+    address: PciAddress,
+    resource: str,
+    offer: Offer | None,
+    snapshot: Snapshot,
+    config: Config,
+    circumstances: Circumstances,
+) -> Defect | None:
+    """Return what is wrong with a VF as a device of the resource that lists it, wherever it belongs now."""
+    if offer and (offer.undecided or offer.resource == resource):
+        return offer.defect
+    vf = snapshot.vf(address)
+    return defect_of(vf, snapshot, config, resource, circumstances) if vf else defect(Reason.NOT_PRESENT)
+
+
+def _device(
+    address: PciAddress,
+    entry: Entry,
+    snapshot: Snapshot,
+    config: Config,
+    circumstances: Circumstances,
+    sick: Defect | None,
+) -> PoolDevice:
+    vf = entry.vf
+    return PoolDevice(
+        address=address,
+        pf=vf.pf if vf else None,
+        numa_node=vf.numa_node if vf else None,
+        nodes=_nodes(vf, entry.resource, config) if vf else (),
+        sick=sick,
+        withdrawn=entry.step in WITHDRAWN,
+        held=entry.step in MAYBE_IN_USE,
+        awaited=entry.step in MAYBE_IN_USE and entry.step in LEAVING,
+        taken=address in circumstances.stale.taken,
+        outdated=address in circumstances.stale.outdated,
+        shared=address in circumstances.shared,
+        functions=functions_of(address, snapshot),
+    )
+
+
+def _nodes(vf: VirtualFunction, resource: str, config: Config) -> tuple[str, ...]:
+    """Return what a container needs to use a VF: its node, and the one all VFIO users share."""
+    node = node_of(vf, config.options(resource).device_node)
+    if node is None:
+        return ()
+    return (node.path, IOMMUFD_NODE if node.kind is NodeKind.CDEV else CONTAINER_NODE)

@@ -1,0 +1,1 @@
+"""Provisioning: which PF becomes what, in which steps, and when nobody has its VFs."""

@@ -1,0 +1,1 @@
+"""Reports of what the daemon knows, as values that pages, metrics and `qatdp devices` show."""

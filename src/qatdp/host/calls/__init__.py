@@ -1,0 +1,1 @@
+"""HostCalls: everything that qatdp asks of the kernel's files, in two implementations that one suite holds together."""

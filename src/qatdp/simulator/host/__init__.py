@@ -1,0 +1,1 @@
+"""A simulated /sys and /dev, for daemons and for processes beside them."""

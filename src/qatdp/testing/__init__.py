@@ -1,1 +1,0 @@
-"""What tests of qatdp are written with; no part of what the daemon runs."""

@@ -1,4 +1,0 @@
-"""The real node: QAT PFs, containerd, a kubelet and pods, in a guest that tests/guest/run boots.
-
-Nothing here is a fake but the PF driver (tests/guest/driver). One noun a module; Node puts them together.
-"""
