@@ -8,7 +8,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from qatdp.host.calls.abc import HostCalls
-from qatdp.host.poller import Tick
+from qatdp.host.poller import AttributePoller
 from qatdp.host.scanner import SysfsScanner, snapshot
 from qatdp.simulator.host.node import FakeHost
 
@@ -32,7 +32,7 @@ def test_reading(benchmark: BenchmarkFixture, calls: HostCalls, host: FakeHost) 
 
 @pytest.mark.benchmark(group="tick: what is looked at every second")
 def test_tick(benchmark: BenchmarkFixture, calls: HostCalls, host: FakeHost) -> None:
-    tick = Tick(host.sysfs, calls)
+    tick = AttributePoller(host.sysfs, calls)
     benchmark(tick.values, host.scan())
     tick.close()
 

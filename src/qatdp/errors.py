@@ -72,5 +72,5 @@ class OpenDeviceError(AllocationError):
     """A request for a device that somebody has open: whoever is given it as well could not open it (EBUSY)."""
 
 
-class BooksError(QatdpError):
-    """The kubelet's books (PodResources or the checkpoint) could not be read: whatever they may name is held."""
+class KubeletStateError(QatdpError):
+    """The kubelet's state (PodResources or the checkpoint) could not be read: whatever they may name is held."""

@@ -1,4 +1,4 @@
-"""RecordingObserver: keeps what endpoints tell whoever keeps the books."""
+"""RecordingObserver: keeps what endpoints tell whoever keeps the ledger."""
 
 import asyncio
 from collections.abc import Callable, Collection

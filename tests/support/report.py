@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from qatdp.core.status.report import DeviceReport, EndpointReport, Happening, Holder, PfReport, Report
+from qatdp.core.status.report import DeviceReport, EndpointReport, Holder, PfReport, Report, StatusEvent
 
 CY = "qat.intel.com/cy"
 
@@ -65,5 +65,5 @@ def a_report() -> Report:
                 progress="Cordoned, to become dc: 1 VF held by default/pod",
             ),
         ),
-        history=(Happening(1001.0, "added", CY, ("0000:6b:00.1",), 1),),
+        history=(StatusEvent(1001.0, "added", CY, ("0000:6b:00.1",), 1),),
     )

@@ -1,4 +1,4 @@
-"""Wishes for tests, by Hypothesis: what `provision` may say of a node's PFs."""
+"""Specs for tests, by Hypothesis: what `provision` may say of a node's PFs."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +11,7 @@ from qatdp.core.model.qat import GENERIC
 from qatdp.errors import ConfigError
 
 
-def wishes(pfs: Iterable[str]) -> st.SearchStrategy[dict[str, Any]]:
+def specs(pfs: Iterable[str]) -> st.SearchStrategy[dict[str, Any]]:
     """Entries of `provision` without a fault, as plain values; `pfs` are the addresses that they may name."""
     some_pfs = _some(st.sampled_from(tuple(pfs)))
     policy = {
@@ -29,14 +29,14 @@ def wishes(pfs: Iterable[str]) -> st.SearchStrategy[dict[str, Any]]:
 
 def reachable(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Leave out all but one of the entries that are for any node, which comes last."""
-    for_any = [wish for wish in entries if "nodes" not in wish]
-    return [*(wish for wish in entries if "nodes" in wish), *for_any[:1]]
+    for_any = [spec for spec in entries if "nodes" not in spec]
+    return [*(spec for spec in entries if "nodes" in spec), *for_any[:1]]
 
 
-def _drained(wish: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
-    if wish.get("when") != When.CORDON:
-        return st.just(wish)
-    return st.just(wish) | st.integers(1, 600).map(lambda seconds: {**wish, "cordonTimeoutSeconds": seconds})
+def _drained(spec: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
+    if spec.get("when") != When.CORDON:
+        return st.just(spec)
+    return st.just(spec) | st.integers(1, 600).map(lambda seconds: {**spec, "cordonTimeoutSeconds": seconds})
 
 
 def _targets(some_pfs: st.SearchStrategy[list[str]]) -> st.SearchStrategy[dict[str, Any]]:

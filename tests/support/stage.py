@@ -8,8 +8,8 @@ from pathlib import Path
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.release.protocol import Step
 from qatdp.daemon.app import Daemon
-from qatdp.daemon.state import Node
-from qatdp.host.calls.abc import Answers, HostCalls, Watch
+from qatdp.daemon.state import DeviceState
+from qatdp.host.calls.abc import BusDump, HostCalls, Watch
 from qatdp.host.calls.choose import host_calls
 from qatdp.simulator.daemon import RunningDaemon, hurried
 from qatdp.simulator.host.calls import PassingCalls
@@ -71,12 +71,12 @@ class Stage:
         return self._running.daemon
 
     @property
-    def node(self) -> Node:
+    def node(self) -> DeviceState:
         return self.daemon.node
 
     def step(self, device: PciAddress) -> Step | None:
         """Return how far a device is from leaving its list; None where it is in none."""
-        entry = self.node.books.get(device)
+        entry = self.node.ledger.get(device)
         return entry.step if entry else None
 
     def configure(self, text: str) -> None:
@@ -124,7 +124,7 @@ class _ScanCalls(PassingCalls):
         super().__init__(inner)
         self._begins = begins
 
-    def bus(self, sysfs: Path, dev: Path) -> Answers:
+    def bus(self, sysfs: Path, dev: Path) -> BusDump:
         self._begins()
         return self._inner.bus(sysfs, dev)
 

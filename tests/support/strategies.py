@@ -1,4 +1,4 @@
-"""Nodes, configurations and books for tests: by hand (a_pf, its_vfs, a_snapshot) and by Hypothesis.
+"""Nodes, configurations and ledger for tests: by hand (a_pf, its_vfs, a_snapshot) and by Hypothesis.
 
 All of it is drawn from few names, so that what is drawn meets: a selector finds its PF, a hold its VF.
 """
@@ -22,9 +22,9 @@ from qatdp.core.model.snapshot import (
     VfioNode,
     VirtualFunction,
 )
-from qatdp.core.release.protocol import Books, Entry, Step
+from qatdp.core.release.protocol import Ledger, LedgerEntry, Step
 from qatdp.simulator.host.families import TOTAL_VFS
-from support.specs import reachable, wishes
+from support.specs import reachable, specs
 
 FAMILY = {family.name: family for family in FAMILIES}
 SLOTS = tuple(map(PciAddress.parse, ("0000:6b:00.0", "0000:70:00.0", "0000:f3:00.0", "10000:01:00.0")))
@@ -206,7 +206,7 @@ def documents() -> st.SearchStrategy[dict[str, Any]]:
         ),
         "vfioDriver": st.sampled_from(sorted(VFIO_DRIVERS)),
         "allowNoIommu": st.booleans(),
-        "provision": st.lists(wishes(map(str, SLOTS)), max_size=2).map(reachable),
+        "provision": st.lists(specs(map(str, SLOTS)), max_size=2).map(reachable),
     }
     return st.fixed_dictionaries({"version": st.just(1)}, optional=optional).map(_with_known_names)
 
@@ -216,9 +216,9 @@ def _with_known_names(document: dict[str, Any]) -> dict[str, Any]:
     rules = document.get("resources", [])
     names = {rule["name"] for rule in rules}
     names |= set(default_names()) if document.get("defaultResources", not rules) else set()
-    for wish in document.get("provision", []):
-        if "minAvailable" in wish:
-            wish["minAvailable"] = {name: least for name, least in wish["minAvailable"].items() if name in names}
+    for spec in document.get("provision", []):
+        if "minAvailable" in spec:
+            spec["minAvailable"] = {name: least for name, least in spec["minAvailable"].items() if name in names}
     return document
 
 
@@ -270,10 +270,10 @@ def resources() -> st.SearchStrategy[str]:
     return st.sampled_from([f"qat.intel.com/{name}" for name in NAMES])
 
 
-def books(snapshot: Snapshot) -> st.SearchStrategy[Books]:
+def ledger(snapshot: Snapshot) -> st.SearchStrategy[Ledger]:
     """What may be known of the VFs of a node, and of some that are not there any more."""
     known = [*(vf.address for vf in snapshot.vfs), *VANISHED]
     steps = st.sampled_from([step for step in Step if step is not Step.GONE])
-    entries = st.builds(Entry, resources(), steps, st.integers(0, 9))
+    entries = st.builds(LedgerEntry, resources(), steps, st.integers(0, 9))
     drawn = st.dictionaries(st.sampled_from(known), entries, max_size=len(known))
     return drawn.map(lambda found: {at: replace(entry, vf=snapshot.vf(at)) for at, entry in found.items()})

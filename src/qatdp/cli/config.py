@@ -8,7 +8,7 @@ import click
 from qatdp import configfile
 from qatdp.cli.options import node_name_option
 from qatdp.cli.table import print_lines
-from qatdp.core.config.describe import wishes_in_words
+from qatdp.core.config.describe import describe_specs
 from qatdp.core.config.model import Config, full_name
 from qatdp.core.config.schema import config_schema
 from qatdp.core.config.warnings import config_warnings
@@ -38,7 +38,7 @@ def check(file: Path, node_name: str | None) -> None:
     found = configfile.load(file)
     for warning in config_warnings(found):
         print_lines((f"Warning: {warning}",), err=True)
-    print_lines((f"{file}: valid ({_summary(found)})", *wishes_in_words(found.provision, node_name)))
+    print_lines((f"{file}: valid ({_summary(found)})", *describe_specs(found.provision, node_name)))
 
 
 def _summary(found: Config) -> str:

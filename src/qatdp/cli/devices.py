@@ -23,7 +23,7 @@ from qatdp.core.provision.progress import Phase
 from qatdp.core.reasons import Defect
 from qatdp.core.status.devices import listing
 from qatdp.core.status.report import DeviceReport, plain
-from qatdp.daemon.scan import Look
+from qatdp.daemon.scan import ScanAndBind
 from qatdp.host.calls.choose import host_calls
 from qatdp.host.scanner import check_listed
 from qatdp.pages import client
@@ -74,7 +74,7 @@ def _asked(where: Path) -> tuple[client.Status | None, str]:
 
 
 def _scanned(sysfs: Path, dev: Path, config: Config) -> Row:
-    snapshot = Look(sysfs, dev, host_calls())(config).snapshot
+    snapshot = ScanAndBind(sysfs, dev, host_calls())(config).snapshot
     check_listed(snapshot, sysfs)
     pools, _ = build_pools(snapshot, config, {}, moment=1)
     rows = [_without_history(device) for device in listing(snapshot, config, pools, {})]

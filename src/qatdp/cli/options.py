@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import click
 
 from qatdp.files import too_long
-from qatdp.host.pf.context import Pace
-from qatdp.host.pf.locks import Who
+from qatdp.host.pf.context import PfTiming
+from qatdp.host.pf.locks import LockOwner
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -99,7 +99,7 @@ def writer_options(command: Command) -> Command:
         click.option(
             "--deadline",
             type=_Seconds(min=0.1, max=LONGEST_S),
-            default=Pace().step_s,
+            default=PfTiming().step_s,
             envvar="QATDP_DEADLINE",
             show_default=True,
             help="Seconds that one step on a PF may take.",
@@ -125,10 +125,10 @@ def node_name_option(command: Command) -> Command:
     )(command)
 
 
-def who(mode: str) -> Who:
+def who(mode: str) -> LockOwner:
     """Return who writes, for others to read."""
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    return Who(socket.gethostname(), os.getpid(), mode, now)
+    return LockOwner(socket.gethostname(), os.getpid(), mode, now)
 
 
 class _SocketPath(click.Path):

@@ -17,7 +17,7 @@ from qatdp.daemon.provision import Kubelet, Provision, Report
 from qatdp.descriptors import raise_limit
 from qatdp.errors import ConfigError
 from qatdp.host.calls.choose import host_calls
-from qatdp.host.pf.context import CHILD, Pace, Site
+from qatdp.host.pf.context import CHILD, PfContext, PfTiming
 
 COLUMNS = ("pf", "family", "numaNode", "services", "desired", "outcome", "reason", "message")
 TITLES = {"numaNode": "numa"}
@@ -57,7 +57,7 @@ def provision(
     """
     raise_limit()  # each PF that changes has a process, and a pipe to it and from it
     # A simulated node has processes of its own that write to it; nobody else passes an object.
-    site = Site(sysfs, dev, lock_dir, who("provision"), child or CHILD, Pace(step_s=deadline))
+    site = PfContext(sysfs, dev, lock_dir, who("provision"), child or CHILD, PfTiming(step_s=deadline))
     config = configfile.load(config_file) if config_file else Config()
     kubelet = Kubelet(kubelet_dir / "device-plugins", pod_resources or kubelet_dir / "pod-resources")
     try:
@@ -71,7 +71,7 @@ def provision(
 
 
 def _print(report: Report, output: str) -> None:
-    """Print what became of each PF, and what the wish cannot be on this node."""
+    """Print what became of each PF, and what the spec cannot be on this node."""
     rows = list(_rows(report))
     if output == "json":
         told = {"rounded": report.plan.rounded, "unmet": report.plan.unmet}

@@ -29,7 +29,7 @@ from qatdp.daemon.app import Daemon
 from qatdp.daemon.settings import Managing, Settings
 from qatdp.descriptors import raise_limit
 from qatdp.host.calls.choose import compiled_calls, host_calls
-from qatdp.host.pf.context import CHILD, Pace, Site
+from qatdp.host.pf.context import CHILD, PfContext, PfTiming
 from qatdp.kubelet.registration import room_in
 from qatdp.pages.pages import Address
 
@@ -190,7 +190,7 @@ def run(
         config=config_file,
         bind=BindMode.FREE if provision and MODES[bind] is BindMode.NEVER else MODES[bind],
         # A simulated node has processes of its own that write to it; nobody else passes an object.
-        provision=Managing(Site(sysfs, dev, lock_dir, who("run"), child or CHILD, Pace(deadline)), node_name)
+        provision=Managing(PfContext(sysfs, dev, lock_dir, who("run"), child or CHILD, PfTiming(deadline)), node_name)
         if provision
         else None,
         listen=listen,
@@ -215,5 +215,5 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stop)
-    loop.add_signal_handler(signal.SIGHUP, daemon.look_anew)
+    loop.add_signal_handler(signal.SIGHUP, daemon.reload)
     await daemon.run()

@@ -12,12 +12,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from qatdp.core.model.pci import PciAddress
-from qatdp.core.pools.stale import Holding
+from qatdp.core.pools.stale import CheckpointEntry
 from qatdp.core.release.protocol import Fact
 from qatdp.daemon.checkpoint_reader import CheckpointReader, named_in
-from qatdp.daemon.state import Node
-from qatdp.daemon.timing import Pace
-from qatdp.errors import BooksError
+from qatdp.daemon.state import DeviceState
+from qatdp.daemon.timing import ReleaseTiming
+from qatdp.errors import KubeletStateError
 from qatdp.kubelet.checkpoint import Identity
 
 MOST = 64  # Allocates whose checkpoint has not been seen; the newest prove the most
@@ -33,14 +33,14 @@ class Grant:
     before: Identity
     until_s: float
 
-    def is_in(self, holdings: Iterable[Holding]) -> bool:
-        return any(one.resource == self.resource and self.devices <= set(one.devices) for one in holdings)
+    def is_in(self, pod_entries: Iterable[CheckpointEntry]) -> bool:
+        return any(one.resource == self.resource and self.devices <= set(one.devices) for one in pod_entries)
 
 
 class Admissions:
     """Watches for checkpoints while something is to leave and pods come."""
 
-    def __init__(self, node: Node, checkpoint: CheckpointReader, pace: Pace) -> None:
+    def __init__(self, node: DeviceState, checkpoint: CheckpointReader, pace: ReleaseTiming) -> None:
         self._node, self._checkpoint, self._pace = node, checkpoint, pace
         self._pending: deque[Grant] = deque(maxlen=MOST)
         self._came = asyncio.Event()
@@ -78,19 +78,19 @@ class Admissions:
         """Read the checkpoint; take what the last of the Allocates proves that it was written after."""
         try:
             read = await self._checkpoint.read()
-        except BooksError:  # the release says so
+        except KubeletStateError:  # the release says so
             return
         if read.identity is None:
             return
         began = max(
-            (one.began for one in self._pending if one.before != read.identity and one.is_in(read.holdings)),
+            (one.began for one in self._pending if one.before != read.identity and one.is_in(read.pod_entries)),
             default=None,
         )
         if began is None:
             return
         self._pending = deque((one for one in self._pending if one.began > began), maxlen=MOST)
         if self._node.stale:
-            self._node.written_down(read.holdings)
-        named = named_in(read.holdings)
+            self._node.written_down(read.pod_entries)
+        named = named_in(read.pod_entries)
         self._node.learn(Fact.NAMED, named, began)
-        self._node.learn(Fact.ADMITTED_WITHOUT, self._node.books.keys() - named, began)
+        self._node.learn(Fact.ADMITTED_WITHOUT, self._node.ledger.keys() - named, began)

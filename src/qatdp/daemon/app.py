@@ -22,19 +22,19 @@ from qatdp.daemon.holders import Holders
 from qatdp.daemon.notes import Notes
 from qatdp.daemon.open_vf_poller import OpenVfPoller
 from qatdp.daemon.pod_lists import PodLists
-from qatdp.daemon.reconciler import PfKeeper
+from qatdp.daemon.reconciler import PfReconciler
 from qatdp.daemon.release_loop import Release
 from qatdp.daemon.reporter import Status
-from qatdp.daemon.scan import Look, Seen, log_look
+from qatdp.daemon.scan import ScanAndBind, ScanResult, log_look
 from qatdp.daemon.settings import Settings
 from qatdp.daemon.stand_in import StandIn
-from qatdp.daemon.state import Node
-from qatdp.errors import BooksError
+from qatdp.daemon.state import DeviceState
+from qatdp.errors import KubeletStateError
 from qatdp.feed import Feed
 from qatdp.host.calls.abc import HostCalls
-from qatdp.host.calls.watchdog import PatientCalls
-from qatdp.host.enabled import Opened, OpenNow
-from qatdp.host.poller import Tick, Values
+from qatdp.host.calls.watchdog import WatchdogCalls
+from qatdp.host.enabled import EnabledFunctions, EnabledNow
+from qatdp.host.poller import AttributePoller, Values
 from qatdp.host.thread import Worker
 from qatdp.kubelet import watch
 from qatdp.kubelet.endpoint import Endpoint
@@ -57,15 +57,15 @@ class Daemon:
 
     def __init__(self, settings: Settings, calls: HostCalls) -> None:
         self._settings = settings
-        bulk = PatientCalls(calls, calls, settings.patience)
-        self._look = Look(settings.sysfs, settings.dev, calls, settings.bind, bulk)
-        self._at_tick = Tick(settings.sysfs, bulk)
-        self._opened, self._open_now = Opened(settings.sysfs, bulk), OpenNow(settings.sysfs, calls)
+        bulk = WatchdogCalls(calls, calls, settings.patience)
+        self._look = ScanAndBind(settings.sysfs, settings.dev, calls, settings.bind, bulk)
+        self._at_tick = AttributePoller(settings.sysfs, bulk)
+        self._opened, self._open_now = EnabledFunctions(settings.sysfs, bulk), EnabledNow(settings.sysfs, calls)
         self._worker, self._tick_worker = Worker("look"), Worker("tick")
         self._bulk = bulk
         self._pod_resources = PodResources(settings.pod_resources)
         self._configuration = Configuration(settings.config, settings.tick_s, calls)
-        self.node = Node(Config(), self._serve)
+        self.node = DeviceState(Config(), self._serve)
         self.endpoints: dict[str, Endpoint] = {}
         self.health = PfHealth(settings.sysfs, calls, bulk, self.node, settings.health, heartbeat=settings.heartbeat)
         self._checkpoint = CheckpointReader(settings.plugins)
@@ -99,7 +99,7 @@ class Daemon:
         self.hint()
         await looked
 
-    def look_anew(self) -> None:
+    def reload(self) -> None:
         """Look at everything again, also at a configuration whose file seems to be the same."""
         self._configuration.load_anew()
         self.hint()
@@ -150,7 +150,7 @@ class Daemon:
             raise
 
     async def _look_first(self) -> None:
-        """Look at the node and at the kubelet's books, before any list is made of them."""
+        """Look at the node and at the kubelet's state, before any list is made of them."""
         for path in sweep(self._settings.plugins):
             log.info("removed stale socket path=%s", path)
         self.node.config = await self._configuration.first()
@@ -178,23 +178,23 @@ class Daemon:
         self._start("books", self._read_unread_books)
         self._start("holders", self._holders.run)
         if self._settings.provision:
-            self._start("provision", PfKeeper(self.node, self._settings.provision, self.look).run)
+            self._start("provision", PfReconciler(self.node, self._settings.provision, self.look).run)
 
     async def _read_books(self) -> None:
-        """Read the kubelet's books. What only the checkpoint names must not be offered while that cannot be read."""
+        """Read the kubelet's state. What only the checkpoint names must not be offered while that cannot be read."""
         offered = await self._offered()
         unread = self.node.unread
         try:
-            holdings, self.node.unread = (await self._checkpoint.read()).holdings, None
-        except BooksError as error:
-            holdings, self.node.unread = self.node.holdings, str(error)
+            pod_entries, self.node.unread = (await self._checkpoint.read()).pod_entries, None
+        except KubeletStateError as error:
+            pod_entries, self.node.unread = self.node.pod_entries, str(error)
             if unread != self.node.unread:
                 log.error("kubelet checkpoint unreadable, new VFs are withheld reason=%r", str(error))
-        in_checkpoint = {(device, holding.resource) for holding in holdings for device in holding.devices}
-        self.node.books_say(in_checkpoint, offered, holdings)
+        in_checkpoint = {(device, pod_entry.resource) for pod_entry in pod_entries for device in pod_entry.devices}
+        self.node.books_say(in_checkpoint, offered, pod_entries)
 
     async def _read_unread_books(self) -> None:
-        """Read the books again until they could be read."""
+        """Read the ledger again until they could be read."""
         while self.node.unread:
             await asyncio.sleep(self._settings.tick_s)
             await self._read_books()
@@ -204,7 +204,7 @@ class Daemon:
         """Return what the kubelet may hand out, if it can be asked."""
         try:
             return await self._pod_resources.offered()
-        except BooksError as error:
+        except KubeletStateError as error:
             log.info("PodResources not available yet, using the checkpoint reason=%r", str(error))
             return frozenset()
 
@@ -272,27 +272,27 @@ class Daemon:
                     looked.set_result(None)
             del self._due[:due]
 
-    async def _looked(self) -> Seen:
+    async def _looked(self) -> ScanResult:
         began_s = time.perf_counter()
         seen = await self._worker.do(partial(self._look, self.node.config))
         self.status.scanned(time.perf_counter() - began_s)
         return seen
 
-    async def _take(self, seen: Seen) -> None:
+    async def _take(self, seen: ScanResult) -> None:
         self._log_look(seen)
         if (seen.snapshot, seen.unbound) == (self.node.snapshot, self.node.unbound) and not self._checkpoint_is_due:
             return
-        holdings = None
+        pod_entries = None
         try:  # nodes may have changed hands: see core/pools/stale.py
             read = await self._checkpoint.read()
             if read.identity is not None:  # else it was removed by somebody, or never written: that says nothing
-                holdings = read.holdings
-        except BooksError as error:
+                pod_entries = read.pod_entries
+        except KubeletStateError as error:
             log.warning("stale allocations unknown reason=%r", str(error))
-        self._checkpoint_is_due = holdings is None
-        self.node.scanned(seen.snapshot, seen.unbound, holdings)
+        self._checkpoint_is_due = pod_entries is None
+        self.node.scanned(seen.snapshot, seen.unbound, pod_entries)
 
-    async def _patiently(self, look: Awaitable[Seen]) -> Seen:
+    async def _patiently(self, look: Awaitable[ScanResult]) -> ScanResult:
         """Wait for a look; say so where it takes too long, for all that is known stays as it is meanwhile."""
         task = asyncio.ensure_future(look)
         done, _ = await asyncio.wait((task,), timeout=SLOW_S)
@@ -300,7 +300,7 @@ class Daemon:
             log.error("sysfs scan still running, serving the last snapshot after_s=%g", SLOW_S)
         return await task
 
-    def _log_look(self, seen: Seen) -> None:
+    def _log_look(self, seen: ScanResult) -> None:
         log_look(seen, self.node.snapshot)
         self._notes.look(seen.snapshot)
 

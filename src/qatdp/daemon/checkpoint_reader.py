@@ -6,7 +6,7 @@ from pathlib import Path
 
 from qatdp.core.config.model import is_ours
 from qatdp.core.model.pci import PciAddress
-from qatdp.core.pools.stale import Holding
+from qatdp.core.pools.stale import CheckpointEntry
 from qatdp.host.thread import Worker
 from qatdp.kubelet import checkpoint
 from qatdp.kubelet.checkpoint import Checkpoint, Identity
@@ -24,7 +24,7 @@ class CheckpointReader:
         return checkpoint.identity(self._plugins)
 
     async def read(self) -> Checkpoint:
-        """Return the checkpoint; the same object while it is the same file. Raises BooksError."""
+        """Return the checkpoint; the same object while it is the same file. Raises KubeletStateError."""
         last = self._last
         if last is None or last.identity is None or last.identity != self.identity():
             self._last = None
@@ -32,6 +32,6 @@ class CheckpointReader:
         return last
 
 
-def named_in(holdings: Iterable[Holding]) -> frozenset[PciAddress]:
+def named_in(pod_entries: Iterable[CheckpointEntry]) -> frozenset[PciAddress]:
     """Return the devices of ours that a checkpoint names for somebody."""
-    return frozenset(device for holding in holdings if is_ours(holding.resource) for device in holding.devices)
+    return frozenset(device for pod_entry in pod_entries if is_ours(pod_entry.resource) for device in pod_entry.devices)

@@ -7,24 +7,24 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from qatdp.core.health.evidence import Pulse, Reading, of_pulse, of_reading, warnings
-from qatdp.core.health.verdict import HOLD_S, Condition, Evidence, Health, Sign, judge, verdict
+from qatdp.core.health.evidence import CounterSample, ProbeSample, of_pulse, of_reading, warnings
+from qatdp.core.health.verdict import HOLD_S, Condition, Evidence, Health, Signal, judge, verdict
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import PhysicalFunction
 from qatdp.core.reasons import Defect, Reason, defect
-from qatdp.daemon.state import Node
+from qatdp.daemon.state import DeviceState
 from qatdp.host.calls.abc import HostCalls
-from qatdp.host.calls.watchdog import PatientCalls
-from qatdp.host.probe import DEADLINE_S, Overdue, Prober, wait_awake
+from qatdp.host.calls.watchdog import WatchdogCalls
+from qatdp.host.probe import DEADLINE_S, Prober, ProbeTimeout, wait_awake
 
 log = logging.getLogger(__name__)
 
-BACK = Evidence(Sign.ANSWERED, "a read that was overdue has come back")
-PROBED = Evidence(Sign.PROBED, "a probe has come back")
+BACK = Evidence(Signal.ANSWERED, "a read that was overdue has come back")
+PROBED = Evidence(Signal.PROBED, "a probe has come back")
 
 
 @dataclass(frozen=True, slots=True)
-class HealthPace:
+class HealthTiming:
     """Seconds. `probe_s`: between two probes of a PF, at least; the heartbeat must not be read more than once a second.
 
     `deadline_s`: what a probe may take. `first_s`: how long a list waits for the first probes of PFs that are new
@@ -46,15 +46,15 @@ class PfHealth:
         self,
         sysfs: Path,
         calls: HostCalls,
-        bulk: PatientCalls,
-        node: Node,
-        pace: HealthPace = HealthPace(),
+        bulk: WatchdogCalls,
+        node: DeviceState,
+        pace: HealthTiming = HealthTiming(),
         *,
         heartbeat: bool = True,
     ) -> None:
         self.health: dict[PciAddress, Health] = {}
-        self.readings: Mapping[PciAddress, Reading] = {}
-        self.pulses: dict[PciAddress, Pulse] = {}
+        self.readings: Mapping[PciAddress, CounterSample] = {}
+        self.pulses: dict[PciAddress, ProbeSample] = {}
         self._node, self._pace, self._bulk = node, pace, bulk
         self._prober = Prober(sysfs, calls, heartbeat=heartbeat, deadline_s=pace.deadline_s)
         self._under_way: dict[PciAddress, asyncio.Task[None]] = {}
@@ -65,7 +65,7 @@ class PfHealth:
 
     # From the tick
 
-    def read(self, readings: Mapping[PciAddress, Reading]) -> None:
+    def read(self, readings: Mapping[PciAddress, CounterSample]) -> None:
         """Take what the tick has read, of all PFs at once."""
         before, self.readings = self.readings, readings
         left, self._left = self._left, self._left_behind()
@@ -78,7 +78,7 @@ class PfHealth:
             self._tell_unseen(pf)
         # Not of all that were judged: one that is new here is probed before it is read.
         for pf in (self.health.keys() & before.keys()) - readings.keys():
-            self._take(pf, [Evidence(Sign.DOWN, "is not there")])
+            self._take(pf, [Evidence(Signal.DOWN, "is not there")])
             if self.health[pf].condition is Condition.DOWN:
                 del self.health[pf]
         self._conclude()
@@ -130,7 +130,7 @@ class PfHealth:
         await wait_awake((first,), self._pace.first_s)
         if not first.done():
             why = f"its first probe has not come back within {self._pace.first_s:g} s"
-            self._take(at, [Evidence(Sign.UNPROBED, why)])
+            self._take(at, [Evidence(Signal.UNPROBED, why)])
             self._conclude()
             await first
         await asyncio.sleep(self._pace.probe_s)
@@ -143,7 +143,7 @@ class PfHealth:
         found = await self._prober.probe(pf)
         at = pf.address
         self._expected.discard(at)
-        if isinstance(found, Overdue):
+        if isinstance(found, ProbeTimeout):
             self._overdue.setdefault(at, _hung(found.path, self._pace.deadline_s))
             self._take(at, ())
         else:
@@ -199,7 +199,7 @@ class PfHealth:
 
 
 def _hung(path: Path | None, deadline_s: float) -> Evidence:
-    return Evidence(Sign.HUNG, f"{path or 'a read'} has not come back within {deadline_s:g} s")
+    return Evidence(Signal.HUNG, f"{path or 'a read'} has not come back within {deadline_s:g} s")
 
 
 def _why(pf: PciAddress, health: Health) -> Defect:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.ranges import ranges
 from qatdp.core.reasons import Defect
-from qatdp.core.status.report import Happening
+from qatdp.core.status.report import StatusEvent
 
 MOST = 500
 MOST_RANGES = (
@@ -23,7 +23,7 @@ class History:
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self._last: deque[Happening] = deque()
+        self._last: deque[StatusEvent] = deque()
         self._ranges = 0  # in all of them
 
     def add(
@@ -39,11 +39,11 @@ class History:
         found = list(ranges(devices))
         texts, count = tuple(map(str, found[:MOST_RANGES])), sum(one.count for one in found)
         reason, text = (str(defect.reason), str(defect)) if defect else (None, message)
-        self._last.append(Happening(self._now(), what, resource, texts, count, reason, text))
+        self._last.append(StatusEvent(self._now(), what, resource, texts, count, reason, text))
         self._ranges += len(texts)
         while len(self._last) > MOST or self._ranges > MOST_RANGES:
             self._ranges -= len(self._last.popleft().devices)
 
-    def so_far(self) -> tuple[Happening, ...]:
+    def so_far(self) -> tuple[StatusEvent, ...]:
         """Return what is kept, the oldest first."""
         return tuple(self._last)

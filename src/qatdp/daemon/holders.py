@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 
 from qatdp.core.model.pci import PciAddress
-from qatdp.core.pools.stale import Holding
+from qatdp.core.pools.stale import CheckpointEntry
 from qatdp.core.status.pod_names import ListedDevices, Names, holders, names_in_list
 from qatdp.core.status.report import Holder
 from qatdp.daemon.checkpoint_reader import CheckpointReader
-from qatdp.errors import BooksError
+from qatdp.errors import KubeletStateError
 from qatdp.host.thread import Worker
 from qatdp.kubelet.pod_logs import pod_names
 
@@ -31,7 +31,7 @@ class Holders:
     def __init__(self, checkpoint: CheckpointReader, pod_logs: Path, period_s: float) -> None:
         self._checkpoint, self._pod_logs, self._period_s = checkpoint, pod_logs, period_s
         self._worker = Worker("pod names")
-        self._holdings: tuple[Holding, ...] = ()
+        self._holdings: tuple[CheckpointEntry, ...] = ()
         self._names: Names = {}
         self.of: Mapping[PciAddress, Collection[Holder]] = {}
         self.written_s: float | None = None
@@ -39,14 +39,14 @@ class Holders:
         self.listed_s: float | None = None
         self.unread: str | None = "the kubelet's checkpoint was not read yet"
 
-    def listed(self, holdings: Collection[Holding], listed: Collection[ListedDevices]) -> None:
+    def listed(self, pod_entries: Collection[CheckpointEntry], listed: Collection[ListedDevices]) -> None:
         """Take the names that a List gave, and the checkpoint of that time, since which no pod was admitted.
 
         A checkpoint that could not be read is empty here, and gives no names.
         """
         self.listed_s = time.time()
-        self._holdings = tuple(holdings) or self._holdings  # it may be newer than the last that was read here
-        self._take_names({**self._names, **names_in_list(holdings, listed)})
+        self._holdings = tuple(pod_entries) or self._holdings  # it may be newer than the last that was read here
+        self._take_names({**self._names, **names_in_list(pod_entries, listed)})
 
     async def run(self) -> None:
         """Read the checkpoint whenever it has changed, and look for the names of pods, until cancelled."""
@@ -64,14 +64,14 @@ class Holders:
         """Read the checkpoint; return whether it has changed."""
         try:
             read = await self._checkpoint.read()
-        except BooksError as error:
+        except KubeletStateError as error:
             self.unread = str(error)
             return False
         self.unread = None
         self.read_s, self.written_s = time.time(), read.written_s
-        if read.holdings is self._holdings:
+        if read.pod_entries is self._holdings:
             return False
-        self._holdings = read.holdings
+        self._holdings = read.pod_entries
         self._take_names(self._names)
         return True
 
@@ -80,6 +80,6 @@ class Holders:
         return any(holder.pod is None for holders_of_one in self.of.values() for holder in holders_of_one)
 
     def _take_names(self, names: Names) -> None:
-        uids = {holding.uid for holding in self._holdings}
+        uids = {pod_entry.uid for pod_entry in self._holdings}
         self._names = {uid: name for uid, name in names.items() if uid in uids}
         self.of = holders(self._holdings, self._names)

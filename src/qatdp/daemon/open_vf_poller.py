@@ -2,7 +2,7 @@
 
 Each poll reads `enable` first and, where it matters, the kubelet's checkpoint afterwards: a pod opens its VF after the
 kubelet has written down that the pod has it, so who is open and not written down is no pod that the kubelet knows.
-The checkpoint says more than our own books do: they keep a VF as held until a release has proved the opposite.
+The checkpoint says more than our own ledger do: they keep a VF as held until a release has proved the opposite.
 """
 
 import asyncio
@@ -27,10 +27,10 @@ from qatdp.core.pools.open_vfs import (
 )
 from qatdp.core.release.protocol import MAYBE_IN_USE
 from qatdp.daemon.checkpoint_reader import CheckpointReader
-from qatdp.daemon.state import Node
-from qatdp.errors import BooksError
+from qatdp.daemon.state import DeviceState
+from qatdp.errors import KubeletStateError
 from qatdp.host.calls.abc import BulkCalls
-from qatdp.host.enabled import Opened
+from qatdp.host.enabled import EnabledFunctions
 from qatdp.host.thread import Worker
 from qatdp.kubelet.checkpoint import Checkpoint
 
@@ -55,7 +55,7 @@ class OpenVfPoller:
 
     def __init__(
         self,
-        node: Node,
+        node: DeviceState,
         checkpoint: CheckpointReader,
         sysfs: Path,
         calls: BulkCalls,
@@ -64,7 +64,7 @@ class OpenVfPoller:
         self._node, self._checkpoint, self._timing = node, checkpoint, timing
         self._worker = Worker("open vfs")
         # Each keeps its files open while it is asked about the same VFs: those that are open mostly are.
-        self._of_slice, self._of_open = Opened(sysfs, calls), Opened(sysfs, calls)
+        self._of_slice, self._of_open = EnabledFunctions(sysfs, calls), EnabledFunctions(sysfs, calls)
         self._state = OpenVfs()
         self._after: PciAddress | None = None  # where the last slice ended
         self._suspects: dict[PciAddress, float] = {}  # VFs that an Allocate found open, and until when they are polled
@@ -132,9 +132,9 @@ class OpenVfPoller:
             return self._names
         if self._node.unread is not None:
             return {vf.address for vf in self._node.snapshot.vfs}  # it may name any
-        books = self._node.books
-        held = {address for address, entry in books.items() if entry.step in MAYBE_IN_USE}
-        return held | named_devices(self._node.holdings)
+        ledger = self._node.ledger
+        held = {address for address, entry in ledger.items() if entry.step in MAYBE_IN_USE}
+        return held | named_devices(self._node.pod_entries)
 
     def _is_due(self, state: OpenVfs, now_s: float) -> bool:
         identity = self._checkpoint.identity()
@@ -147,18 +147,18 @@ class OpenVfPoller:
         self._read_s = now_s
         try:
             read = await self._checkpoint.read()
-        except BooksError as error:
+        except KubeletStateError as error:
             if self._unread != str(error):
                 log.warning("checkpoint unreadable, open VFs are judged by the last one reason=%r", str(error))
             self._unread = str(error)
             return
         self._unread = None
         if read.identity is not None:  # else it was just removed: that says nothing
-            self._read, self._names = read, named_devices(read.holdings)
-            self._shared = shared_devices([one for one in read.holdings if is_ours(one.resource)])
+            self._read, self._names = read, named_devices(read.pod_entries)
+            self._shared = shared_devices([one for one in read.pod_entries if is_ours(one.resource)])
 
 
-def _opened(opened: Opened, vfs: Collection[PciAddress], snapshot: Snapshot) -> frozenset[PciAddress]:
+def _opened(opened: EnabledFunctions, vfs: Collection[PciAddress], snapshot: Snapshot) -> frozenset[PciAddress]:
     """Return the VFs of which a function is open that whoever is given the VF has to open."""
     functions = {vf: functions_of(vf, snapshot) for vf in vfs}
     found = opened(tuple(sorted({one for of_vf in functions.values() for one in of_vf})))

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from qatdp.core.status.pod_names import ListedDevices
-from qatdp.daemon.state import Node
-from qatdp.daemon.timing import Pace
-from qatdp.errors import BooksError
+from qatdp.daemon.state import DeviceState
+from qatdp.daemon.timing import ReleaseTiming
+from qatdp.errors import KubeletStateError
 from qatdp.kubelet.podresources import PodResources
 from qatdp.pages.metrics import ListTiming
 
@@ -27,11 +27,13 @@ class ListMeter(Protocol):
 class PodLists:
     """`allowed`: whether List may be called at all."""
 
-    def __init__(self, node: Node, pod_resources: PodResources, pace: Pace, meter: ListMeter, *, allowed: bool) -> None:
+    def __init__(
+        self, node: DeviceState, pod_resources: PodResources, pace: ReleaseTiming, meter: ListMeter, *, allowed: bool
+    ) -> None:
         self._node, self._pod_resources, self._pace, self._meter = node, pod_resources, pace, meter
         self.allowed = allowed
         self._due_s, self._gap_s = 0.0, pace.first_s
-        self.failure: BooksError | None = None  # of the last List
+        self.failure: KubeletStateError | None = None  # of the last List
 
     @property
     def quiet_in_s(self) -> float:
@@ -48,7 +50,7 @@ class PodLists:
         self._due_s, self._gap_s = 0.0, self._pace.first_s
 
     async def list(self) -> Sequence[ListedDevices]:
-        """Return what the kubelet names for containers. Only where it is due. Raises BooksError."""
+        """Return what the kubelet names for containers. Only where it is due. Raises KubeletStateError."""
         assert self.is_due, "a List would be a risk now"
         before, timings = self._node.calls, set[ListTiming]()
         # Told by itself, so that a fault above is seen in the metrics.
@@ -58,7 +60,7 @@ class PodLists:
         self.failure = None
         try:
             return await self._pod_resources.listed()
-        except BooksError as error:
+        except KubeletStateError as error:
             self.failure = error
             raise
         finally:

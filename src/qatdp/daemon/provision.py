@@ -1,4 +1,4 @@
-"""Provision: makes the node what the configuration says, once. Composes the scan, the kubelet's books, the plan, the
+"""Provision: makes the node what the configuration says, once. Composes the scan, the kubelet's state, the plan, the
 writers, and a second scan that tells whether it is so.
 """
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qatdp.core.config.model import Config
-from qatdp.core.config.spec import wish_of
+from qatdp.core.config.spec import spec_for_node
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import Snapshot
 from qatdp.core.provision.in_use import Evidence, in_use, named
-from qatdp.core.provision.outcome import Outcome, Status, verified
+from qatdp.core.provision.outcome import PfResult, Status, verified
 from qatdp.core.provision.planner import PfPlan, Plan, plan
 from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.daemon.checkpoint_reader import CheckpointReader
-from qatdp.errors import BooksError, QatdpError
+from qatdp.errors import KubeletStateError, QatdpError
 from qatdp.host.calls.abc import HostCalls
 from qatdp.host.enabled import enable_of, is_open
 from qatdp.host.pf.apply import configure
-from qatdp.host.pf.context import Site
+from qatdp.host.pf.context import PfContext
 from qatdp.host.pf.locks import NODE_LOCK, Lock, LockedError
 from qatdp.host.scanner import SysfsScanner, check_listed
 from qatdp.host.thread import Worker
@@ -34,7 +34,7 @@ class Report:
 
     snapshot: Snapshot  # as it was before
     plan: Plan
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[PfResult, ...]
 
     @property
     def as_wished(self) -> bool:
@@ -44,7 +44,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Kubelet:
-    """Where its books are: the device-plugins folder (where there is none, no kubelet ever ran), and PodResources."""
+    """Where its ledger are: the device-plugins folder (where there is none, no kubelet ever ran), and PodResources."""
 
     plugins: Path
     pod_resources: Path
@@ -53,9 +53,9 @@ class Kubelet:
 class Provision:
     """One run. `node` is this node's name, None where it is not known; raises ConfigError where it has to be."""
 
-    def __init__(self, config: Config, node: str | None, calls: HostCalls, site: Site, kubelet: Kubelet) -> None:
+    def __init__(self, config: Config, node: str | None, calls: HostCalls, site: PfContext, kubelet: Kubelet) -> None:
         self._config, self._calls, self._site = config, calls, site
-        self._wish = wish_of(config.provision, node)
+        self._spec = spec_for_node(config.provision, node)
         self._plugins, self._pod_resources = kubelet.plugins, PodResources(kubelet.pod_resources)
         self._checkpoint = CheckpointReader(kubelet.plugins)
         self._worker = Worker("scan")
@@ -66,7 +66,7 @@ class Provision:
         return Report(snapshot, found, tuple(map(_unchanged, found.pfs)))
 
     async def run(self) -> Report:
-        """Do it, unless somebody else configures this node: then each PF that is not as wished says who does."""
+        """Do it, unless somebody else configures this node: then each PF that is not as desired says who does."""
         before = await self.look()
         if not any(one.steps or one.later for one in before.plan.pfs):
             return before
@@ -91,7 +91,7 @@ class Provision:
     async def _plan(self) -> tuple[Snapshot, Plan]:
         snapshot, enabled = await self._scan()
         evidence = await self._evidence(enabled)
-        return snapshot, plan(snapshot, self._config, self._wish, in_use(snapshot, evidence))
+        return snapshot, plan(snapshot, self._config, self._spec, in_use(snapshot, evidence))
 
     async def _scan(self) -> tuple[Snapshot, frozenset[PciAddress]]:
         scanner = SysfsScanner(self._site.sysfs, self._site.dev, self._calls)
@@ -104,7 +104,7 @@ class Provision:
             snapshot, enabled = await asyncio.wait_for(self._worker.do(scan), SCAN_S)
         except TimeoutError as error:
             raise QatdpError(f"{self._site.sysfs} gave no answer within {SCAN_S:g} s") from error
-        check_listed(snapshot, self._site.sysfs)  # else all would seem to be as wished
+        check_listed(snapshot, self._site.sysfs)  # else all would seem to be as desired
         return snapshot, enabled
 
     def _is_enabled(self, vf: PciAddress) -> bool:
@@ -113,7 +113,7 @@ class Provision:
         except OSError:
             return True  # not known to be free
 
-    # The kubelet's books
+    # The kubelet's state
 
     async def _evidence(self, enabled: frozenset[PciAddress]) -> Evidence:
         try:
@@ -123,24 +123,24 @@ class Provision:
         except OSError as error:
             return Evidence({}, enabled, f"{self._plugins}: {error.strerror}")
         try:
-            books = await self._checkpoint.read()
+            ledger = await self._checkpoint.read()
             # No List: it could make the kubelet give a device twice, and shows no more than the checkpoint does.
             offered = await self._pod_resources.offered()
-        except BooksError as error:
+        except KubeletStateError as error:
             return Evidence({}, enabled, str(error))
-        held = ((device, one.resource) for one in books.holdings for device in one.devices)
+        held = ((device, one.resource) for one in ledger.pod_entries for device in one.devices)
         return Evidence(named(held, offered), enabled)
 
 
-def _unchanged(one: PfPlan) -> Outcome:
+def _unchanged(one: PfPlan) -> PfResult:
     if one.steps:
-        return Outcome(one.address, Status.PLANNED, steps=one.steps)
+        return PfResult(one.address, Status.PLANNED, steps=one.steps)
     if one.later:
-        return Outcome(one.address, Status.BUSY, one.why)
-    return Outcome(one.address, Status.UNCHANGED if one.goal else Status.SKIPPED, one.why)
+        return PfResult(one.address, Status.BUSY, one.why)
+    return PfResult(one.address, Status.UNCHANGED if one.goal else Status.SKIPPED, one.why)
 
 
-def _locked(outcome: Outcome, who: Defect) -> Outcome:
+def _locked(outcome: PfResult, who: Defect) -> PfResult:
     if outcome.status is Status.PLANNED:
-        return Outcome(outcome.pf, Status.BUSY, who)
+        return PfResult(outcome.pf, Status.BUSY, who)
     return replace(outcome, also=who) if outcome.status is Status.BUSY else outcome

@@ -14,16 +14,16 @@ from functools import partial
 
 from qatdp.core.config.model import is_ours
 from qatdp.core.model.pci import PciAddress
-from qatdp.core.pools.stale import Holding
+from qatdp.core.pools.stale import CheckpointEntry
 from qatdp.core.provision.in_use import ended_perhaps, looked_for, may_be_over
 from qatdp.core.release.protocol import LEAVING, Fact, Step
 from qatdp.daemon.checkpoint_reader import CheckpointReader, named_in
 from qatdp.daemon.holders import Holders
 from qatdp.daemon.pod_lists import PodLists
-from qatdp.daemon.state import Node
-from qatdp.daemon.timing import Pace
-from qatdp.errors import BooksError
-from qatdp.host.enabled import Opened
+from qatdp.daemon.state import DeviceState
+from qatdp.daemon.timing import ReleaseTiming
+from qatdp.errors import KubeletStateError
+from qatdp.host.enabled import EnabledFunctions
 from qatdp.host.thread import Worker
 from qatdp.kubelet.podresources import PodResources
 
@@ -39,13 +39,13 @@ class Release:
 
     def __init__(
         self,
-        node: Node,
+        node: DeviceState,
         pod_resources: PodResources,
         checkpoint: CheckpointReader,
         lists: PodLists,
         holders: Holders,
-        opened: Opened,
-        pace: Pace,
+        opened: EnabledFunctions,
+        pace: ReleaseTiming,
     ) -> None:
         self._node, self._pod_resources, self._checkpoint, self._pace = node, pod_resources, checkpoint, pace
         self._lists, self._holders = lists, holders
@@ -68,7 +68,7 @@ class Release:
             await self._node.leaving.wait()
             before, self._put_off_s = self._progress(), 0.0
             self._have_open = await self._open_vfs()
-            if self._node.stale or may_be_over(self._node.books, self._node.sought, self._have_open):
+            if self._node.stale or may_be_over(self._node.ledger, self._node.sought, self._have_open):
                 await self._round()
             if self._put_off_s:  # not for lack of progress
                 interrupted = await self._interrupted(min(max(self._put_off_s, self._pace.look_s), pause_s))
@@ -81,7 +81,7 @@ class Release:
     def _progress(self) -> object:
         return {
             address: entry.step
-            for address, entry in self._node.books.items()
+            for address, entry in self._node.ledger.items()
             if entry.step in LEAVING or (entry.vf and entry.vf.pf in self._node.sought)
         }
 
@@ -103,10 +103,10 @@ class Release:
         return self._steps().keys(), self._node.sought, bool(self._node.stale)
 
     def _steps(self) -> Mapping[PciAddress, Step]:
-        return {address: entry.step for address, entry in self._node.books.items() if entry.step in LEAVING}
+        return {address: entry.step for address, entry in self._node.ledger.items() if entry.step in LEAVING}
 
     async def _open_vfs(self) -> frozenset[PciAddress]:
-        return await self._worker.do(partial(self._opened, looked_for(self._node.books, self._node.sought)))
+        return await self._worker.do(partial(self._opened, looked_for(self._node.ledger, self._node.sought)))
 
     async def _round(self) -> None:
         """Take each step of the protocol once, for all IDs that have come to it."""
@@ -121,7 +121,7 @@ class Release:
         for step in steps:
             try:
                 await step()
-            except BooksError as error:
+            except KubeletStateError as error:
                 failed = failed or str(error)
         if failed and failed != self._said:  # once per change, not per round
             log.warning("release postponed reason=%r", failed)
@@ -166,32 +166,32 @@ class Release:
         if self._put_off_s:
             return
         began = self._node.moment()
-        holdings = await self._read()
-        named = named_in(holdings or ())
-        if holdings is not None:
-            self._node.learn(Fact.UNWRITTEN, self._node.books.keys() - named, began)
-        if holdings is None or self._node.stale or self._ended_perhaps(named):
-            await self._list(holdings or ())
+        pod_entries = await self._read()
+        named = named_in(pod_entries or ())
+        if pod_entries is not None:
+            self._node.learn(Fact.UNWRITTEN, self._node.ledger.keys() - named, began)
+        if pod_entries is None or self._node.stale or self._ended_perhaps(named):
+            await self._list(pod_entries or ())
 
-    async def _read(self) -> tuple[Holding, ...] | None:
-        """Return what the checkpoint says; None where that is not known. Raises BooksError where nobody else knows."""
+    async def _read(self) -> tuple[CheckpointEntry, ...] | None:
+        """Return what the checkpoint says; None where that is not known. Raises KubeletStateError where nobody does."""
         try:
             read = await self._checkpoint.read()
-        except BooksError:
+        except KubeletStateError:
             if self._lists.allowed:
                 return None
             raise
-        return None if read.identity is None else read.holdings
+        return None if read.identity is None else read.pod_entries
 
     def _ended_perhaps(self, named: Collection[PciAddress]) -> frozenset[PciAddress]:
-        found = ended_perhaps(self._node.books, self._node.sought, self._have_open, named)
+        found = ended_perhaps(self._node.ledger, self._node.sought, self._have_open, named)
         if not self._lists.allowed and found - self._said_withheld:  # once for each
             vfs = ",".join(map(str, sorted(found)))
             log.warning("withheld until the kubelet admits another pod, as PodResources List is off vfs=%s", vfs)
         self._said_withheld = found
         return found
 
-    async def _list(self, holdings: Collection[Holding]) -> None:
+    async def _list(self, pod_entries: Collection[CheckpointEntry]) -> None:
         """d by List, which makes the kubelet forget pods that have ended."""
         if not self._lists.is_due:
             if self._lists.failure:
@@ -202,11 +202,11 @@ class Release:
         named = {device for one in listed if is_ours(one.resource) for device in one.devices}
         self._named(named, Fact.NOT_IN_PODS, began)
         if self._node.calls == calls:
-            self._holders.listed(holdings, listed)
+            self._holders.listed(pod_entries, listed)
 
     def _named(self, named: Collection[PciAddress], fact: Fact, began: int) -> None:
         self._node.learn(Fact.NAMED, named, began)
-        self._node.learn(fact, self._node.books.keys() - named, began)
+        self._node.learn(fact, self._node.ledger.keys() - named, began)
 
     async def _not_in_checkpoint(self) -> None:
         """e and f: with its list sent once more, the kubelet writes down what it knows now.
@@ -228,8 +228,8 @@ class Release:
         read = await self._checkpoint.read()
         if read.identity is None:  # removed by somebody: that says nothing
             return
-        self._node.written_down(read.holdings)
-        self._named(named_in(read.holdings), Fact.NOT_IN_CHECKPOINT, began)
+        self._node.written_down(read.pod_entries)
+        self._named(named_in(read.pod_entries), Fact.NOT_IN_CHECKPOINT, began)
 
     def _stale_resources(self) -> set[str]:
         """Return whose list to send where old answers are in the way, as a new checkpoint tells when they are gone."""

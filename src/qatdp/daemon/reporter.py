@@ -15,14 +15,14 @@ from qatdp.core.model.pf_defects import why_no_vfs
 from qatdp.core.model.snapshot import Snapshot
 from qatdp.core.pools.pools import Pools
 from qatdp.core.provision.progress import Progress, Users, users_by_pf
-from qatdp.core.release.protocol import Books
+from qatdp.core.release.protocol import Ledger
 from qatdp.core.status.devices import listing
 from qatdp.core.status.report import DeviceReport, EndpointReport, Holder, PfReport, ProblemReport, Report, not_ready
 from qatdp.daemon.config_reload import Configuration
 from qatdp.daemon.health_loop import PfHealth
 from qatdp.daemon.holders import Holders
 from qatdp.daemon.settings import Settings
-from qatdp.daemon.state import Node
+from qatdp.daemon.state import DeviceState
 from qatdp.kubelet.endpoint import Endpoint
 from qatdp.pages.metrics import Metrics
 from qatdp.pages.pages import StatusServer, pages
@@ -39,7 +39,7 @@ class Status:
         self,
         settings: Settings,
         host_calls: str,
-        node: Node,
+        node: DeviceState,
         endpoints: Mapping[str, Endpoint],
         holders: Holders,
         health: PfHealth,
@@ -88,7 +88,7 @@ class Status:
         The rows of the VFs are what takes its time.
         """
         node = self._node
-        rows = partial(self._rows.of, node.snapshot, node.config, node.pools, node.books, self._holders.of)
+        rows = partial(self._rows.of, node.snapshot, node.config, node.pools, node.ledger, self._holders.of)
         pfs = tuple(self._pfs())
         without_rows = Report(
             version=self._version,
@@ -166,10 +166,10 @@ class _Rows:
         snapshot: Snapshot,
         config: Config,
         pools: Pools,
-        books: Books,
+        ledger: Ledger,
         holders: Mapping[PciAddress, Collection[Holder]],
     ) -> tuple[DeviceReport, ...]:
-        made_of = (snapshot, config, pools, books, holders)
+        made_of = (snapshot, config, pools, ledger, holders)
         before, rows = self._last
         if len(before) != len(made_of) or any(one is not other for one, other in zip(before, made_of, strict=True)):
             rows = tuple(listing(*made_of))

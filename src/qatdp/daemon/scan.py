@@ -9,7 +9,7 @@ from qatdp.core.config.model import Config
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import Snapshot
 from qatdp.core.pools.binding import Binding, BindMode, plan_bindings
-from qatdp.core.pools.placement import of_unknown_services, of_unknown_words, offers
+from qatdp.core.pools.placement import of_unknown_services, of_unknown_words, placements
 from qatdp.core.provision.refusals import Refused, bind_refusal
 from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.host.calls.abc import BulkCalls, HostCalls
@@ -26,7 +26,7 @@ WORDS_HINT = "its VFs are generic, as this qatdp does not know these words of it
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ScanResult:
     """What a look has shown: `unbound` tells why VFs that were to be bound are not."""
 
     snapshot: Snapshot
@@ -34,7 +34,7 @@ class Seen:
     unbound: Mapping[PciAddress, Defect]
 
 
-class Look:
+class ScanAndBind:
     """`sysfs` stands for /sys, `dev` for /dev. `bulk` scans; None for `calls`."""
 
     def __init__(
@@ -50,10 +50,10 @@ class Look:
         self._mode = mode
         self._refused: dict[Binding, Refused] = {}  # those that cost another driver its device in vain
 
-    def __call__(self, config: Config) -> Seen:
+    def __call__(self, config: Config) -> ScanResult:
         """Scan, bind what is to be bound, and scan again where something was."""
         snapshot = self._scanner.scan()
-        plan = plan_bindings(snapshot, config, offers(snapshot, config), self._mode)
+        plan = plan_bindings(snapshot, config, placements(snapshot, config), self._mode)
         outcome = {binding: self._refused.get(binding) or self._binder.bind(binding) for binding in plan}
         # Tried once: each try unbinds and binds, whose events lead to the next look. Once more after the driver was
         # loaded again, perhaps with other options.
@@ -62,7 +62,7 @@ class Look:
         }
         bound = tuple(binding for binding, error in outcome.items() if error is None)
         unbound = {binding.address: _why(snapshot, binding, error) for binding, error in outcome.items() if error}
-        return Seen(self._scanner.scan() if bound else snapshot, bound, unbound)
+        return ScanResult(self._scanner.scan() if bound else snapshot, bound, unbound)
 
 
 def _why(snapshot: Snapshot, binding: Binding, error: Refused) -> Defect:
@@ -74,7 +74,7 @@ def _why(snapshot: Snapshot, binding: Binding, error: Refused) -> Defect:
     return defect(Reason.BIND_FAILED, problem=problem)
 
 
-def log_look(seen: Seen, before: Snapshot) -> None:
+def log_look(seen: ScanResult, before: Snapshot) -> None:
     """Log what a look has bound, and what cannot be read or known that could be before."""
     for binding in seen.bound:
         log.info("bound vf=%s driver=%s from=%s", binding.address, binding.driver, binding.release)

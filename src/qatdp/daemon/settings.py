@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qatdp.core.pools.binding import BindMode
-from qatdp.daemon.health_loop import HealthPace
+from qatdp.daemon.health_loop import HealthTiming
 from qatdp.daemon.open_vf_poller import OpenTiming
-from qatdp.daemon.timing import Pace
-from qatdp.host.calls.watchdog import Patience
-from qatdp.host.pf.context import Site
+from qatdp.daemon.timing import ReleaseTiming
+from qatdp.host.calls.watchdog import WatchdogTiming
+from qatdp.host.pf.context import PfContext
 from qatdp.kubelet import watch
 from qatdp.kubelet.endpoint import Timing
 from qatdp.kubelet.server import CloseTiming
@@ -21,7 +21,7 @@ class Managing:
     """`node`: this node's name, None where it is not known. Seconds: between looks at what is to be done, between tries
     to become the one who writes, and for how long a PF rests that has just failed, twice as long each time."""
 
-    site: Site
+    site: PfContext
     node: str | None = None
     look_s: float = 0.5
     lock_s: float = 5.0
@@ -55,12 +55,12 @@ class Settings:
     scan_period_s: float = 30.0
     tick_s: float = 1.0
     heartbeat: bool = True
-    health: HealthPace = field(default_factory=HealthPace)
-    patience: Patience = field(default_factory=Patience)
+    health: HealthTiming = field(default_factory=HealthTiming)
+    patience: WatchdogTiming = field(default_factory=WatchdogTiming)
     page_s: float = PERIOD_S
     stand_in_s: float = 10.0
     watch_s: float = watch.PERIOD_S
     timing: Timing = field(default_factory=Timing)
-    pace: Pace = field(default_factory=Pace)
+    pace: ReleaseTiming = field(default_factory=ReleaseTiming)
     opened: OpenTiming = field(default_factory=OpenTiming)
     closing: CloseTiming = field(default_factory=CloseTiming)

@@ -12,8 +12,8 @@ from qatdp.core.pools.provisional import provisional
 from qatdp.core.reasons import Reason, defect
 from qatdp.daemon.checkpoint_reader import CheckpointReader
 from qatdp.daemon.settings import Settings
-from qatdp.daemon.state import Node
-from qatdp.errors import BooksError
+from qatdp.daemon.state import DeviceState
+from qatdp.errors import KubeletStateError
 from qatdp.kubelet import watch
 from qatdp.kubelet.podresources import PodResources
 
@@ -26,7 +26,7 @@ class StandIn:
     def __init__(
         self,
         settings: Settings,
-        node: Node,
+        node: DeviceState,
         pod_resources: PodResources,
         checkpoint: CheckpointReader,
         obstacle: Callable[[], str | None],
@@ -54,7 +54,7 @@ class StandIn:
             read = await self._checkpoint.read()
             # Not List, which makes the kubelet forget what it has just chosen for a pod.
             found = provisional(read.known, await self._pod_resources.allocatable())
-        except BooksError as error:
+        except KubeletStateError as error:
             self._say("kubelet", str(error))
             return
         for resource, reason in found.refused.items():
@@ -64,7 +64,7 @@ class StandIn:
             log.warning("registered provisionally resources=%s", ",".join(new))
         elif not found.refused and not self._node.feeds:
             self._say("kubelet", "its checkpoint knows no resource of ours")
-        self._node.stand_in(found.lists, read.holdings, defect(Reason.PLUGIN_NOT_READY, problem=why))
+        self._node.stand_in(found.lists, read.pod_entries, defect(Reason.PLUGIN_NOT_READY, problem=why))
 
     def _say(self, what: str, reason: str) -> None:
         if self._said.get(what) != reason:

@@ -13,14 +13,24 @@ from qatdp.core.config.model import Config, is_ours
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.ranges import as_ranges
 from qatdp.core.model.snapshot import Snapshot
-from qatdp.core.pools.placement import Circumstances
+from qatdp.core.pools.placement import PlacementContext
 from qatdp.core.pools.pools import Pools, ResourcePool, build_pools
 from qatdp.core.pools.provisional import Lists, never_fewer, provisional_pools
-from qatdp.core.pools.stale import Holding, Stale, stale_hand_overs
+from qatdp.core.pools.stale import CheckpointEntry, Stale, stale_allocations
 from qatdp.core.provision.progress import Progress
 from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.core.release.kubelet_calls import Calls
-from qatdp.core.release.protocol import LEAVING, MAYBE_IN_USE, RELEASING, Books, Fact, Observation, Step, found, observe
+from qatdp.core.release.protocol import (
+    LEAVING,
+    MAYBE_IN_USE,
+    RELEASING,
+    Fact,
+    Ledger,
+    Observation,
+    Step,
+    found,
+    observe,
+)
 from qatdp.core.status.diff import changes
 from qatdp.daemon.history import History
 from qatdp.feed import Feed
@@ -30,7 +40,7 @@ log = logging.getLogger(__name__)
 DEVICES_SICK = "devices resource=%s is=%s reason=%s message=%r vfs=%s"
 
 
-class Node:
+class DeviceState:
     """`on_resource` is called with the feed of a resource that had none; `leaving` is set when an ID is to leave.
 
     `on_granted` is called meanwhile, before an Allocate is answered: with the resource, the IDs, and when it began.
@@ -45,10 +55,10 @@ class Node:
     ) -> None:
         self.config = config
         self.snapshot = Snapshot()
-        self.books: Books = {}
-        self.holdings: tuple[Holding, ...] = ()
+        self.ledger: Ledger = {}
+        self.pod_entries: tuple[CheckpointEntry, ...] = ()
         # What was answered here, while somebody may have it: nodes can change hands before a checkpoint names it.
-        self._answers: dict[PciAddress, Holding] = {}
+        self._answers: dict[PciAddress, CheckpointEntry] = {}
         self.unread: str | None = None  # why the kubelet's checkpoint was never read
         self._in_doubt: Mapping[PciAddress, Defect] = {}  # who came into a list meanwhile, as Unhealthy
         self.unbound: Mapping[PciAddress, Defect] = {}
@@ -79,14 +89,14 @@ class Node:
 
     # What becomes known
 
-    def stand_in(self, lists: Lists, holdings: Iterable[Holding], why: Defect) -> None:
-        """Publish provisional lists until the node is known. Their IDs are in the books from now on, as others are."""
+    def stand_in(self, lists: Lists, pod_entries: Iterable[CheckpointEntry], why: Defect) -> None:
+        """Publish provisional lists until the node is known. Their IDs are in the ledger from now on, as others are."""
         if self.serves:
             return
         lists = never_fewer(lists, [feed.value for feed in self.feeds.values()])
         listed = {(address, resource) for resource, ids in lists.items() for address in ids}
-        held = {(address, one.resource) for one in holdings for address in one.devices}
-        self.books = {**found(held & listed, listed, self.moment()), **self.books}
+        held = {(address, one.resource) for one in pod_entries for address in one.devices}
+        self.ledger = {**found(held & listed, listed, self.moment()), **self.ledger}
         self.pools = provisional_pools(lists, why)
         for pool in self.pools.pools.values():
             self._publish(pool)
@@ -99,37 +109,40 @@ class Node:
         self,
         named: Iterable[tuple[PciAddress, str]],
         offered: Iterable[tuple[PciAddress, str]],
-        holdings: Iterable[Holding],
+        pod_entries: Iterable[CheckpointEntry],
     ) -> None:
-        """Take what the kubelet's books name, and what it may hand out. Nothing is published yet.
+        """Take what the kubelet's state name, and what it may hand out. Nothing is published yet.
 
         They decide on what was in doubt until now, also where it came into the list of another resource.
         """
         held, listed = ([(address, of) for address, of in ids if is_ours(of)] for ids in (named, offered))
-        books, moment = found(held, listed, self.moment()), self.moment()
-        decided = books.keys() & self._in_doubt.keys()
+        ledger, moment = found(held, listed, self.moment()), self.moment()
+        decided = ledger.keys() & self._in_doubt.keys()
         self._in_doubt = {address: why for address, why in self._in_doubt.items() if address not in decided}
-        books = {**books, **{address: one for address, one in self.books.items() if address not in decided}}
-        # Of those that were listed before the books were read.
-        self.books = observe(books, Observation(Fact.NAMED, [address for address, _ in held], moment, moment))
-        self.holdings = tuple(holdings)
+        ledger = {**ledger, **{address: one for address, one in self.ledger.items() if address not in decided}}
+        # Of those that were listed before the ledger were read.
+        self.ledger = observe(ledger, Observation(Fact.NAMED, [address for address, _ in held], moment, moment))
+        self.pod_entries = tuple(pod_entries)
 
     def scanned(
-        self, snapshot: Snapshot, unbound: Mapping[PciAddress, Defect], holdings: Iterable[Holding] | None = None
+        self,
+        snapshot: Snapshot,
+        unbound: Mapping[PciAddress, Defect],
+        pod_entries: Iterable[CheckpointEntry] | None = None,
     ) -> None:
         """Take a scan, with what the checkpoint said at that time; None where it could not be read."""
         self.snapshot, self.unbound = snapshot, unbound
-        if holdings is not None:
-            self.holdings = tuple(holdings)
+        if pod_entries is not None:
+            self.pod_entries = tuple(pod_entries)
         self.rebuild()
 
     def configured(self, config: Config) -> None:
         self.config = config.after(self.config)
         self.rebuild()
 
-    def written_down(self, holdings: Iterable[Holding]) -> None:
+    def written_down(self, pod_entries: Iterable[CheckpointEntry]) -> None:
         """Take what the kubelet's checkpoint says of who was given which nodes."""
-        self.holdings = tuple(holdings)
+        self.pod_entries = tuple(pod_entries)
         self.rebuild()
 
     def judged(self, sick: Mapping[PciAddress, Defect]) -> None:
@@ -154,7 +167,7 @@ class Node:
             self.rebuild()
 
     def claims(self) -> Mapping[PciAddress, Defect]:
-        """Return who may have VFs, as far as this is not in the books by their address."""
+        """Return who may have VFs, as far as this is not in the ledger by their address."""
         return {**self._in_doubt, **{address: self.stale.reasons[address] for address in self.stale.taken}}
 
     def handed(self, resource: str) -> None:
@@ -178,8 +191,8 @@ class Node:
         given = self._addresses(resource, ids)
         for device in map(self.feeds[resource].value.device, ids) if resource in self.feeds else ():
             if device:
-                self._answers[device.address] = Holding(resource, (device.address,), frozenset(device.nodes))
-        if any(self.books[address].step in MAYBE_IN_USE for address in given):
+                self._answers[device.address] = CheckpointEntry(resource, (device.address,), frozenset(device.nodes))
+        if any(self.ledger[address].step in MAYBE_IN_USE for address in given):
             self.given_again.set()
         self.learn(Fact.ALLOCATED, given, self._moment)
         if self.on_granted and self.leaving.is_set():
@@ -215,9 +228,9 @@ class Node:
         """Take a fact about some IDs, begun to be established at that moment."""
         if fact in RELEASING:
             of = [address for address in of if address not in self._waiting] if self._waiting else of
-        books = observe(self.books, Observation(fact, of, began, self.moment()))
-        if books is not self.books:
-            self.books = books
+        ledger = observe(self.ledger, Observation(fact, of, began, self.moment()))
+        if ledger is not self.ledger:
+            self.ledger = ledger
             self.rebuild()
 
     # What comes of it
@@ -228,22 +241,22 @@ class Node:
         self.rebuild()
 
     def rebuild(self) -> None:
-        """Build the pools of all that is known, and publish those that changed. Not before the books were read."""
+        """Build the pools of all that is known, and publish those that changed. Not before the ledger were read."""
         if not self.serves:
             return
         before = self.pools
-        held = {address for address, entry in self.books.items() if entry.step in MAYBE_IN_USE}
+        held = {address for address, entry in self.ledger.items() if entry.step in MAYBE_IN_USE}
         self._answers = {address: one for address, one in self._answers.items() if address in held}
-        self.stale = stale_hand_overs((*self.holdings, *self._answers.values()), self.snapshot)
+        self.stale = stale_allocations((*self.pod_entries, *self._answers.values()), self.snapshot)
         self._in_doubt = self._doubts()
-        circumstances = Circumstances(
+        context = PlacementContext(
             self.stale, self.unbound, self._in_doubt, self.sick, self.changing, self.opened, self.shared
         )
-        self.pools, self.books = build_pools(self.snapshot, self.config, self.books, self.moment(), circumstances)
+        self.pools, self.ledger = build_pools(self.snapshot, self.config, self.ledger, self.moment(), context)
         for resource in sorted(self.feeds.keys() | self.pools.pools.keys()):
             self._publish(self.pools.pools.get(resource, ResourcePool(resource)))
-        self._tell_left_out(before.left_out, self.pools.left_out)
-        if self.sought or self.stale or any(entry.step in LEAVING for entry in self.books.values()):
+        self._tell_left_out(before.excluded, self.pools.excluded)
+        if self.sought or self.stale or any(entry.step in LEAVING for entry in self.ledger.values()):
             self.leaving.set()
         else:
             self.leaving.clear()
@@ -252,7 +265,7 @@ class Node:
         """Return why VFs are not offered of which it is not known whether somebody has them, and by which name."""
         if self.unread is None:
             return {}
-        known = self.books.keys() - self._in_doubt.keys()
+        known = self.ledger.keys() - self._in_doubt.keys()
         unknown = defect(Reason.HOLDERS_UNKNOWN, problem=self.unread)
         return {vf.address: unknown for vf in self.snapshot.vfs if vf.address not in known}
 
@@ -263,23 +276,23 @@ class Node:
         if feed is None:
             self.feeds[pool.resource] = feed = Feed(pool)
             self._on_resource(feed)
-        elif (feed.value.listed, feed.value.guards_starts) == (pool.listed, pool.guards_starts):
+        elif (feed.value.listed, feed.value.pre_start_required) == (pool.listed, pool.pre_start_required):
             feed.replace(pool)  # a list that says nothing new makes the kubelet write its checkpoint for nothing
         else:
             feed.set(pool)
 
-    # Questions about the books
+    # Questions about the ledger
 
     def of_resource(self, resource: str) -> Collection[PciAddress]:
-        return [address for address, entry in self.books.items() if entry.resource == resource]
+        return [address for address, entry in self.ledger.items() if entry.resource == resource]
 
     def at(self, *steps: Step) -> Mapping[PciAddress, str]:
         """Return the IDs at these steps, with their resource."""
-        return {address: entry.resource for address, entry in self.books.items() if entry.step in steps}
+        return {address: entry.resource for address, entry in self.ledger.items() if entry.step in steps}
 
     def _addresses(self, resource: str, ids: Iterable[str]) -> Collection[PciAddress]:
         addresses = (PciAddress.parse_or_none(text) for text in ids)
-        return {a for a in addresses if a and a in self.books and self.books[a].resource == resource}
+        return {a for a in addresses if a and a in self.ledger and self.ledger[a].resource == resource}
 
     # What is told of changes: one line for all VFs of which the same is to be said, as a large node has a thousand.
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class ReleaseTiming:
     """Seconds. `grace_s`: how long a call may be on its way from the kubelet's choice to us.
 
     `quiet_s`: for how long no call of the kubelet must have been in flight before it is asked for a List. `first_s` and

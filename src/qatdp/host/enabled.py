@@ -21,7 +21,7 @@ def is_open(enable: bytes) -> bool:
     return enable.strip() != b"0"
 
 
-class Opened:
+class EnabledFunctions:
     """Looks at the same VFs over and over; used by one thread at a time. `sysfs` stands for /sys."""
 
     def __init__(self, sysfs: Path, calls: BulkCalls) -> None:
@@ -44,7 +44,7 @@ class Opened:
             self._watch = None
 
 
-class OpenNow:
+class EnabledNow:
     """Reads `enable` on the event loop, of few functions at a time. `sysfs` stands for /sys; `calls` do not wait.
 
     A read cannot block: `enable` is a number in the kernel's memory (enable_show in drivers/pci/pci-sysfs.c is an

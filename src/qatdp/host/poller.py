@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from qatdp.core.health.evidence import AER, RAS, SEVERITIES, Reading
+from qatdp.core.health.evidence import AER, RAS, SEVERITIES, CounterSample
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.qat import VFIO_DRIVERS
 from qatdp.core.model.snapshot import PhysicalFunction, Snapshot
@@ -24,14 +24,16 @@ COUNTERS = {f"{RAS}_{severity}": f"qat_ras/errors_{severity}" for severity in SE
 AER_COUNTERS = {f"{AER}_{severity}": f"aer_dev_{severity}" for severity in SEVERITIES}
 # The last line of aer_dev_* (drivers/pci/pcie/aer.c); an attribute of qat_ras is a number alone.
 TOTAL = re.compile(rb"(?:^|\nTOTAL_ERR_\w+ )([0-9]{1,18})\s*\Z")
-SELDOM = {f"{prefix}_{severity}" for prefix in ("errors", "aer_dev") for severity in SEVERITIES if severity != "fatal"}
+SLOW_ATTRIBUTES = {
+    f"{prefix}_{severity}" for prefix in ("errors", "aer_dev") for severity in SEVERITIES if severity != "fatal"
+}
 SELDOM_EACH = 5  # looks
 ABSENT = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR})
 
 Values: TypeAlias = Mapping[Path, bytes | int | bool]
 
 
-class Tick:
+class AttributePoller:
     """Looks by one call; what that keeps open is exchanged when other PFs are there."""
 
     _often: Values
@@ -63,7 +65,7 @@ class Tick:
         """Return those of which a difference means that a rescan is due."""
         return {path: value for path, value in values.items() if path in self._hints}
 
-    def readings(self, values: Values, snapshot: Snapshot) -> Mapping[PciAddress, Reading]:
+    def readings(self, values: Values, snapshot: Snapshot) -> Mapping[PciAddress, CounterSample]:
         """Return what the values tell of the health of each PF that was looked at."""
         return {
             pf.address: _reading(pf, self._paths_of[pf.address], values)
@@ -80,8 +82,8 @@ class Tick:
             for pf, selectable in pfs
         }
         every = [path for paths in self._paths_of.values() for path in paths.values()]
-        seldom = [path for path in every if path.name in SELDOM]
-        attributes = [path for path in every if path.name not in SELDOM]
+        seldom = [path for path in every if path.name in SLOW_ATTRIBUTES]
+        attributes = [path for path in every if path.name not in SLOW_ATTRIBUTES]
         drivers = [self._pci / "drivers" / name for name in sorted(VFIO_DRIVERS)]
         self._pfs, self._paths = tuple(pfs), (*attributes, *drivers)
         self._hints = frozenset((*drivers, *(path for path in attributes if path.parent.name == "qat")))
@@ -99,7 +101,7 @@ def files_of(pf: PhysicalFunction) -> int:
     return len(AER_COUNTERS) + (len(WATCHED) + len(COUNTERS) if pf.family.selectable else 0)
 
 
-def _reading(pf: PhysicalFunction, paths: Mapping[str, Path], values: Values) -> Reading:
+def _reading(pf: PhysicalFunction, paths: Mapping[str, Path], values: Values) -> CounterSample:
     state = _state(pf, values.get(paths["qat/state"]) if "qat/state" in paths else None)
     expected = {**(COUNTERS if pf.family.selectable else {}), **AER_COUNTERS}
     counters: dict[str, int] = {}
@@ -111,7 +113,7 @@ def _reading(pf: PhysicalFunction, paths: Mapping[str, Path], values: Values) ->
         elif state == "up":  # a PF that is down has no qat_ras
             why = os.strerror(value) if isinstance(value, int) else "no number"
             unseen.setdefault(name.partition("_")[0], f"{attribute}: {why}")
-    return Reading(state, counters, unseen)
+    return CounterSample(state, counters, unseen)
 
 
 def _state(pf: PhysicalFunction, value: bytes | int | None) -> str | None:

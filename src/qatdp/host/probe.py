@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from qatdp.core.health.evidence import Pulse
+from qatdp.core.health.evidence import ProbeSample
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import PhysicalFunction
 from qatdp.host.calls.abc import HostCalls
@@ -44,17 +44,17 @@ async def wait_awake(waited_for: Collection[asyncio.Future[Any]], limit_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class Overdue:
+class ProbeTimeout:
     """A probe that has not come back, and what it waits for."""
 
     path: Path | None
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
+class ProbeResult:
     """What a probe has brought; `late` tells that the one before was overdue."""
 
-    pulse: Pulse
+    pulse: ProbeSample
     late: bool
 
 
@@ -67,18 +67,18 @@ class _Reader:
     heartbeat: bool
     at: Path | None = None
 
-    def pulse(self, pf: PhysicalFunction) -> Pulse:
+    def pulse(self, pf: PhysicalFunction) -> ProbeSample:
         folder = self.sysfs / "bus/pci/devices" / str(pf.address)
         unseen: dict[str, str] = {}
         config = self._try(unseen, "config", lambda: self._head(folder / "config"))
         state = self._try({}, "state", lambda: self._read(folder / "qat/state")) if pf.family.selectable else b"up"
         if pf.is_down or state != b"up":  # then it has no heartbeat
-            return Pulse(config, state.decode("ascii", "replace") if state else None, unseen=unseen)
+            return ProbeSample(config, state.decode("ascii", "replace") if state else None, unseen=unseen)
         if not self.heartbeat:
-            return Pulse(config, unseen={**unseen, "heartbeat": "switched off (--no-heartbeat)"})
+            return ProbeSample(config, unseen={**unseen, "heartbeat": "switched off (--no-heartbeat)"})
         debug = self.sysfs / f"kernel/debug/qat_{pf.family.pf_driver}_{pf.address}/heartbeat"
         alive, failed, sent = self._try(unseen, "heartbeat", lambda: self._beat(debug)) or (None, None, None)
-        return Pulse(config, "up", alive, failed, unseen, sent)
+        return ProbeSample(config, "up", alive, failed, unseen, sent)
 
     def _beat(self, folder: Path) -> tuple[bool, tuple[int, int], int | None]:
         before = int(self._read(folder / "queries_failed"))
@@ -129,18 +129,18 @@ class Prober:
         self._left: dict[PciAddress, tuple[int, _Reader]] = {}  # those that are overdue
         self._late: set[PciAddress] = set()  # whose probe was, and has come back
 
-    async def probe(self, pf: PhysicalFunction) -> Overdue | Returned:
+    async def probe(self, pf: PhysicalFunction) -> ProbeTimeout | ProbeResult:
         """Return what is found within the deadline."""
         at = pf.address
         if at in self._left:
-            return Overdue(self._left[at][1].at)
+            return ProbeTimeout(self._left[at][1].at)
         self._generation += 1
         generation, reader = self._generation, _Reader(self._sysfs, self._calls, self._heartbeat)
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Pulse] = loop.create_future()
+        future: asyncio.Future[ProbeSample] = loop.create_future()
         worker = self._idle.pop() if self._idle else Worker("probe")
 
-        def returned(pulse: Pulse) -> None:
+        def returned(pulse: ProbeSample) -> None:
             self._idle.append(worker)
             if self._left.get(at, (0, reader))[0] == generation:
                 del self._left[at]
@@ -152,7 +152,7 @@ class Prober:
             try:
                 pulse = reader.pulse(pf)
             except Exception as error:  # noqa: BLE001 - a thread that ends without a word would fence the PF for ever
-                pulse = Pulse(unseen={"probe": repr(error)})
+                pulse = ProbeSample(unseen={"probe": repr(error)})
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(returned, pulse)
 
@@ -160,7 +160,7 @@ class Prober:
         await wait_awake((future,), self._deadline_s)
         if not future.done():
             self._left[at] = (generation, reader)
-            return Overdue(reader.at)
+            return ProbeTimeout(reader.at)
         late = at in self._late
         self._late.discard(at)
-        return Returned(future.result(), late)
+        return ProbeResult(future.result(), late)

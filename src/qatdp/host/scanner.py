@@ -27,7 +27,7 @@ from qatdp.core.model.snapshot import (
 )
 from qatdp.errors import QatdpError
 from qatdp.host.calls import kernel_names
-from qatdp.host.calls.abc import Answers, BulkCalls
+from qatdp.host.calls.abc import BulkCalls, BusDump
 from qatdp.host.calls.portable import dev_cfg
 
 # What says that there is no such thing (any more), as opposed to one that cannot be read.
@@ -58,7 +58,7 @@ def check_listed(snapshot: Snapshot, sysfs: Path) -> None:
             raise QatdpError(f"{bus} {problem.reason}", hint="--sysfs is a mounted sysfs, or a copy of one")
 
 
-def snapshot(answers: Answers, sysfs: Path, dev: Path) -> Snapshot:
+def snapshot(answers: BusDump, sysfs: Path, dev: Path) -> Snapshot:
     """Return the node that these answers tell of. Pure: it looks for nothing that has not been asked."""
     return _Reading(answers, str(sysfs), str(dev)).snapshot()
 
@@ -75,7 +75,7 @@ class _Place:
 class _Reading:
     """One reading of all answers: what it has come upon so far."""
 
-    answers: Answers
+    answers: BusDump
     sysfs: str
     dev: str
     problems: list[Problem] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """The device manager's checkpoint: what the kubelet has written down of who has which device. Read only.
 
 It is the kubelet's internal file, without a version of its own. The format read here is that of 1.26 to 1.37
-(dm/checkpoint/checkpoint.go); anything else is a BooksError, and then everything is held.
+(dm/checkpoint/checkpoint.go); anything else is a KubeletStateError, and then everything is held.
 """
 
 import base64
@@ -14,9 +14,9 @@ from typing import TypeAlias, TypeVar
 
 from qatdp.core.config.model import is_extended_resource
 from qatdp.core.model.pci import PciAddress
-from qatdp.core.pools.stale import Holding
+from qatdp.core.pools.stale import CheckpointEntry
 from qatdp.core.text import shown
-from qatdp.errors import BooksError
+from qatdp.errors import KubeletStateError
 from qatdp.files import read_regular
 from qatdp.kubelet.convert import nodes_of_answer
 from qatdp.kubelet.walk import Walk
@@ -38,7 +38,7 @@ class Checkpoint:
     """
 
     identity: Identity
-    holdings: tuple[Holding, ...] = ()
+    pod_entries: tuple[CheckpointEntry, ...] = ()
     written_s: float | None = None
     known: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
@@ -65,29 +65,29 @@ def read(folder: Path) -> Checkpoint:
     except FileNotFoundError:
         return Checkpoint(None)
     except OSError as error:
-        raise BooksError(f"{folder / FILE} cannot be read: {error.strerror}") from error
+        raise KubeletStateError(f"{folder / FILE} cannot be read: {error.strerror}") from error
     try:
-        holdings, known = _data(Walk(content.decode()))
+        pod_entries, known = _data(Walk(content.decode()))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         hint = "this kubelet writes another format than 1.26 to 1.37: nothing is released meanwhile"
-        raise BooksError(f"{folder / FILE} is not understood: {shown(error)}", hint=hint) from error
-    return Checkpoint(_identity(status), holdings, status.st_mtime, known)
+        raise KubeletStateError(f"{folder / FILE} is not understood: {shown(error)}", hint=hint) from error
+    return Checkpoint(_identity(status), pod_entries, status.st_mtime, known)
 
 
-def _data(walk: Walk) -> tuple[tuple[Holding, ...], Mapping[str, frozenset[str]]]:
+def _data(walk: Walk) -> tuple[tuple[CheckpointEntry, ...], Mapping[str, frozenset[str]]]:
     """Read who has what, and all IDs by resource; KeyError where there is no list of who has what."""
-    holdings: list[Holding] | None = None
+    pod_entries: list[CheckpointEntry] | None = None
     known: dict[str, set[str]] = {}
     for _ in _members(walk, "Data"):
         for key in _members(walk, "PodDeviceEntries", "RegisteredDevices"):
             if key == "PodDeviceEntries":
-                holdings = [*(holdings or ()), *(_holding(_a(dict, entry), known) for entry in _elements(walk))]
+                pod_entries = [*(pod_entries or ()), *(_pod_entry(_a(dict, entry), known) for entry in _elements(walk))]
             else:
                 _registered(walk, known)
     walk.end()
-    if holdings is None:
+    if pod_entries is None:
         raise KeyError("PodDeviceEntries")
-    return tuple(holdings), {resource: frozenset(ids) for resource, ids in known.items()}
+    return tuple(pod_entries), {resource: frozenset(ids) for resource, ids in known.items()}
 
 
 def _elements(walk: Walk) -> Iterator[object]:
@@ -106,13 +106,13 @@ def _members(walk: Walk, *wanted: str) -> Iterator[str]:
             walk.value()
 
 
-def _holding(entry: Mapping[str, object], known: dict[str, set[str]]) -> Holding:
+def _pod_entry(entry: Mapping[str, object], known: dict[str, set[str]]) -> CheckpointEntry:
     """Read who has what. An ID that is no address is another plugin's."""
     resource, ids = _resource(entry["ResourceName"]), frozenset(_ids(entry["DeviceIDs"]))
     known.setdefault(resource, set()).update(ids)
     devices = tuple(sorted({address for text in ids if (address := PciAddress.parse_or_none(text))}))
     uid, container = _a(str, entry["PodUID"]), _a(str, entry["ContainerName"])
-    return Holding(resource, devices, _nodes(entry["AllocResp"]), uid, container)
+    return CheckpointEntry(resource, devices, _nodes(entry["AllocResp"]), uid, container)
 
 
 def _registered(walk: Walk, known: dict[str, set[str]]) -> None:

@@ -27,7 +27,7 @@ def _to_device(device: PoolDevice, numa_node: int | None) -> api.Device:
 
 
 def to_options(pool: ResourcePool) -> api.DevicePluginOptions:
-    return api.DevicePluginOptions(pre_start_required=pool.guards_starts, get_preferred_allocation_available=True)
+    return api.DevicePluginOptions(pre_start_required=pool.pre_start_required, get_preferred_allocation_available=True)
 
 
 def to_allocation(allocation: Allocation) -> api.ContainerAllocateResponse:

@@ -17,7 +17,7 @@ from qatdp.descriptors import check_room
 from qatdp.feed import Feed
 from qatdp.kubelet.convert import to_options
 from qatdp.kubelet.lifecycle import Command, Event, State, react
-from qatdp.kubelet.meter import Meter, NoMeter
+from qatdp.kubelet.meter import MetricsHook, NullMetrics
 from qatdp.kubelet.observer import Observer
 from qatdp.kubelet.registration import describe, new_socket_name, register
 from qatdp.kubelet.server import SERVER, CloseTiming, OpenNow, ResourceServer
@@ -64,7 +64,7 @@ class Endpoint:
         folder: Path,
         observer: Observer,
         timing: Timing = Timing(),
-        meter: Meter | None = None,
+        meter: MetricsHook | None = None,
         *,
         open_now: OpenNow = lambda _: (),
         closing: CloseTiming | None = None,
@@ -72,7 +72,7 @@ class Endpoint:
         self.resource = feed.value.resource
         self.state = State.ABSENT
         self._feed, self._folder, self._observer, self._timing = feed, folder, observer, timing
-        self._meter = meter or NoMeter()
+        self._meter = meter or NullMetrics()
         self._open_now, self._closing = open_now, closing or CloseTiming()
         self._listeners: list[_Listener] = []
         self._number = 0

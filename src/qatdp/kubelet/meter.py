@@ -3,7 +3,7 @@
 from typing import Protocol
 
 
-class Meter(Protocol):
+class MetricsHook(Protocol):
     def allocate_answered(self, resource: str, duration_s: float, *, granted: bool) -> None:
         """Take note of an Allocate, and of how long its answer took."""
 
@@ -11,7 +11,7 @@ class Meter(Protocol):
         """Take note of a Register, and of whether the kubelet took it."""
 
 
-class NoMeter:
+class NullMetrics:
     """Counts nothing."""
 
     def allocate_answered(self, resource: str, duration_s: float, *, granted: bool) -> None:

@@ -1,4 +1,4 @@
-"""What the endpoints tell whoever keeps the books. Called on the event loop, and never waits."""
+"""What the endpoints tell whoever keeps the ledger. Called on the event loop, and never waits."""
 
 from collections.abc import Collection
 from typing import Protocol

@@ -13,7 +13,7 @@ from qatdp.core.config.model import is_extended_resource
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.status.pod_names import ListedDevices, PodName
 from qatdp.core.text import shown
-from qatdp.errors import BooksError
+from qatdp.errors import KubeletStateError
 from qatdp.kubelet.channel import channel
 
 SOCKET = "kubelet.sock"
@@ -24,7 +24,7 @@ Named: TypeAlias = frozenset[tuple[PciAddress, str]]
 
 class PodResources:
     """Asks below a folder (/var/lib/kubelet/pod-resources). Each call has a channel of its own, so that it finds the
-    socket of whichever kubelet runs now. Both raise BooksError."""
+    socket of whichever kubelet runs now. Both raise KubeletStateError."""
 
     def __init__(self, folder: Path) -> None:
         self._socket = folder / SOCKET
@@ -80,13 +80,13 @@ class PodResources:
         """Refuse names that no kubelet can have registered: they would become resources, or lines of the log."""
         for name in resources:
             if not is_extended_resource(name):
-                raise BooksError(f"{call} on {self._socket}: {shown(name)} is not a resource name")
+                raise KubeletStateError(f"{call} on {self._socket}: {shown(name)} is not a resource name")
 
-    def _failed(self, call: str, error: grpc.aio.AioRpcError) -> BooksError:
+    def _failed(self, call: str, error: grpc.aio.AioRpcError) -> KubeletStateError:
         # In a few words, as it is so on each node whose kubelet comes later; gRPC needs 300 letters.
         if error.code() is grpc.StatusCode.UNAVAILABLE and not os.path.exists(self._socket):
-            return BooksError(f"{self._socket} is not there")
-        return BooksError(f"{call} on {self._socket}: {error.code().name}: {error.details()}")
+            return KubeletStateError(f"{self._socket} is not there")
+        return KubeletStateError(f"{call} on {self._socket}: {error.code().name}: {error.details()}")
 
 
 def _by_resource(entries: Iterable[api.ContainerDevices]) -> Mapping[str, set[PciAddress]]:

@@ -26,7 +26,7 @@ from qatdp.core.text import printable
 from qatdp.errors import AllocationError, RequestError
 from qatdp.feed import Feed
 from qatdp.kubelet.convert import to_allocation, to_list, to_preference
-from qatdp.kubelet.meter import Meter, NoMeter
+from qatdp.kubelet.meter import MetricsHook, NullMetrics
 from qatdp.kubelet.observer import Observer
 
 log = logging.getLogger(__name__)
@@ -76,11 +76,11 @@ class ResourceServer(DevicePluginServicer):
         options: api.DevicePluginOptions,
         open_now: OpenNow = lambda _: (),
         closing: CloseTiming = CloseTiming(),
-        meter: Meter | None = None,
+        meter: MetricsHook | None = None,
     ) -> None:
         self._feed = feed
         self._observer = observer
-        self._meter = meter or NoMeter()
+        self._meter = meter or NullMetrics()
         self._on_opened, self._on_ended = on_opened, on_ended
         self._is_current, self._options = is_current, options
         self._open_now, self._closing = open_now, closing

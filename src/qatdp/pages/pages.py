@@ -4,7 +4,7 @@
           on the machine is no reason: a restart would mend nothing and cost the streams.
 /readyz   every resource is registered, with an open stream.
 /metrics  for Prometheus.
-/status   everything, as JSON. It names pods: on the socket, which is root's, and elsewhere only where that is wished.
+/status   everything, as JSON. It names pods: on the socket, which is root's, and elsewhere only where that is desired.
 
 The first two are made at once for each that asks. The others take their time (rendering.py).
 """

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Self
 
 from qatdp.daemon.app import Daemon
-from qatdp.daemon.health_loop import HealthPace
+from qatdp.daemon.health_loop import HealthTiming
 from qatdp.daemon.open_vf_poller import OpenTiming
 from qatdp.daemon.settings import Settings
-from qatdp.daemon.timing import Pace
+from qatdp.daemon.timing import ReleaseTiming
 from qatdp.host.calls.abc import HostCalls
 from qatdp.host.calls.choose import host_calls
-from qatdp.host.calls.watchdog import Patience
+from qatdp.host.calls.watchdog import WatchdogTiming
 from qatdp.kubelet.endpoint import Timing
 from qatdp.kubelet.server import CloseTiming
 
@@ -22,9 +22,9 @@ HURRIED = Settings(
     page_s=0.0,
     watch_s=0.02,
     timing=Timing(stream_s=2.0, proof_s=0.1, first_back_off_s=0.02, longest_back_off_s=0.2),
-    health=HealthPace(probe_s=0.02, deadline_s=0.5, hold_s=0.2),
-    patience=Patience(bulk_s=0.2, single_s=0.5),
-    pace=Pace(grace_s=0.05, quiet_s=0.05, first_s=0.01, longest_s=0.1, open_s=0.02, write_s=1.0, look_s=0.002),
+    health=HealthTiming(probe_s=0.02, deadline_s=0.5, hold_s=0.2),
+    patience=WatchdogTiming(bulk_s=0.2, single_s=0.5),
+    pace=ReleaseTiming(grace_s=0.05, quiet_s=0.05, first_s=0.01, longest_s=0.1, open_s=0.02, write_s=1.0, look_s=0.002),
     opened=OpenTiming(poll_s=0.02, hold_s=0.1, fresh_s=0.3),
     closing=CloseTiming(wait_s=0.2, read_s=0.01),
 )

@@ -117,8 +117,8 @@ class Story:
         node = daemon.daemon.node
         listed = (device.address for pool in node.pools.pools.values() for device in pool.devices)
         return (
-            {vf.address for vf in node.snapshot.vfs} <= {*listed, *node.pools.left_out}  # not so before the first list
-            and all(entry.step in AT_REST for entry in node.books.values())
+            {vf.address for vf in node.snapshot.vfs} <= {*listed, *node.pools.excluded}  # not so before the first list
+            and all(entry.step in AT_REST for entry in node.ledger.values())
             and all(self.kubelet.known(pool.resource) == _health(pool) for pool in node.pools.pools.values())
             and node.snapshot == self.host.scan()
         )

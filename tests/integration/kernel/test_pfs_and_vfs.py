@@ -16,9 +16,9 @@ from qatdp.core.provision.refusals import Refused
 from qatdp.core.provision.steps import Step, What
 from qatdp.host.calls.choose import host_calls
 from qatdp.host.pf.binder import Binder
-from qatdp.host.pf.configurator import Hand
-from qatdp.host.poller import Tick
-from qatdp.host.probe import Prober, Returned
+from qatdp.host.pf.configurator import PfConfigurator
+from qatdp.host.poller import AttributePoller
+from qatdp.host.probe import Prober, ProbeResult
 from qatdp.host.scanner import SysfsScanner
 
 SYS, DEV = Path("/sys"), Path("/dev")
@@ -36,8 +36,8 @@ def vfs_of(pf: str) -> list[VirtualFunction]:
     return [vf for vf in scan().vfs if str(vf.pf) == pf]
 
 
-def hand(pf: str) -> Hand:
-    return Hand(SYS, DEV, PciAddress.parse(pf), host_calls(), lambda node: pytest.fail(f"{node} is opened"))
+def hand(pf: str) -> PfConfigurator:
+    return PfConfigurator(SYS, DEV, PciAddress.parse(pf), host_calls(), lambda node: pytest.fail(f"{node} is opened"))
 
 
 def seen(pf: str) -> PhysicalFunction:
@@ -135,11 +135,11 @@ def test_a_pf_that_is_pulled_out_goes_with_its_vfs_and_comes_back_without(off: s
 async def test_of_a_pfs_health_is_seen_what_the_release_tells(bare: list[str]) -> None:
     pf = seen(bare[0])
     probed = await Prober(SYS, host_calls()).probe(pf)
-    assert isinstance(probed, Returned)
+    assert isinstance(probed, ProbeResult)
     unseen = probed.pulse.unseen or {}
     assert probed.pulse.alive is (True if HEARTBEAT else None)
     assert HEARTBEAT or unseen["heartbeat"].endswith("(no debugfs here, or a kernel before 6.6)")
-    found, tick = scan(), Tick(SYS, host_calls())
+    found, tick = scan(), AttributePoller(SYS, host_calls())
     reading = tick.readings(tick.values(found), found)[pf.address]
     tick.close()
     assert reading.state == "up"

@@ -34,8 +34,8 @@ from qatdp.core.provision.planner import PfPlan
 from qatdp.core.provision.steps import Goal, needed_steps
 from qatdp.host.calls.choose import host_calls
 from qatdp.host.pf.apply import configure
-from qatdp.host.pf.context import Pace, Site
-from qatdp.host.pf.locks import Who
+from qatdp.host.pf.context import PfContext, PfTiming
+from qatdp.host.pf.locks import LockOwner
 from qatdp.host.scanner import SysfsScanner
 
 SYS, DEV = Path("/sys"), Path("/dev")
@@ -85,8 +85,8 @@ def test_a_group_that_is_open_keeps_no_vf(provisioning: Provisioning) -> None:
 
 
 @pytest.fixture
-def site(provisioning: Provisioning) -> Site:
-    return Site(SYS, DEV, provisioning.locks, Who("guest", os.getpid(), "test", "now"))
+def site(provisioning: Provisioning) -> PfContext:
+    return PfContext(SYS, DEV, provisioning.locks, LockOwner("guest", os.getpid(), "test", "now"))
 
 
 def to_services(text: str, *of: str) -> list[PfPlan]:
@@ -101,18 +101,18 @@ def to_services(text: str, *of: str) -> list[PfPlan]:
 
 
 def test_a_vf_opened_between_check_and_write_fails_its_pf_in_time_and_once_let_go_it_follows(
-    provisioning: Provisioning, site: Site
+    provisioning: Provisioning, site: PfContext
 ) -> None:
     """As in a container without device nodes: where there are some, the writer has the groups open itself."""
     provisioning.run(0)
     pf, other, *_ = pfs.pf_addresses()
-    child, pace = provisioning.stumbling(Stumble.HELD_UP, {pf: 1}), Pace(place_s=2)
+    child, pace = provisioning.stumbling(Stumble.HELD_UP, {pf: 1}), PfTiming(place_s=2)
     stumbling = replace(site, child=child, pace=pace)
     asyncio.run(_open_between_check_and_write(pf, other, stumbling, site))
     assert shape() == HALF
 
 
-async def _open_between_check_and_write(pf: str, other: str, stumbling: Site, site: Site) -> None:
+async def _open_between_check_and_write(pf: str, other: str, stumbling: PfContext, site: PfContext) -> None:
     plans = to_services("sym;asym", pf, other)
     task = asyncio.create_task(configure(plans, stumbling))
     writer = await asyncio.to_thread(until, "the writer of one PF is held up", stopped_writer)
@@ -131,7 +131,7 @@ async def _open_between_check_and_write(pf: str, other: str, stumbling: Site, si
 
 
 def test_services_that_this_release_does_not_know_fail_their_pf_which_is_brought_back_as_it_was(
-    provisioning: Provisioning, site: Site
+    provisioning: Provisioning, site: PfContext
 ) -> None:
     provisioning.run(50)
     pf = crypto_pfs()[0]

@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def manager_binary() -> Path:
     """The program's path; the kubelet's folder is empty, as on a node where no kubelet ever ran."""
-    # A real node's kubelet keeps its books in that folder: only a mount of one's own may be emptied.
+    # A real node's kubelet keeps its ledger in that folder: only a mount of one's own may be emptied.
     if "DEVICEMANAGER" not in os.environ or not FOLDER.is_mount():
         pytest.skip("needs the real device manager: run tests/integration/kubelet/run")
     for path in FOLDER.iterdir():

@@ -15,7 +15,7 @@ from ground.pods import Container, Pod
 from ground.stage import CY, DC, RENAMED, Stage
 from ground.waiting import now_s, pause, until_equal
 
-from qatdp.daemon.timing import Pace
+from qatdp.daemon.timing import ReleaseTiming
 
 EVERY_S = 0.5
 # Two admissions, two rounds, a grace and a look at who has VFs open: 3.5 s. The rest is for a machine that is busy.
@@ -29,7 +29,7 @@ async def busy(stage: Stage) -> AsyncIterator[Stage]:
     """A node with three VFs of cy, and a pod for dc that comes and goes every half second."""
     stage.host.add_pf(PF, vfs=3)
     stage.host.add_pf(DC_PF, vfs=2, services="dc")
-    stage.settings = replace(stage.settings, pace=Pace())
+    stage.settings = replace(stage.settings, pace=ReleaseTiming())
     stage.configure("version: 1\n")
     async with stage:
         coming = asyncio.create_task(_pods(stage))
@@ -74,7 +74,7 @@ def _lists(stage: Stage, of: dict[str, set[str]]) -> dict[str, set[str]]:
 
 async def test_list_waits_for_a_second_without_pods(stage: Stage) -> None:
     stage.host.add_pf(PF, vfs=2)
-    stage.settings = replace(stage.settings, pace=Pace())
+    stage.settings = replace(stage.settings, pace=ReleaseTiming())
     stage.configure("version: 1\n")
     async with stage:
         pod = Pod("ended", (Container(limits={CY: 1}),))
@@ -85,4 +85,4 @@ async def test_list_waits_for_a_second_without_pods(stage: Stage) -> None:
         await until_equal("all have moved", lambda: _lists(stage, moved), moved, timeout_s=2 * LONGEST_S)
     allocated = [one.went_s for one in stage.gates.passed if (one.call, one.way) == (Call.ALLOCATE, Way.ANSWER)]
     asked = [one.came_s for one in stage.gates.passed if (one.call, one.way) == (Call.LIST, Way.REQUEST)]
-    assert len(asked) == 1 and asked[0] > allocated[-1] + Pace().quiet_s
+    assert len(asked) == 1 and asked[0] > allocated[-1] + ReleaseTiming().quiet_s

@@ -1,4 +1,4 @@
-"""Stale hand-overs: VFs swap their nodes while pods have them, and what a kubelet does by old answers.
+"""Stale allocations: VFs swap their nodes while pods have them, and what a kubelet does by old answers.
 
 tests/integration/node/test_other_numbers.py has it with containers. Here it is on kubelets of several versions.
 """

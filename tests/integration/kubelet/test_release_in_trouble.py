@@ -126,7 +126,7 @@ async def test_an_ended_pod_is_named_until_podresources_list_and_then_a_list_hav
     plugins = node.kubelet.folder / "device-plugins"
 
     def named() -> set[str]:
-        return {str(device) for holding in checkpoint.read(plugins).holdings for device in holding.devices}
+        return {str(device) for pod_entry in checkpoint.read(plugins).pod_entries for device in pod_entry.devices}
 
     async def send_a_list() -> None:
         before = checkpoint.identity(plugins)

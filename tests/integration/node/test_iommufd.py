@@ -26,7 +26,7 @@ from qatdp.core.model.snapshot import NodeKind
 from qatdp.host.calls.abc import HostCalls
 from qatdp.host.calls.choose import host_calls
 from qatdp.host.calls.portable import PortableCalls
-from qatdp.host.enabled import Opened
+from qatdp.host.enabled import EnabledFunctions
 from qatdp.host.scanner import SysfsScanner
 
 SYS, DEV = Path("/sys"), Path("/dev")
@@ -82,7 +82,7 @@ def test_it_is_given_no_node_of_a_group(node: Node, daemon: Daemon) -> None:
 
 def test_a_vf_that_is_used_by_its_own_node_is_open_and_one_that_is_merely_opened_is_not(daemon: Daemon) -> None:
     """What a drain and a managing daemon go by. VFIO enables a device when it is bound to an iommufd (vfio_df_open)."""
-    vf, opened = all_vfs()[0], Opened(SYS, host_calls())
+    vf, opened = all_vfs()[0], EnabledFunctions(SYS, host_calls())
     address, own = PciAddress.parse(vf), pfs.device_node(vf)
     assert own and opened([address]) == frozenset()
     descriptor = os.open(own, os.O_RDWR)

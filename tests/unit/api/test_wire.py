@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
 
 from qatdp.api import deviceplugin_v1beta1_pb2 as plugin
-from qatdp.api import podresources_v1_pb2 as books
+from qatdp.api import podresources_v1_pb2 as ledger
 from qatdp.api.deviceplugin_v1beta1_pb2_grpc import DevicePluginStub, RegistrationStub
 from qatdp.api.podresources_v1_pb2_grpc import PodResourcesListerStub
 
@@ -126,7 +126,7 @@ def _type(field: FieldDescriptor) -> str:
 
 @pytest.mark.parametrize(
     ("file", "table"),
-    [pytest.param(plugin.DESCRIPTOR, PLUGIN, id="v1beta1"), pytest.param(books.DESCRIPTOR, BOOKS, id="v1")],
+    [pytest.param(plugin.DESCRIPTOR, PLUGIN, id="v1beta1"), pytest.param(ledger.DESCRIPTOR, BOOKS, id="v1")],
 )
 def test_every_message_has_the_fields_of_kubernetes(file: FileDescriptor, table: dict[str, Shape]) -> None:
     assert {name: shape(message) for name, message in file.message_types_by_name.items()} == table
@@ -134,12 +134,12 @@ def test_every_message_has_the_fields_of_kubernetes(file: FileDescriptor, table:
 
 def test_the_two_apis_live_in_one_process_with_messages_of_the_same_name() -> None:
     assert plugin.TopologyInfo.DESCRIPTOR.full_name == "v1beta1.TopologyInfo"
-    assert books.TopologyInfo.DESCRIPTOR.full_name == "v1.TopologyInfo"
+    assert ledger.TopologyInfo.DESCRIPTOR.full_name == "v1.TopologyInfo"
 
 
 def test_share_id_can_be_absent() -> None:
-    assert not books.ClaimResource().HasField("share_id")
-    assert books.ClaimResource(share_id="").HasField("share_id")
+    assert not ledger.ClaimResource().HasField("share_id")
+    assert ledger.ClaimResource(share_id="").HasField("share_id")
 
 
 class Listener(grpc.GenericRpcHandler):
@@ -182,10 +182,10 @@ def calls(channel: grpc.aio.Channel) -> Iterator[tuple[str, grpc.aio.Call]]:
     yield "/v1beta1.DevicePlugin/GetPreferredAllocation", device_plugin.GetPreferredAllocation(preferred)
     yield "/v1beta1.DevicePlugin/Allocate", device_plugin.Allocate(plugin.AllocateRequest())
     yield "/v1beta1.DevicePlugin/PreStartContainer", device_plugin.PreStartContainer(plugin.PreStartContainerRequest())
-    yield "/v1.PodResourcesLister/List", lister.List(books.ListPodResourcesRequest())
-    allocatable = books.AllocatableResourcesRequest()
+    yield "/v1.PodResourcesLister/List", lister.List(ledger.ListPodResourcesRequest())
+    allocatable = ledger.AllocatableResourcesRequest()
     yield "/v1.PodResourcesLister/GetAllocatableResources", lister.GetAllocatableResources(allocatable)
-    yield "/v1.PodResourcesLister/Get", lister.Get(books.GetPodResourcesRequest())
+    yield "/v1.PodResourcesLister/Get", lister.Get(ledger.GetPodResourcesRequest())
 
 
 async def test_every_call_goes_by_the_name_that_kubernetes_knows(listener: Listener, channel: grpc.aio.Channel) -> None:

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from qatdp.cli import main
-from qatdp.host.pf.locks import Lock, Who
+from qatdp.host.pf.locks import Lock, LockOwner
 from qatdp.simulator.host.kernel import FakeKernel
 from qatdp.simulator.host.node import FakeHost
 
@@ -81,7 +81,7 @@ def test_provision_is_done_on_a_node_without_qat(provision: Qatdp, host: FakeHos
 def test_a_pf_that_fails_fails_the_command_only_where_that_is_asked_for(
     provision: Qatdp, host: FakeHost, folder: Path
 ) -> None:
-    lock = Lock(folder / "run", f"{TWO}.lock", Who("other", 7, "run", "long ago"))
+    lock = Lock(folder / "run", f"{TWO}.lock", LockOwner("other", 7, "run", "long ago"))
     for words, status in (((), 0), (("--strict",), 1)):
         result = provision(*words)
         assert "Busy" in result.stdout

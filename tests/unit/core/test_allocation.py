@@ -197,5 +197,5 @@ def test_a_container_is_not_started_with_what_is_anothers_by_now() -> None:
 
 
 def test_starts_are_asked_for_only_while_an_answer_is_outdated() -> None:
-    assert not a_pool(device(1, held=True), device(2, sick=DOWN)).guards_starts
-    assert a_pool(device(1), replace(device(2), outdated=True)).guards_starts
+    assert not a_pool(device(1, held=True), device(2, sick=DOWN)).pre_start_required
+    assert a_pool(device(1), replace(device(2), outdated=True)).pre_start_required

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qatdp.core.config.spec import Part
+from qatdp.core.config.spec import Partition
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.provision.apportion import Quota, largest_remainder, quotas
 
@@ -16,8 +16,8 @@ SOME = ALL[:3]
 numbers = st.lists(st.fractions(0, 8, max_denominator=100), max_size=5)
 
 
-def part(*, percent: int | None = None, count: int | None = None) -> Part:
-    return Part(None, percent=percent, count=count)
+def part(*, percent: int | None = None, count: int | None = None) -> Partition:
+    return Partition(None, percent=percent, count=count)
 
 
 @given(numbers)

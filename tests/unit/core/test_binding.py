@@ -10,7 +10,7 @@ from support.strategies import a_pf, a_snapshot, configs, its_vfs, snapshots
 from qatdp.core.config.model import Config, parse_config
 from qatdp.core.model.snapshot import Problem, Snapshot
 from qatdp.core.pools.binding import Binding, BindMode, plan_bindings
-from qatdp.core.pools.placement import offers
+from qatdp.core.pools.placement import placements
 
 PF = a_pf("0000:6b:00.0")
 FREE, ON_HOST, ON_VFIO, FOREIGN = (
@@ -22,14 +22,14 @@ NODE = a_snapshot([PF], [FREE, ON_HOST, ON_VFIO, FOREIGN])
 
 
 def plan(snapshot: Snapshot, mode: BindMode, config: Config = DEFAULTS) -> tuple[Binding, ...]:
-    return plan_bindings(snapshot, config, offers(snapshot, config), mode)
+    return plan_bindings(snapshot, config, placements(snapshot, config), mode)
 
 
 @given(snapshots(), configs(), st.sampled_from(BindMode))
 def test_only_what_a_resource_wants_and_vfio_has_not_is_bound(
     snapshot: Snapshot, config: Config, mode: BindMode
 ) -> None:
-    found = offers(snapshot, config)
+    found = placements(snapshot, config)
     bindings = plan(snapshot, mode, config)
     assert [one.address for one in bindings] == sorted({one.address for one in bindings})
     for one in bindings:

@@ -6,19 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import SLOTS
 
-from qatdp.core.config.spec import Part, When, Wish
+from qatdp.core.config.spec import Partition, ProvisionSpec, When
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.provision.cordon import Drain
 
 PF, OTHER = SLOTS[:2]
-WISH = Wish((Part(None),), when=When.CORDON, cordon_timeout_s=60)
+WISH = ProvisionSpec((Partition(None),), when=When.CORDON, cordon_timeout_s=60)
 SOME = st.sets(st.sampled_from((PF, OTHER)))
 
 
-def after(looks: Sequence[tuple[set[PciAddress], set[PciAddress], float]], wish: Wish = WISH) -> Drain:
-    drain = Drain(wish)
+def after(looks: Sequence[tuple[set[PciAddress], set[PciAddress], float]], spec: ProvisionSpec = WISH) -> Drain:
+    drain = Drain(spec)
     for kept, changing, now_s in looks:
-        drain = drain.after(wish, kept, changing, now_s)
+        drain = drain.after(spec, kept, changing, now_s)
     return drain
 
 
@@ -39,12 +39,12 @@ def test_one_that_was_given_back_stays_so_for_as_long_as_pods_keep_it() -> None:
 
 
 def test_another_wish_begins_anew() -> None:
-    drain = after([({PF}, {PF}, 0.0)]).after(Wish((), when=When.CORDON, cordon_timeout_s=60), {PF}, {PF}, 50.0)
+    drain = after([({PF}, {PF}, 0.0)]).after(ProvisionSpec((), when=When.CORDON, cordon_timeout_s=60), {PF}, {PF}, 50.0)
     assert drain.given_back(100.0) == frozenset()
 
 
 def test_without_a_limit_nothing_is_given_back() -> None:
-    assert not after([({PF}, {PF}, 0.0)], Wish((), when=When.CORDON)).given_back(1e9)
+    assert not after([({PF}, {PF}, 0.0)], ProvisionSpec((), when=When.CORDON)).given_back(1e9)
 
 
 @given(st.lists(st.tuples(SOME, SOME, st.floats(0, 30)), max_size=20))

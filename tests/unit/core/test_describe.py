@@ -1,14 +1,14 @@
-"""A wish is told in words, and which of it a node takes is what that node's daemon would take."""
+"""A spec is told in words, and which of it a node takes is what that node's daemon would take."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.specs import reachable, wishes
+from support.specs import reachable, specs
 from support.strategies import SLOTS
 
-from qatdp.core.config.describe import wishes_in_words
+from qatdp.core.config.describe import describe_specs
 from qatdp.core.config.model import parse_config
-from qatdp.core.config.spec import wish_of
+from qatdp.core.config.spec import spec_for_node
 
 PARTS = [
     {"services": ["asym", "sym"], "percent": 50, "families": ["4xxx"]},
@@ -29,7 +29,7 @@ STAGED = {
 
 
 def told(*entries: object, node: str | None = None) -> list[str]:
-    return list(wishes_in_words(parse_config({"version": 1, "provision": list(entries)}).provision, node))
+    return list(describe_specs(parse_config({"version": 1, "provision": list(entries)}).provision, node))
 
 
 def test_each_part_says_what_how_many_and_which() -> None:
@@ -82,12 +82,12 @@ def test_a_node_of_a_known_name_is_told_what_it_takes(node: str, says: str) -> N
     assert told(STAGED, node="gold")[-1] == "node gold: no entry is about it, so none of its PFs is changed"
 
 
-ENTRIES = st.lists(wishes(map(str, SLOTS[:2])), min_size=1, max_size=3).map(reachable)
+ENTRIES = st.lists(specs(map(str, SLOTS[:2])), min_size=1, max_size=3).map(reachable)
 
 
 @given(ENTRIES, st.sampled_from(["qat-1", "qat-2", "gold", "b"]))
 def test_what_is_told_is_what_the_node_takes(entries: list[dict[str, object]], node: str) -> None:
     of = parse_config({"version": 1, "provision": entries}).provision
-    *_, last = wishes_in_words(of, node)
-    taken = wish_of(of, node)
-    assert ("takes next" in last) == any(taken is wish.next for wish in of)
+    *_, last = describe_specs(of, node)
+    taken = spec_for_node(of, node)
+    assert ("takes next" in last) == any(taken is spec.next for spec in of)

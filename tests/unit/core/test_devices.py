@@ -8,7 +8,7 @@ from qatdp.core.config.model import Config, parse_config
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import Snapshot
 from qatdp.core.pools.pools import Pools, build_pools
-from qatdp.core.release.protocol import Books, Entry, Step
+from qatdp.core.release.protocol import Ledger, LedgerEntry, Step
 from qatdp.core.status.devices import listing
 from qatdp.core.status.report import DeviceReport, Holder
 
@@ -19,18 +19,18 @@ NODE = a_snapshot([PF], VFS)
 FIRST, SECOND, THIRD = (vf.address for vf in VFS)
 GROUP = group_of(PF.address, 0)
 DEFAULTS = Config()
-NOBODY: Books = {}
+NOBODY: Ledger = {}
 
 
 def rows(
-    snapshot: Snapshot = NODE, config: Config = DEFAULTS, known: Books = NOBODY, **of: dict[PciAddress, list[Holder]]
+    snapshot: Snapshot = NODE, config: Config = DEFAULTS, known: Ledger = NOBODY, **of: dict[PciAddress, list[Holder]]
 ) -> list[DeviceReport]:
-    pools, books = build_pools(snapshot, config, known, 10)
-    return list(listing(snapshot, config, pools, books, **of))
+    pools, ledger = build_pools(snapshot, config, known, 10)
+    return list(listing(snapshot, config, pools, ledger, **of))
 
 
 def test_a_vf_that_is_offered_has_a_row_with_all_of_it() -> None:
-    known = {FIRST: Entry(CY, Step.OFFERED, 1, VFS[0])}
+    known = {FIRST: LedgerEntry(CY, Step.OFFERED, 1, VFS[0])}
     assert rows(known=known)[0] == DeviceReport(
         address="0000:6b:00.1",
         pf="0000:6b:00.0",
@@ -59,14 +59,14 @@ def test_the_node_is_of_the_kind_that_its_resource_hands_out() -> None:
 
 
 def test_a_vf_that_has_gone_is_told_as_it_was_last_seen() -> None:
-    known = {FIRST: Entry(CY, Step.HELD, 1, VFS[0])}
+    known = {FIRST: LedgerEntry(CY, Step.HELD, 1, VFS[0])}
     row = rows(a_snapshot([PF], VFS[1:]), known=known)[0]
     assert (row.address, row.pf, row.driver, row.numa_node) == (str(FIRST), str(PF.address), "vfio-pci", 1)
     assert (row.resource, row.step, row.health, row.reason) == (CY, "awaited", "Unhealthy", "NotPresent")
 
 
 def test_one_that_was_never_seen_is_told_as_far_as_it_is_known() -> None:
-    row = rows(a_snapshot([PF]), known={FIRST: Entry(CY, Step.HELD, 1)})[0]
+    row = rows(a_snapshot([PF]), known={FIRST: LedgerEntry(CY, Step.HELD, 1)})[0]
     assert row.resource == CY
     assert (row.pf, row.services, row.numa_node, row.iommu_group, row.driver, row.node) == (None,) * 6
 
@@ -79,7 +79,7 @@ def test_a_vf_that_no_list_has_is_told_with_its_reason() -> None:
 
 
 def test_a_vf_on_its_way_out_is_leaving() -> None:
-    known = {FIRST: Entry(CY, Step.HELD, 1, VFS[0]), SECOND: Entry(CY, Step.OFFERED, 1, VFS[1])}
+    known = {FIRST: LedgerEntry(CY, Step.HELD, 1, VFS[0]), SECOND: LedgerEntry(CY, Step.OFFERED, 1, VFS[1])}
     renamed = parse_config({"version": 1, "resources": [{"name": "fast", "services": ["sym", "asym"]}]})
     assert [row.withdrawing for row in rows(config=renamed, known=known)] == [True, True, False]
     assert not any(row.withdrawing for row in rows(known=known))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from qatdp.errors import AddressError, AllocationError, BooksError, ConfigError, QatdpError, UnknownDeviceError
+from qatdp.errors import AddressError, AllocationError, ConfigError, KubeletStateError, QatdpError, UnknownDeviceError
 
 
 def test_the_hint_is_apart_from_the_message() -> None:
@@ -17,7 +17,8 @@ def test_a_config_error_begins_with_its_key_path() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(QatdpError, 1), (AddressError, 2), (ConfigError, 2), (AllocationError, 1), (BooksError, 1)]
+    ("error", "status"),
+    [(QatdpError, 1), (AddressError, 2), (ConfigError, 2), (AllocationError, 1), (KubeletStateError, 1)],
 )
 def test_exit_statuses(error: type[QatdpError], status: int) -> None:
     assert error.exit_status == status

@@ -8,7 +8,7 @@ from support.strategies import SLOTS, VANISHED, a_pf, a_snapshot, its_vfs, snaps
 from qatdp.core.model.snapshot import Snapshot, VirtualFunction
 from qatdp.core.provision.in_use import Evidence, ended_perhaps, in_use, looked_for, may_be_over, named
 from qatdp.core.reasons import Reason, defect
-from qatdp.core.release.protocol import Books, Entry, Step
+from qatdp.core.release.protocol import Ledger, LedgerEntry, Step
 
 PF = a_pf(SLOTS[0])
 VFS = its_vfs(PF, 3)
@@ -21,8 +21,8 @@ def test_a_vf_of_which_nothing_is_known_is_free() -> None:
 
 
 def test_what_a_book_names_is_in_use_a_pods_above_an_offer() -> None:
-    books = named([(ONE, "cy"), (TWO, "dc")], [(ONE, "cy"), (TWO, "dc"), (THREE, "cy"), (VANISHED[0], "cy")])
-    assert in_use(NODE, Evidence(books)) == {
+    ledger = named([(ONE, "cy"), (TWO, "dc")], [(ONE, "cy"), (TWO, "dc"), (THREE, "cy"), (VANISHED[0], "cy")])
+    assert in_use(NODE, Evidence(ledger)) == {
         ONE: defect(Reason.HELD_BY_POD, resource="cy"),
         TWO: defect(Reason.HELD_BY_POD, resource="dc"),
         THREE: defect(Reason.OFFERED, resource="cy"),
@@ -50,8 +50,8 @@ def test_why_a_vf_may_be_in_use_is_told() -> None:
     assert set(found.values()) == {defect(Reason.MAYBE_IN_USE, problem="no format")}
 
 
-def book(step: Step, *vfs: VirtualFunction) -> Books:
-    return {vf.address: Entry("cy", step, 1, vf) for vf in vfs}
+def book(step: Step, *vfs: VirtualFunction) -> Ledger:
+    return {vf.address: LedgerEntry("cy", step, 1, vf) for vf in vfs}
 
 
 ONE_LEAVES = {**book(Step.AWAITED, VFS[0]), **book(Step.HELD, VFS[1]), **book(Step.OFFERED, VFS[2])}

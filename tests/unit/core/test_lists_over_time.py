@@ -11,7 +11,7 @@ from qatdp.core.config.model import Config
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import Snapshot
 from qatdp.core.pools.pools import build_pools
-from qatdp.core.release.protocol import MAYBE_IN_USE, Books, Fact, Observation, Step, found, observe
+from qatdp.core.release.protocol import MAYBE_IN_USE, Fact, Ledger, Observation, Step, found, observe
 
 VFS = [vf.address for slot in SLOTS for vf in its_vfs(a_pf(slot), 7)]
 IDS = st.lists(st.tuples(st.sampled_from([*VFS, *VANISHED]), resources()), max_size=4)
@@ -36,14 +36,14 @@ class ListsOverTime(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.snapshot, self.config = Snapshot(), Config()
-        self.books: Books = {}
+        self.ledger: Ledger = {}
         self.lists: Mapping[PciAddress, str] = {}
         self.moment = 0
 
     @initialize(named=IDS, offered=IDS)
     def start(self, named: list[tuple[PciAddress, str]], offered: list[tuple[PciAddress, str]]) -> None:
-        self.books = found(named, offered, self._now())
-        self.lists = {address: entry.resource for address, entry in self.books.items()}
+        self.ledger = found(named, offered, self._now())
+        self.lists = {address: entry.resource for address, entry in self.ledger.items()}
         self._build()
 
     @rule(snapshot=snapshots())
@@ -59,32 +59,32 @@ class ListsOverTime(RuleBasedStateMachine):
     @rule(fact=st.sampled_from(FACTS), mask=st.integers(1, 0xFF), before=st.integers(0, 3))
     def learn(self, fact: Fact, mask: int, before: int) -> None:
         """Learn any fact about some IDs, begun a while before."""
-        some = [address for n, address in enumerate(sorted(self.books)) if mask >> n % 8 & 1]
+        some = [address for n, address in enumerate(sorted(self.ledger)) if mask >> n % 8 & 1]
         self._learn(fact, some, self.moment - before)
 
     @rule(length=st.integers(1, len(CHAIN)), twice=st.booleans())
     def release(self, length: int, *, twice: bool) -> None:
         """Learn the facts of the release protocol about all IDs: twice for those that are awaited first."""
         for fact in (*(CHAIN if twice else ()), *CHAIN[:length]):
-            self._learn(fact, list(self.books), self._now())
+            self._learn(fact, list(self.ledger), self._now())
 
     @rule(length=st.integers(1, len(BUSY_CHAIN)), twice=st.booleans())
     def release_on_a_busy_node(self, length: int, *, twice: bool) -> None:
         """Learn the facts of the release protocol where admissions prove the last of them."""
         for fact in (*(BUSY_CHAIN if twice else ()), *BUSY_CHAIN[:length]):
-            self._learn(fact, list(self.books), self._now())
+            self._learn(fact, list(self.ledger), self._now())
 
     def _now(self) -> int:
         self.moment += 1
         return self.moment
 
     def _learn(self, fact: Fact, some: list[PciAddress], began: int) -> None:
-        self.books = observe(self.books, Observation(fact, some, began, self._now()))
+        self.ledger = observe(self.ledger, Observation(fact, some, began, self._now()))
         self._build()
 
     def _build(self) -> None:
-        before, lists = self.books, self.lists
-        pools, self.books = build_pools(self.snapshot, self.config, before, self._now())
+        before, lists = self.ledger, self.lists
+        pools, self.ledger = build_pools(self.snapshot, self.config, before, self._now())
         ids = [(device.address, name) for name, pool in pools.pools.items() for device in pool.devices]
         self.lists = dict(ids)
         assert len(ids) == len(self.lists), "one VF under two names"

@@ -3,7 +3,7 @@
 import pytest
 
 from qatdp.core.model.pci import PciAddress
-from qatdp.core.provision.outcome import Outcome, Status, verified
+from qatdp.core.provision.outcome import PfResult, Status, verified
 from qatdp.core.provision.planner import PfPlan, Plan
 from qatdp.core.provision.steps import Goal, Step, What
 from qatdp.core.reasons import Reason, defect
@@ -11,10 +11,10 @@ from qatdp.core.reasons import Reason, defect
 PF, OTHER = PciAddress.parse("0000:6b:00.0"), PciAddress.parse("0000:70:00.0")
 GOAL = Goal(services=None)
 DOWN, UP = Step(What.DOWN), Step(What.UP)
-CHANGED = Outcome(PF, Status.CHANGED)
+CHANGED = PfResult(PF, Status.CHANGED)
 
 
-def shown(plan: PfPlan) -> Outcome:
+def shown(plan: PfPlan) -> PfResult:
     (outcome,) = verified([CHANGED], Plan((plan,)))
     return outcome
 
@@ -31,7 +31,7 @@ def test_what_is_still_to_be_done_now_or_later_was_not_done(
     steps: tuple[Step, ...], later: tuple[Step, ...], text: str
 ) -> None:
     why = defect(Reason.NOT_AS_WRITTEN, steps=text)
-    assert shown(PfPlan(PF, GOAL, steps, later)) == Outcome(PF, Status.FAILED, why)
+    assert shown(PfPlan(PF, GOAL, steps, later)) == PfResult(PF, Status.FAILED, why)
 
 
 def test_a_pf_that_no_part_takes_any_more_was_not_done() -> None:
@@ -40,19 +40,20 @@ def test_a_pf_that_no_part_takes_any_more_was_not_done() -> None:
 
 def test_a_pf_that_is_not_there_afterwards_has_gone() -> None:
     why = defect(Reason.NOT_AS_WRITTEN, steps="it has gone")
-    assert shown(PfPlan(OTHER, GOAL)) == Outcome(PF, Status.FAILED, why)
+    assert shown(PfPlan(OTHER, GOAL)) == PfResult(PF, Status.FAILED, why)
 
 
 @pytest.mark.parametrize("status", sorted(set(Status) - {Status.CHANGED}))
 def test_what_was_not_changed_is_told_as_it_is(status: Status) -> None:
-    outcome = Outcome(PF, status, defect(Reason.PF_EXCLUDED))
+    outcome = PfResult(PF, status, defect(Reason.PF_EXCLUDED))
     assert verified([outcome], Plan((PfPlan(PF, GOAL, (DOWN,)),))) == (outcome,)
 
 
 def test_outcome_says_its_reasons_or_its_steps() -> None:
     held, locked = defect(Reason.IN_USE).of_user("0000:6b:00.1"), defect(Reason.PF_LOCKED, problem="somebody has it")
     assert (
-        Outcome(PF, Status.BUSY, held, also=locked).message == "0000:6b:00.1 is open: somebody uses it; somebody has it"
+        PfResult(PF, Status.BUSY, held, also=locked).message
+        == "0000:6b:00.1 is open: somebody uses it; somebody has it"
     )
-    assert Outcome(PF, Status.CHANGED, steps=(DOWN, UP)).message == "down, up"
-    assert Outcome(PF, Status.UNCHANGED).message is None
+    assert PfResult(PF, Status.CHANGED, steps=(DOWN, UP)).message == "down, up"
+    assert PfResult(PF, Status.UNCHANGED).message is None

@@ -6,23 +6,23 @@ import pytest
 from support.strategies import a_pf, a_snapshot, its_vfs
 
 from qatdp.core.config.model import Config
-from qatdp.core.config.spec import Part, Wish
+from qatdp.core.config.spec import Partition, ProvisionSpec
 from qatdp.core.model.pf_defects import driver_defect, sriov_defect, why_no_vfs
 from qatdp.core.model.qat import FAMILIES, Service
 from qatdp.core.model.snapshot import PhysicalFunction, Problem, Snapshot
 from qatdp.core.pools.binding import BindMode, plan_bindings
-from qatdp.core.pools.placement import of_unknown_services, offers
+from qatdp.core.pools.placement import of_unknown_services, placements
 from qatdp.core.provision.planner import plan
 from qatdp.core.reasons import Reason, defect
 
-DC, GENERIC = Part(frozenset({Service.DC})), Part(None)
+DC, GENERIC = Partition(frozenset({Service.DC})), Partition(None)
 GEN4 = replace(a_pf("0000:6b:00.0"), state=None, services=None, services_text=None)  # as without its driver
 GEN2 = a_pf("0000:3d:00.0", "c62x")
 STRANGERS = ("vfio-pci", "qat_vfio_pci", "uio_pci_generic", None)
 
 
-def left_alone(pf: PhysicalFunction, part: Part, *more: str) -> str:
-    (one,) = plan(a_snapshot([pf], drivers=more), Config(), Wish((part,)), {}).pfs
+def left_alone(pf: PhysicalFunction, part: Partition, *more: str) -> str:
+    (one,) = plan(a_snapshot([pf], drivers=more), Config(), ProvisionSpec((part,)), {}).pfs
     assert (one.goal, one.steps, one.later) == (None, (), ())
     return str(one.why)
 
@@ -36,7 +36,7 @@ def test_pf_on_the_driver_of_its_family_has_no_defect(family: object) -> None:
 
 @pytest.mark.parametrize("driver", STRANGERS)
 @pytest.mark.parametrize(("pf", "part"), [(GEN4, DC), (GEN2, GENERIC)], ids=["gen4", "gen2"])
-def test_plan_leaves_pf_on_another_driver_alone(pf: PhysicalFunction, part: Part, driver: str | None) -> None:
+def test_plan_leaves_pf_on_another_driver_alone(pf: PhysicalFunction, part: Partition, driver: str | None) -> None:
     assert (driver or "has no driver") in left_alone(replace(pf, driver=driver), part)
 
 
@@ -44,16 +44,16 @@ def test_plan_leaves_pf_on_another_driver_alone(pf: PhysicalFunction, part: Part
 @pytest.mark.parametrize("pf", [GEN4, GEN2], ids=["gen4", "gen2"])
 def test_vf_is_not_healthy_when_its_pf_is_on_another_driver(pf: PhysicalFunction, driver: str | None) -> None:
     of = replace(pf, driver=driver)
-    (offer,) = offers(a_snapshot([of], its_vfs(of, 1)), Config()).values()
-    assert str(pf.address) in str(offer.defect)
-    assert (driver or "has no driver") in str(offer.defect)
+    (placement,) = placements(a_snapshot([of], its_vfs(of, 1)), Config()).values()
+    assert str(pf.address) in str(placement.defect)
+    assert (driver or "has no driver") in str(placement.defect)
 
 
 def test_vf_of_a_pf_that_lost_its_driver_is_undecided_and_not_generic() -> None:
     of = replace(GEN4, driver="vfio-pci")
     snapshot = a_snapshot([of], its_vfs(of, 1))
-    (offer,) = offers(snapshot, Config()).values()
-    assert (offer.resource, offer.undecided) == (None, True)
+    (placement,) = placements(snapshot, Config()).values()
+    assert (placement.resource, placement.unknown_services) == (None, True)
     assert not of_unknown_services(snapshot)
 
 
@@ -61,7 +61,7 @@ def test_vf_of_a_pf_that_lost_its_driver_is_undecided_and_not_generic() -> None:
 def test_vfs_of_a_pf_on_another_driver_are_not_bound(mode: BindMode) -> None:
     of = replace(GEN2, driver="vfio-pci")
     snapshot = a_snapshot([of], its_vfs(of, 2, driver=None))
-    assert plan_bindings(snapshot, Config(), offers(snapshot, Config()), mode) == ()
+    assert plan_bindings(snapshot, Config(), placements(snapshot, Config()), mode) == ()
 
 
 def test_advice_names_what_to_mend_by_who_has_the_pf() -> None:
@@ -81,20 +81,22 @@ def test_driver_that_could_not_be_read_is_not_taken_for_none() -> None:
     pf = replace(GEN4, driver=None)
     snapshot = a_snapshot([pf], its_vfs(pf, 1), problems=[Problem(str(pf.address), "driver cannot be read: EIO")])
     assert driver_defect(pf, snapshot) is None
-    (offer,) = offers(snapshot, Config()).values()
-    assert "driver cannot be read" in str(offer.defect)
+    (placement,) = placements(snapshot, Config()).values()
+    assert "driver cannot be read" in str(placement.defect)
 
 
 @pytest.mark.parametrize("total", [0, None])
 @pytest.mark.parametrize(("pf", "part"), [(a_pf("0000:6b:00.0"), DC), (GEN2, GENERIC)], ids=["gen4", "gen2"])
-def test_plan_leaves_pf_without_sriov_alone(pf: PhysicalFunction, part: Part, total: int | None) -> None:
+def test_plan_leaves_pf_without_sriov_alone(pf: PhysicalFunction, part: Partition, total: int | None) -> None:
     assert "SR-IOV" in left_alone(replace(pf, total_vfs=total), part)
 
 
 def test_other_pfs_fill_the_wish_when_one_has_no_sriov() -> None:
     pfs = [replace(a_pf("0000:6b:00.0"), total_vfs=0), a_pf("0000:70:00.0"), a_pf("0000:f3:00.0")]
-    wish = Wish((Part(frozenset({Service.DC}), percent=50), Part(frozenset({Service.SYM, Service.ASYM}))))
-    found = plan(a_snapshot(pfs), Config(), wish, {})
+    spec = ProvisionSpec(
+        (Partition(frozenset({Service.DC}), percent=50), Partition(frozenset({Service.SYM, Service.ASYM})))
+    )
+    found = plan(a_snapshot(pfs), Config(), spec, {})
     assert sorted(one.goal is not None for one in found.pfs) == [False, True, True]
     assert sorted(len(one.goal.services or ()) for one in found.pfs if one.goal) == [1, 2]
     assert (found.unmet, found.rounded) == ((), ())
@@ -102,8 +104,8 @@ def test_other_pfs_fill_the_wish_when_one_has_no_sriov() -> None:
 
 def test_wish_that_names_a_pf_without_sriov_is_not_met() -> None:
     pf = replace(a_pf("0000:6b:00.0"), total_vfs=None)
-    wish = Wish((replace(DC, pfs=frozenset({pf.address})),))
-    (line,) = plan(a_snapshot([pf]), Config(), wish, {}).unmet
+    spec = ProvisionSpec((replace(DC, pfs=frozenset({pf.address})),))
+    (line,) = plan(a_snapshot([pf]), Config(), spec, {}).unmet
     assert "SR-IOV" in line
 
 

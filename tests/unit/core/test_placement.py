@@ -11,13 +11,13 @@ from qatdp.core.config.model import Config, DeviceNode, parse_config
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import GroupMember, NodeKind, PhysicalFunction, Problem, Snapshot, VfioNode
 from qatdp.core.pools.placement import (
-    Circumstances,
-    Offer,
+    Placement,
+    PlacementContext,
     defect_of,
     node_of,
     of_unknown_services,
     of_unknown_words,
-    offers,
+    placements,
     resource_of,
 )
 from qatdp.core.pools.stale import Stale
@@ -35,28 +35,28 @@ def config(*rules: dict[str, object], **keys: object) -> Config:
     return parse_config({"version": 1, "resources": list(rules), **keys})
 
 
-def offer_of_first(snapshot: Snapshot, of: Config = DEFAULTS, circumstances: Circumstances | None = None) -> Offer:
-    found = offers(snapshot, of, circumstances) if circumstances else offers(snapshot, of)
+def offer_of_first(snapshot: Snapshot, of: Config = DEFAULTS, context: PlacementContext | None = None) -> Placement:
+    found = placements(snapshot, of, context) if context else placements(snapshot, of)
     return found[snapshot.vfs[0].address]
 
 
 @given(snapshots(), configs())
 def test_every_vf_has_a_place_or_a_reason(snapshot: Snapshot, of: Config) -> None:
-    found = offers(snapshot, of)
+    found = placements(snapshot, of)
     assert found.keys() == {vf.address for vf in snapshot.vfs}
-    for offer in found.values():
-        assert (offer.resource is None) == (offer.why_not is not None)
-        assert offer.defect is not None or not offer.undecided
+    for placement in found.values():
+        assert (placement.resource is None) == (placement.excluded is not None)
+        assert placement.defect is not None or not placement.unknown_services
 
 
 @given(snapshots(), configs())
 def test_of_each_group_one_vf_at_most_has_a_place_and_one_has_where_any_can(snapshot: Snapshot, of: Config) -> None:
-    found = offers(snapshot, of)
+    found = placements(snapshot, of)
     for group in snapshot.groups:
         members = [member.address for member in group.members if member.qat_vf]
-        placed = [address for address in members if found[address].resource or found[address].undecided]
-        apart = offers(replace(snapshot, groups=()), of)
-        able = [address for address in members if apart[address].resource or apart[address].undecided]
+        placed = [address for address in members if found[address].resource or found[address].unknown_services]
+        apart = placements(replace(snapshot, groups=()), of)
+        able = [address for address in members if apart[address].resource or apart[address].unknown_services]
         assert placed == able[:1]
 
 
@@ -67,7 +67,11 @@ def test_one_that_is_kept_for_the_host_or_that_nothing_selects_does_not_stand_fo
     snapshot = a_snapshot([PF, other], vfs)
 
     def stands(of: Config, read: Collection[PciAddress] = ()) -> list[PciAddress]:
-        return [address for address, offer in offers(snapshot, of, read=frozenset(read)).items() if offer.resource]
+        return [
+            address
+            for address, placement in placements(snapshot, of, read=frozenset(read)).items()
+            if placement.resource
+        ]
 
     assert stands(DEFAULTS) == [mine[0].address]
     assert stands(config({"name": "a"}, hostReserved=[{"vfs": 1}])) == [mine[1].address]
@@ -79,14 +83,14 @@ def test_one_that_is_kept_for_the_host_or_that_nothing_selects_does_not_stand_fo
 
 def test_of_two_in_a_group_the_one_that_can_be_offered_stands_for_it() -> None:
     vfs = [replace(vf, iommu_group=7) for vf in its_vfs(PF, 2)]
-    found = offers(a_snapshot([PF], vfs), config(hostReserved=[{"vfs": 1}]))
-    assert [offer.resource for offer in found.values()] == [None, "qat.intel.com/cy"]
+    found = placements(a_snapshot([PF], vfs), config(hostReserved=[{"vfs": 1}]))
+    assert [placement.resource for placement in found.values()] == [None, "qat.intel.com/cy"]
 
 
 def test_one_that_cannot_be_seen_now_may_stand_for_its_group() -> None:
     unseen = GroupMember(PF.address, "vfio-pci", qat_vf=True)
-    offer = offer_of_first(a_snapshot([PF], [VF], others={0: [unseen]}))
-    assert offer.why_not == defect(Reason.GROUP_REPRESENTED, group=0, vf="0000:6b:00.0")
+    placement = offer_of_first(a_snapshot([PF], [VF], others={0: [unseen]}))
+    assert placement.excluded == defect(Reason.GROUP_REPRESENTED, group=0, vf="0000:6b:00.0")
 
 
 def test_offer_of_vf_without_iommu_has_a_defect_unless_allowed() -> None:
@@ -94,11 +98,11 @@ def test_offer_of_vf_without_iommu_has_a_defect_unless_allowed() -> None:
     refused = offer_of_first(a_snapshot([PF], [vf]))
     assert refused.resource == "qat.intel.com/cy"
     assert refused.defect == defect(Reason.NO_IOMMU_MODE, node="/dev/vfio/noiommu-7")
-    assert offer_of_first(a_snapshot([PF], [vf]), config(allowNoIommu=True)) == Offer("qat.intel.com/cy", None)
+    assert offer_of_first(a_snapshot([PF], [vf]), config(allowNoIommu=True)) == Placement("qat.intel.com/cy", None)
 
 
 def test_a_good_vf_has_no_defect() -> None:
-    assert offer_of_first(a_snapshot([PF], [VF])) == Offer("qat.intel.com/cy")
+    assert offer_of_first(a_snapshot([PF], [VF])) == Placement("qat.intel.com/cy")
 
 
 @pytest.mark.parametrize(
@@ -114,21 +118,21 @@ def test_a_good_vf_has_no_defect() -> None:
 )
 def test_default_resources(family: str, services: str | None, resource: str) -> None:
     pf = a_pf("0000:6b:00.0", family, services)
-    assert offer_of_first(a_snapshot([pf], its_vfs(pf, 1))) == Offer(f"qat.intel.com/{resource}")
+    assert offer_of_first(a_snapshot([pf], its_vfs(pf, 1))) == Placement(f"qat.intel.com/{resource}")
 
 
 def test_a_function_before_the_fourth_generation_is_generic_whatever_is_written_of_it() -> None:
     pf = replace(a_pf("0000:6b:00.0", "c62x"), services=PF.services, services_text=PF.services_text)
-    assert offer_of_first(a_snapshot([pf], its_vfs(pf, 1))) == Offer("qat.intel.com/generic")
+    assert offer_of_first(a_snapshot([pf], its_vfs(pf, 1))) == Placement("qat.intel.com/generic")
 
 
 def test_a_vf_in_a_virtual_machine_is_generic_or_what_a_rule_says() -> None:
     vf = a_vf(IN_MACHINE[0], FAMILY["4xxx"], "vfio-pci", 1)
-    assert offer_of_first(a_snapshot(vfs=[vf])) == Offer("qat.intel.com/generic")
+    assert offer_of_first(a_snapshot(vfs=[vf])) == Placement("qat.intel.com/generic")
     by_family = config({"name": "inside", "families": ["4xxx"]})
-    assert offer_of_first(a_snapshot(vfs=[vf]), by_family) == Offer("qat.intel.com/inside")
+    assert offer_of_first(a_snapshot(vfs=[vf]), by_family) == Placement("qat.intel.com/inside")
     by_pf = config({"name": "inside", "pfs": ["0000:6b:00.0"]})
-    assert offer_of_first(a_snapshot(vfs=[vf]), by_pf) == Offer(why_not=defect(Reason.NOT_SELECTED))
+    assert offer_of_first(a_snapshot(vfs=[vf]), by_pf) == Placement(excluded=defect(Reason.NOT_SELECTED))
 
 
 def test_the_first_rule_that_selects_a_vf_names_it() -> None:
@@ -172,44 +176,44 @@ def test_the_first_vfs_of_each_pf_stay_with_the_host() -> None:
     other = a_pf("0000:70:00.0")
     snapshot = a_snapshot([PF, other], [*its_vfs(PF, 3), *its_vfs(other, 3)])
     shares = [{"vfs": 1}, {"vfs": 2, "pfs": ["0000:70:00.0"]}]
-    found = offers(snapshot, config(hostReserved=shares))
-    assert [str(address) for address, offer in found.items() if offer.resource is None] == [
+    found = placements(snapshot, config(hostReserved=shares))
+    assert [str(address) for address, placement in found.items() if placement.resource is None] == [
         "0000:6b:00.1",
         "0000:70:00.1",
         "0000:70:00.2",
     ]
-    assert found[PciAddress.parse("0000:70:00.2")].why_not == defect(Reason.HOST_RESERVED, count=2)
+    assert found[PciAddress.parse("0000:70:00.2")].excluded == defect(Reason.HOST_RESERVED, count=2)
 
 
 @pytest.mark.parametrize(("services", "resource"), [(None, None), ("sym;asym", "qat.intel.com/cy")])
 def test_a_vf_of_a_pf_that_is_down_is_never_generic(services: str | None, resource: str | None) -> None:
     down = a_pf("0000:6b:00.0", services=services, state="down")
-    offer = offer_of_first(a_snapshot([down], its_vfs(down, 1)))
-    assert (offer.resource, offer.undecided) == (resource, resource is None)
-    assert offer.defect == defect(Reason.PF_DOWN, evidence="is down", pf="0000:6b:00.0")
+    placement = offer_of_first(a_snapshot([down], its_vfs(down, 1)))
+    assert (placement.resource, placement.unknown_services) == (resource, resource is None)
+    assert placement.defect == defect(Reason.PF_DOWN, evidence="is down", pf="0000:6b:00.0")
 
 
 def test_a_vf_whose_pf_cannot_be_read_is_undecided() -> None:
     vfs = its_vfs(PF, 1)
     gone = offer_of_first(a_snapshot([], vfs))
-    assert (gone.undecided, gone.why_not) == (
+    assert (gone.unknown_services, gone.excluded) == (
         True,
         defect(Reason.PF_UNREADABLE, problem="is not there", pf="0000:6b:00.0"),
     )
     dead = offer_of_first(a_snapshot([], vfs, problems=[Problem("0000:6b:00.0", "cannot read device: EIO")]))
-    assert dead.why_not == defect(Reason.PF_UNREADABLE, problem="cannot read device: EIO", pf="0000:6b:00.0")
+    assert dead.excluded == defect(Reason.PF_UNREADABLE, problem="cannot read device: EIO", pf="0000:6b:00.0")
     unreadable = replace(PF, services=None, services_text=None)
-    offer = offer_of_first(a_snapshot([unreadable], vfs, problems=[Problem("0000:6b:00.0", "cannot read it: EIO")]))
-    assert offer.undecided
-    assert "EIO" in str(offer.why_not)
+    placement = offer_of_first(a_snapshot([unreadable], vfs, problems=[Problem("0000:6b:00.0", "cannot read it: EIO")]))
+    assert placement.unknown_services
+    assert "EIO" in str(placement.excluded)
 
 
 @pytest.mark.parametrize("text", ["", ";", " ; "])
 def test_a_vf_whose_pf_has_no_services_configured_is_undecided(text: str) -> None:
     pf = a_pf("0000:6b:00.0", services=text)
-    offer = offer_of_first(a_snapshot([pf], its_vfs(pf, 1)))
-    assert offer.undecided
-    assert offer.why_not == offer.defect == defect(Reason.PF_NO_SERVICES, pf="0000:6b:00.0")
+    placement = offer_of_first(a_snapshot([pf], its_vfs(pf, 1)))
+    assert placement.unknown_services
+    assert placement.excluded == placement.defect == defect(Reason.PF_NO_SERVICES, pf="0000:6b:00.0")
 
 
 def test_services_are_unknown_where_a_driver_that_could_tell_them_does_not() -> None:
@@ -251,17 +255,17 @@ NODE_GONE = replace(VF, nodes=(VfioNode(NodeKind.GROUP, "/dev/vfio/0", present=F
     ],
 )
 def test_what_is_wrong_is_said(snapshot: Snapshot, words: str) -> None:
-    offer = offer_of_first(snapshot)
-    assert offer.resource == "qat.intel.com/cy"
-    assert words in str(offer.defect)
+    placement = offer_of_first(snapshot)
+    assert placement.resource == "qat.intel.com/cy"
+    assert words in str(placement.defect)
 
 
 @pytest.mark.parametrize("driver", ["igb_uio", "uio_pci_generic", "nvme"])
 @pytest.mark.parametrize("drivers", [("vfio-pci",), ()])
 def test_vf_that_nobody_takes_is_not_promised_to_be_taken(driver: str, drivers: tuple[str, ...]) -> None:
-    offer = offer_of_first(a_snapshot([PF], [replace(UNBOUND, driver=driver)], drivers=drivers))
-    assert driver in str(offer.defect)
-    assert "--bind" not in str(offer.defect)
+    placement = offer_of_first(a_snapshot([PF], [replace(UNBOUND, driver=driver)], drivers=drivers))
+    assert driver in str(placement.defect)
+    assert "--bind" not in str(placement.defect)
 
 
 def test_words_that_are_no_services_are_told_with_their_pf() -> None:
@@ -270,8 +274,8 @@ def test_words_that_are_no_services_are_told_with_their_pf() -> None:
 
 
 def test_a_vf_without_a_group_is_told_what_to_switch_on() -> None:
-    offer = offer_of_first(a_snapshot([PF], [replace(VF, iommu_group=None)]))
-    assert offer.defect == defect(Reason.NO_IOMMU_GROUP)
+    placement = offer_of_first(a_snapshot([PF], [replace(VF, iommu_group=None)]))
+    assert placement.defect == defect(Reason.NO_IOMMU_GROUP)
 
 
 def test_a_bridge_or_a_device_without_a_driver_leaves_a_group_viable() -> None:
@@ -281,42 +285,42 @@ def test_a_bridge_or_a_device_without_a_driver_leaves_a_group_viable() -> None:
 
 def test_circumstances_are_defects_of_the_vf_they_name() -> None:
     claimed, refused = defect(Reason.NODE_CLAIMED, node="/dev/vfio/1"), defect(Reason.BIND_FAILED, problem="EBUSY")
-    stale = Circumstances(Stale({VF.address: claimed}), {}, {})
+    stale = PlacementContext(Stale({VF.address: claimed}), {}, {})
     assert offer_of_first(a_snapshot([PF], [VF]), DEFAULTS, stale).defect == claimed
-    unbound = Circumstances(Stale(), {VF.address: refused}, {})
+    unbound = PlacementContext(Stale(), {VF.address: refused}, {})
     assert offer_of_first(a_snapshot([PF], [ON_HOST]), DEFAULTS, unbound).defect == refused
     assert offer_of_first(a_snapshot([PF], [VF]), DEFAULTS, unbound).defect is None  # it is bound now
 
 
 def test_the_verdict_on_a_pf_is_a_defect_of_its_vfs() -> None:
-    sick = Circumstances(Stale(), {}, {}, sick={PF.address: FENCED})
-    assert offer_of_first(a_snapshot([PF], [VF]), DEFAULTS, sick) == Offer("qat.intel.com/cy", defect=FENCED)
+    sick = PlacementContext(Stale(), {}, {}, sick={PF.address: FENCED})
+    assert offer_of_first(a_snapshot([PF], [VF]), DEFAULTS, sick) == Placement("qat.intel.com/cy", defect=FENCED)
 
 
 @pytest.mark.parametrize("pf", [PF, replace(PF, services=None, services_text=None)])
 def test_a_verdict_outranks_that_a_scan_saw_the_pf_down(pf: PhysicalFunction) -> None:
     down = replace(pf, state="down")
-    sick = Circumstances(Stale(), {}, {}, sick={PF.address: FENCED})
+    sick = PlacementContext(Stale(), {}, {}, sick={PF.address: FENCED})
     assert offer_of_first(a_snapshot([down], [VF]), DEFAULTS, sick).defect == sick.sick[PF.address]
     assert defect_of(VF, a_snapshot([down], [VF]), DEFAULTS, "qat.intel.com/dc", sick) == sick.sick[PF.address]
 
 
 def test_vfs_of_a_pf_that_is_to_change_belong_nowhere() -> None:
-    changing = Circumstances(Stale(), {}, {}, changing={PF.address: "dc"})
-    offer = offer_of_first(a_snapshot([PF], [VF]), DEFAULTS, changing)
-    assert offer == Offer(why_not=defect(Reason.PF_RECONFIGURING, pf="0000:6b:00.0", goal="dc"))
+    changing = PlacementContext(Stale(), {}, {}, changing={PF.address: "dc"})
+    placement = offer_of_first(a_snapshot([PF], [VF]), DEFAULTS, changing)
+    assert placement == Placement(excluded=defect(Reason.PF_RECONFIGURING, pf="0000:6b:00.0", goal="dc"))
 
 
 def test_a_vf_is_judged_by_the_node_that_its_resource_hands_out() -> None:
     without_cdev = replace(VF, nodes=VF.nodes[:1])
-    offer = offer_of_first(a_snapshot([PF], [without_cdev]), config({"name": "cy", "deviceNode": "cdev"}))
-    assert offer.defect == defect(Reason.NO_DEVICE_NODE, kind="cdev")
+    placement = offer_of_first(a_snapshot([PF], [without_cdev]), config({"name": "cy", "deviceNode": "cdev"}))
+    assert placement.defect == defect(Reason.NO_DEVICE_NODE, kind="cdev")
 
 
 def test_how_many_of_its_pf_are_kept_is_told() -> None:
     of_this = config(hostReserved=[{"vfs": 2, "pfs": ["0000:6b:00.0"]}])
-    offer = offer_of_first(a_snapshot([PF], [VF]), of_this)
-    assert offer == Offer(why_not=defect(Reason.HOST_RESERVED, count=2))
+    placement = offer_of_first(a_snapshot([PF], [VF]), of_this)
+    assert placement == Placement(excluded=defect(Reason.HOST_RESERVED, count=2))
 
 
 @pytest.mark.parametrize(

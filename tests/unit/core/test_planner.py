@@ -1,4 +1,4 @@
-"""The plan reaches the wish by the least change, touches nobody's PF, and leaves nothing to plan again."""
+"""The plan reaches the spec by the least change, touches nobody's PF, and leaves nothing to plan again."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from support.settled import carry_out
-from support.specs import wishes
+from support.specs import specs
 from support.strategies import SLOTS, a_pf, a_snapshot, configs, its_vfs, snapshots
 
 from qatdp.core.config.model import Config, parse_config
-from qatdp.core.config.spec import Part, Scope, Wish
+from qatdp.core.config.spec import Partition, ProvisionSpec, Scope
 from qatdp.core.config.spec_parser import read_wish
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.qat import Service, Services, parse_services
@@ -24,7 +24,7 @@ from qatdp.core.reasons import Defect, Reason, defect
 CY = frozenset({Service.SYM, Service.ASYM})
 DC = frozenset({Service.DC})
 DEFAULT = Config()
-HALVES = Wish((Part(CY, percent=50), Part(DC)))
+HALVES = ProvisionSpec((Partition(CY, percent=50), Partition(DC)))
 CHAIN = ("dc", "dc", "sym", "asym", "asym;dc")
 HELD = defect(Reason.IN_USE)
 
@@ -37,8 +37,10 @@ def a_node(*services: str, numa: Sequence[int] = (), state: str = "up", family: 
     return a_snapshot(pfs, [vf for pf in pfs for vf in its_vfs(pf, 0 if state == "down" else 2)])
 
 
-def planned(snapshot: Snapshot, wish: Wish, in_use: Sequence[PciAddress] = (), config: Config = DEFAULT) -> Plan:
-    return plan(snapshot, config, wish, dict.fromkeys(in_use, HELD))
+def planned(
+    snapshot: Snapshot, spec: ProvisionSpec, in_use: Sequence[PciAddress] = (), config: Config = DEFAULT
+) -> Plan:
+    return plan(snapshot, config, spec, dict.fromkeys(in_use, HELD))
 
 
 def steps(one: PfPlan) -> list[str]:
@@ -78,42 +80,42 @@ def test_a_bare_node_gets_its_vfs_and_no_service_that_it_has_already() -> None:
 
 
 def test_a_pf_that_is_down_is_brought_up() -> None:
-    found = planned(a_node("dc", state="down"), Wish((Part(DC),)))
+    found = planned(a_node("dc", state="down"), ProvisionSpec((Partition(DC),)))
     assert steps(found.pfs[0]) == ["up", "autoprobe off", "enable VFs", "bind to vfio-pci"]
-    found = planned(a_node("dc", state="down"), Wish((Part(CY),)))
+    found = planned(a_node("dc", state="down"), ProvisionSpec((Partition(CY),)))
     assert steps(found.pfs[0])[:2] == ["services sym;asym", "up"]
 
 
 def test_vfs_alone_are_bound_where_all_else_is_as_it_should_be() -> None:
     pf = a_pf(SLOTS[0], services="dc")
     vfs = its_vfs(pf, 2, driver="4xxxvf")
-    assert steps(planned(a_snapshot([pf], vfs), Wish((Part(DC),))).pfs[0]) == ["bind to vfio-pci"]
+    assert steps(planned(a_snapshot([pf], vfs), ProvisionSpec((Partition(DC),))).pfs[0]) == ["bind to vfio-pci"]
     elsewhere = its_vfs(pf, 2, driver="uio_pci_generic")  # somebody put it there
-    assert steps(planned(a_snapshot([pf], elsewhere), Wish((Part(DC),))).pfs[0]) == []
+    assert steps(planned(a_snapshot([pf], elsewhere), ProvisionSpec((Partition(DC),))).pfs[0]) == []
 
 
 def test_vfs_kept_for_the_host_are_left_to_its_drivers() -> None:
     pf = a_pf(SLOTS[0], services="dc")
     config = parse_config({"version": 1, "hostReserved": [{"vfs": 2}]})
-    found = planned(a_snapshot([pf], its_vfs(pf, 2, driver=None)), Wish((Part(DC),)), config=config)
+    found = planned(a_snapshot([pf], its_vfs(pf, 2, driver=None)), ProvisionSpec((Partition(DC),)), config=config)
     assert steps(found.pfs[0]) == []
     of_one = parse_config({"version": 1, "hostReserved": [{"vfs": 2, "pfs": [str(pf.address)]}]})
-    two = planned(a_snapshot([pf, a_pf(SLOTS[1], services="dc")]), Wish((Part(DC),)), config=of_one)
+    two = planned(a_snapshot([pf, a_pf(SLOTS[1], services="dc")]), ProvisionSpec((Partition(DC),)), config=of_one)
     assert [one.goal.kept for one in two.pfs if one.goal] == [2, 0]
-    found = planned(a_snapshot([pf]), Wish((Part(DC),)), config=config)
+    found = planned(a_snapshot([pf]), ProvisionSpec((Partition(DC),)), config=config)
     assert [(step.what, step.skip) for step in found.pfs[0].steps] == [(What.VFS, 0), (What.BIND, 2)]
 
 
 def test_the_other_vfio_driver_is_a_change_of_binding_only() -> None:
     config = parse_config({"version": 1, "vfioDriver": "qat_vfio_pci"})
-    found = planned(a_node("dc"), Wish((Part(DC),)), config=config)
+    found = planned(a_node("dc"), ProvisionSpec((Partition(DC),)), config=config)
     assert steps(found.pfs[0]) == ["bind to qat_vfio_pci"]
 
 
 def test_auto_reset_is_switched_where_the_kernel_has_it_and_in_any_state() -> None:
     pfs = [a_pf(slot, services="dc", auto_reset=has) for slot, has in zip(SLOTS, (None, False, True), strict=False)]
     node = a_snapshot(pfs, [vf for pf in pfs for vf in its_vfs(pf, 1)])
-    found = planned(node, Wish((Part(DC),), auto_reset=True))
+    found = planned(node, ProvisionSpec((Partition(DC),), auto_reset=True))
     assert [steps(one) for one in found.pfs] == [[], ["auto_reset on"], []]
 
 
@@ -125,7 +127,7 @@ def test_an_idle_pf_is_changed_before_a_busy_one() -> None:
 
 
 def test_what_is_to_be_done_to_a_busy_pf_is_told_with_who_has_it() -> None:
-    found = planned(a_node("sym;asym", "sym;asym"), Wish((Part(DC),)), [first_vf(SLOTS[1])])
+    found = planned(a_node("sym;asym", "sym;asym"), ProvisionSpec((Partition(DC),)), [first_vf(SLOTS[1])])
     busy = found.pfs[1]
     assert (busy.steps, bool(busy.later), busy.why) == ((), True, HELD.of_user(first_vf(SLOTS[1])))
 
@@ -134,13 +136,13 @@ def test_who_has_a_group_has_the_pfs_of_all_vfs_in_it() -> None:
     one, other = a_pf(SLOTS[0]), a_pf(SLOTS[1])
     vfs = [*its_vfs(one, 1), *its_vfs(other, 1)]
     shared = [replace(vf, iommu_group=7) for vf in vfs]
-    found = planned(a_snapshot([one, other], shared), Wish((Part(DC),)), [vfs[0].address])
+    found = planned(a_snapshot([one, other], shared), ProvisionSpec((Partition(DC),)), [vfs[0].address])
     assert [bool(pf.later) for pf in found.pfs] == [True, True]
 
 
 def test_pfs_to_be_left_alone_are_neither_changed_nor_counted() -> None:
     node = a_node("sym;asym", "sym;asym", "sym;asym")
-    found = planned(node, Wish(HALVES.parts, exclude_pfs=frozenset({SLOTS[0]})))
+    found = planned(node, ProvisionSpec(HALVES.parts, exclude_pfs=frozenset({SLOTS[0]})))
     assert goals(found) == [None, CY, DC]
     assert found.pfs[0].why == defect(Reason.PF_EXCLUDED)
 
@@ -148,18 +150,18 @@ def test_pfs_to_be_left_alone_are_neither_changed_nor_counted() -> None:
 def test_a_pf_that_cannot_be_read_or_has_no_driver_is_left_alone() -> None:
     node = a_node("sym;asym")
     broken = a_snapshot(node.pfs, node.vfs, problems=[Problem(str(SLOTS[0]), "qat/state cannot be read")])
-    assert planned(broken, Wish((Part(DC),))).pfs[0].why == defect(
+    assert planned(broken, ProvisionSpec((Partition(DC),))).pfs[0].why == defect(
         Reason.PF_UNREADABLE, problem="qat/state cannot be read"
     )
 
 
 def test_each_numa_node_has_its_share() -> None:
     node = a_node("sym;asym", "sym;asym", "sym;asym", "sym;asym", numa=(0, 0, 1, 1))
-    assert goals(planned(node, Wish(HALVES.parts, scope=Scope.NUMA_NODE))) == [CY, DC, CY, DC]
+    assert goals(planned(node, ProvisionSpec(HALVES.parts, scope=Scope.NUMA_NODE))) == [CY, DC, CY, DC]
 
 
 def test_a_share_that_no_whole_number_meets_is_rounded_and_told() -> None:
-    found = planned(a_node("dc", "dc", "dc"), Wish((Part(CY, percent=50), Part(DC, percent=50))))
+    found = planned(a_node("dc", "dc", "dc"), ProvisionSpec((Partition(CY, percent=50), Partition(DC, percent=50))))
     assert sorted(map(str, goals(found))) == sorted(map(str, (CY, CY, DC)))
     assert found.rounded == (
         "split[0]: its share of 3 PFs is 1.5: made 2",
@@ -169,25 +171,25 @@ def test_a_share_that_no_whole_number_meets_is_rounded_and_told() -> None:
 
 def test_each_numa_node_tells_of_its_own_what_it_cannot_be() -> None:
     node = a_node("dc", "dc", "dc", "dc", numa=(0, 0, 0, 1))
-    halves = planned(node, Wish((Part(CY, percent=50), Part(DC)), scope=Scope.NUMA_NODE))
+    halves = planned(node, ProvisionSpec((Partition(CY, percent=50), Partition(DC)), scope=Scope.NUMA_NODE))
     assert halves.rounded == (
         "split[0]: its share of 3 PFs of NUMA node 0 is 1.5: made 2",
         "split[0]: its share of 1 PFs of NUMA node 1 is 0.5: made 1",
     )
-    two = planned(node, Wish((Part(CY, count=2), Part(DC)), scope=Scope.NUMA_NODE))
+    two = planned(node, ProvisionSpec((Partition(CY, count=2), Partition(DC)), scope=Scope.NUMA_NODE))
     assert two.unmet == ("split[0]: 2 PFs of NUMA node 1 are to be cy, but 1 can be",)
-    elsewhere = Part(CY | DC, percent=50, numa_nodes=frozenset({1}))
-    assert planned(node, Wish((elsewhere,), scope=Scope.NUMA_NODE)).unmet == (
+    elsewhere = Partition(CY | DC, percent=50, numa_nodes=frozenset({1}))
+    assert planned(node, ProvisionSpec((elsewhere,), scope=Scope.NUMA_NODE)).unmet == (
         "split[0]: no PF can be asym-sym-dc: 4xxx takes 2 services at most",
     )
-    nobody = Part(CY | DC, percent=50, numa_nodes=frozenset({5}))
-    assert planned(node, Wish((nobody,), scope=Scope.NUMA_NODE)).unmet == ()
+    nobody = Partition(CY | DC, percent=50, numa_nodes=frozenset({5}))
+    assert planned(node, ProvisionSpec((nobody,), scope=Scope.NUMA_NODE)).unmet == ()
 
 
 def test_pfs_whose_numa_node_is_not_known_are_together_and_none_of_any_node() -> None:
     pfs = [a_pf(slot, services="dc", numa_node=node) for slot, node in zip(SLOTS, (None, 0, 1, None), strict=True)]
     node = a_snapshot(pfs, [vf for pf in pfs for vf in its_vfs(pf, 2)])
-    assert planned(node, Wish((Part(CY, count=3), Part(DC)), scope=Scope.NUMA_NODE)).unmet == (
+    assert planned(node, ProvisionSpec((Partition(CY, count=3), Partition(DC)), scope=Scope.NUMA_NODE)).unmet == (
         "split[0]: 3 PFs of NUMA node -1 are to be cy, but 2 can be",
         "split[0]: 3 PFs of NUMA node 0 are to be cy, but 1 can be",
         "split[0]: 3 PFs of NUMA node 1 are to be cy, but 1 can be",
@@ -195,7 +197,7 @@ def test_pfs_whose_numa_node_is_not_known_are_together_and_none_of_any_node() ->
 
 
 def test_a_node_without_pfs_falls_short_of_nothing() -> None:
-    assert planned(a_snapshot(), Wish((Part(CY, count=3),))) == Plan()
+    assert planned(a_snapshot(), ProvisionSpec((Partition(CY, count=3),))) == Plan()
 
 
 def test_a_kernel_without_services_to_choose_leaves_each_pf_what_it_is() -> None:
@@ -203,8 +205,8 @@ def test_a_kernel_without_services_to_choose_leaves_each_pf_what_it_is() -> None
         replace(a_pf(slot, services=text), state=None) for slot, text in zip(SLOTS, ("dc", "asym;sym"), strict=False)
     ]
     node = a_snapshot(pfs, [vf for pf in pfs for vf in its_vfs(pf, 2)])
-    assert goals(planned(node, Wish((Part(DC),)))) == [DC, None]
-    assert goals(planned(node, Wish((Part(CY, count=1), Part(DC))))) == [DC, CY]
+    assert goals(planned(node, ProvisionSpec((Partition(DC),)))) == [DC, None]
+    assert goals(planned(node, ProvisionSpec((Partition(CY, count=1), Partition(DC))))) == [DC, CY]
 
 
 def test_four_idle_pfs_are_changed_before_one_that_is_in_use() -> None:
@@ -213,15 +215,15 @@ def test_four_idle_pfs_are_changed_before_one_that_is_in_use() -> None:
     pfs = [a_pf(slot, services=text) for slot, text in zip(slots, CHAIN, strict=True)]
     names = [frozenset({pf.address}) for pf in pfs]
     parts = (
-        Part(services("dc"), count=1, pfs=names[0] | names[1]),
-        Part(services("sym"), count=1, pfs=names[1] | names[2]),
-        Part(services("asym"), count=1, pfs=names[2] | names[3]),
-        Part(services("asym;dc"), count=1, pfs=names[3] | names[4]),
-        Part(services("sym;dc"), count=1, pfs=names[4] | names[0]),
+        Partition(services("dc"), count=1, pfs=names[0] | names[1]),
+        Partition(services("sym"), count=1, pfs=names[1] | names[2]),
+        Partition(services("asym"), count=1, pfs=names[2] | names[3]),
+        Partition(services("asym;dc"), count=1, pfs=names[3] | names[4]),
+        Partition(services("sym;dc"), count=1, pfs=names[4] | names[0]),
     )
     node = a_snapshot(pfs, [vf for pf in pfs for vf in its_vfs(pf, 1)])
-    assert goals(planned(node, Wish(parts)))[0] == services("sym;dc")
-    assert goals(planned(node, Wish(parts), [first_vf(SLOTS[0])])) == [
+    assert goals(planned(node, ProvisionSpec(parts)))[0] == services("sym;dc")
+    assert goals(planned(node, ProvisionSpec(parts), [first_vf(SLOTS[0])])) == [
         services(text) for text in ("dc", "sym", "asym", "asym;dc", "sym;dc")
     ]
 
@@ -229,33 +231,33 @@ def test_four_idle_pfs_are_changed_before_one_that_is_in_use() -> None:
 def test_a_vf_without_an_iommu_group_has_no_other_users() -> None:
     pf = a_pf(SLOTS[0], services="dc")
     vfs = [replace(vf, iommu_group=None) for vf in its_vfs(pf, 2)]
-    found = planned(a_snapshot([pf], vfs), Wish((Part(CY),)), [vfs[1].address])
+    found = planned(a_snapshot([pf], vfs), ProvisionSpec((Partition(CY),)), [vfs[1].address])
     assert (found.pfs[0].steps, found.pfs[0].why) == ((), HELD.of_user(vfs[1].address))
 
 
 @pytest.mark.parametrize(
     ("part", "told"),
     [
-        (Part(DC, count=3), "split[0]: 3 PFs are to be dc, but 2 can be"),
+        (Partition(DC, count=3), "split[0]: 3 PFs are to be dc, but 2 can be"),
         (
-            Part(CY | DC, percent=50),
+            Partition(CY | DC, percent=50),
             "split[0]: no PF can be asym-sym-dc: 4xxx takes 2 services at most",
         ),
-        (Part(DC, pfs=frozenset({SLOTS[3]})), f"split[0]: {SLOTS[3]} cannot be dc: no such PF"),
-        (Part(DC, percent=50, numa_nodes=frozenset({5})), "split[0]: no PF can be dc: it selects none"),
+        (Partition(DC, pfs=frozenset({SLOTS[3]})), f"split[0]: {SLOTS[3]} cannot be dc: no such PF"),
+        (Partition(DC, percent=50, numa_nodes=frozenset({5})), "split[0]: no PF can be dc: it selects none"),
     ],
 )
-def test_what_the_node_cannot_be_is_told_with_the_reason(part: Part, told: str) -> None:
-    assert planned(a_node("dc", "dc"), Wish((part,))).unmet == (told,)
+def test_what_the_node_cannot_be_is_told_with_the_reason(part: Partition, told: str) -> None:
+    assert planned(a_node("dc", "dc"), ProvisionSpec((part,))).unmet == (told,)
 
 
 def test_before_gen4_vfs_are_enabled_and_bound() -> None:
-    found = planned(a_snapshot([a_pf(SLOTS[0], "c62x")]), Wish((Part(DC), Part(None))))
+    found = planned(a_snapshot([a_pf(SLOTS[0], "c62x")]), ProvisionSpec((Partition(DC), Partition(None))))
     assert steps(found.pfs[0]) == ["autoprobe off", "enable VFs", "bind to vfio-pci"]
 
 
 def test_a_pf_that_no_part_takes_stays_as_it_is() -> None:
-    found = planned(a_node("sym;asym", "sym;asym"), Wish((Part(DC, count=1),)))
+    found = planned(a_node("sym;asym", "sym;asym"), ProvisionSpec((Partition(DC, count=1),)))
     assert [bool(one.steps) for one in found.pfs] == [True, False]
     assert found.pfs[1] == PfPlan(SLOTS[1], why=defect(Reason.PF_NOT_SELECTED))
 
@@ -272,12 +274,12 @@ def nodes(draw: st.DrawFn) -> tuple[Snapshot, dict[PciAddress, Defect]]:
 
 
 def wishing() -> st.SearchStrategy[Config]:
-    """Configurations with one wish."""
-    read = wishes(map(str, SLOTS)).map(lambda entry: read_wish(entry, "provision[0]"))
-    return st.builds(lambda config, wish: replace(config, provision=(wish,)), configs(), read)
+    """Configurations with one spec."""
+    read = specs(map(str, SLOTS)).map(lambda entry: read_wish(entry, "provision[0]"))
+    return st.builds(lambda config, spec: replace(config, provision=(spec,)), configs(), read)
 
 
-def the_wish(config: Config) -> Wish:
+def the_wish(config: Config) -> ProvisionSpec:
     return config.provision[0]
 
 
@@ -289,10 +291,10 @@ def after(snapshot: Snapshot, found: Plan, order: Sequence[int] | None = None) -
 
 @given(snapshots(), wishing())
 def test_planning_again_is_empty_once_a_plan_was_carried_out(snapshot: Snapshot, config: Config) -> None:
-    wish = the_wish(config)
-    first = plan(snapshot, config, wish, {})
+    spec = the_wish(config)
+    first = plan(snapshot, config, spec, {})
     reached = after(snapshot, first)
-    again = plan(reached, config, wish, {})
+    again = plan(reached, config, spec, {})
     assert not any(one.steps or one.later for one in again.pfs)
     assert [one.goal for one in again.pfs] == [one.goal for one in first.pfs]
     event("nothing to do" if reached == snapshot else "changed")
@@ -334,9 +336,9 @@ def test_a_plan_around_users_leaves_nothing_to_do_but_what_waits_for_them(
     node: tuple[Snapshot, dict[PciAddress, Defect]], config: Config
 ) -> None:
     snapshot, in_use = node
-    wish = the_wish(config)
-    reached = after(snapshot, plan(snapshot, config, wish, in_use))
-    assert not any(one.steps for one in plan(reached, config, wish, in_use).pfs)
+    spec = the_wish(config)
+    reached = after(snapshot, plan(snapshot, config, spec, in_use))
+    assert not any(one.steps for one in plan(reached, config, spec, in_use).pfs)
 
 
 # The least change, against all that could be done
@@ -344,14 +346,14 @@ def test_a_plan_around_users_leaves_nothing_to_do_but_what_waits_for_them(
 
 PARTS = st.sampled_from(
     [
-        Part(CY, percent=50),
-        Part(DC, percent=50),
-        Part(CY, count=1),
-        Part(DC, count=2),
-        Part(DC, pfs=frozenset({SLOTS[0], SLOTS[2]})),
-        Part(CY, numa_nodes=frozenset({1})),
-        Part(CY, count=2, numa_nodes=frozenset({0})),
-        Part(DC),
+        Partition(CY, percent=50),
+        Partition(DC, percent=50),
+        Partition(CY, count=1),
+        Partition(DC, count=2),
+        Partition(DC, pfs=frozenset({SLOTS[0], SLOTS[2]})),
+        Partition(CY, numa_nodes=frozenset({1})),
+        Partition(CY, count=2, numa_nodes=frozenset({0})),
+        Partition(DC),
     ]
 )
 
@@ -366,7 +368,7 @@ def small_nodes(draw: st.DrawFn) -> tuple[Snapshot, set[PciAddress]]:
     return a_snapshot(pfs, [vf for pf in pfs for vf in its_vfs(pf, 1)]), busy
 
 
-def outcomes(pfs: Sequence[PhysicalFunction], parts: Sequence[Part]) -> Iterator[dict[PciAddress, int]]:
+def outcomes(pfs: Sequence[PhysicalFunction], parts: Sequence[Partition]) -> Iterator[dict[PciAddress, int]]:
     """Yield each way to give PFs to parts that select them."""
     choices = [[None, *(n for n, part in enumerate(parts) if part.selects(pf))] for pf in pfs]
     for chosen in product(*choices):
@@ -374,7 +376,7 @@ def outcomes(pfs: Sequence[PhysicalFunction], parts: Sequence[Part]) -> Iterator
 
 
 def worth(
-    given_to: dict[PciAddress, int], snapshot: Snapshot, parts: Sequence[Part], busy: set[PciAddress]
+    given_to: dict[PciAddress, int], snapshot: Snapshot, parts: Sequence[Partition], busy: set[PciAddress]
 ) -> tuple[object, int, int] | None:
     """Return how good it is, less is better; None where a part has more than it asks for."""
     met = []
@@ -393,7 +395,7 @@ def worth(
     return tuple(met), sum(address in busy for address in changed), len(changed)
 
 
-def _whole(part: Part, able: int) -> int:
+def _whole(part: Partition, able: int) -> int:
     return min(part.count, able) if part.count is not None else ((part.percent or 0) * able + 50) // 100
 
 
@@ -401,10 +403,12 @@ def _whole(part: Part, able: int) -> int:
 @given(
     small_nodes(), st.lists(PARTS, min_size=1, max_size=3, unique_by=lambda part: (part.selector, bool(part.percent)))
 )
-def test_no_other_way_to_meet_the_wish_changes_less(node: tuple[Snapshot, set[PciAddress]], parts: list[Part]) -> None:
+def test_no_other_way_to_meet_the_wish_changes_less(
+    node: tuple[Snapshot, set[PciAddress]], parts: list[Partition]
+) -> None:
     snapshot, busy = node
     in_use = {vf.address: HELD for vf in snapshot.vfs if vf.pf in busy}
-    found = plan(snapshot, Config(), Wish(tuple(parts)), in_use)
+    found = plan(snapshot, Config(), ProvisionSpec(tuple(parts)), in_use)
     ways = (worth(way, snapshot, parts, busy) for way in outcomes(snapshot.pfs, parts))
     best = min(way for way in ways if way is not None)
     later = sum(bool(one.later) for one in found.pfs)
@@ -413,8 +417,10 @@ def test_no_other_way_to_meet_the_wish_changes_less(node: tuple[Snapshot, set[Pc
 
 @given(small_nodes(), st.lists(PARTS, min_size=1, max_size=3))
 def test_the_plan_is_the_same_whatever_order_the_node_was_read_in(
-    node: tuple[Snapshot, set[PciAddress]], parts: list[Part]
+    node: tuple[Snapshot, set[PciAddress]], parts: list[Partition]
 ) -> None:
     snapshot, _ = node
-    plans = {planned(a_snapshot(order, snapshot.vfs), Wish(tuple(parts))) for order in permutations(snapshot.pfs)}
+    plans = {
+        planned(a_snapshot(order, snapshot.vfs), ProvisionSpec(tuple(parts))) for order in permutations(snapshot.pfs)
+    }
     assert len(plans) == 1

@@ -3,7 +3,7 @@
 import pytest
 
 from qatdp.core.model.pci import PciAddress
-from qatdp.core.pools.stale import Holding
+from qatdp.core.pools.stale import CheckpointEntry
 from qatdp.core.status.pod_names import ListedDevices, PodName, holders, name_in, names_in_list
 from qatdp.core.status.report import Holder
 
@@ -12,8 +12,8 @@ CY, GPU = "qat.intel.com/cy", "example.com/gpu"
 ONE, TWO = PodName("default", "one"), PodName("default", "two")
 
 
-def holding(uid: str, *devices: PciAddress, container: str = "main", resource: str = CY) -> Holding:
-    return Holding(resource, devices, uid=uid, container=container)
+def pod_entry(uid: str, *devices: PciAddress, container: str = "main", resource: str = CY) -> CheckpointEntry:
+    return CheckpointEntry(resource, devices, uid=uid, container=container)
 
 
 def listed(pod: PodName, *devices: PciAddress, container: str = "main", resource: str = CY) -> ListedDevices:
@@ -21,7 +21,7 @@ def listed(pod: PodName, *devices: PciAddress, container: str = "main", resource
 
 
 def test_name_in_list_is_that_of_same_container_and_devices() -> None:
-    found = names_in_list([holding("a", VFS[0]), holding("b", VFS[1])], [listed(TWO, VFS[1]), listed(ONE, VFS[0])])
+    found = names_in_list([pod_entry("a", VFS[0]), pod_entry("b", VFS[1])], [listed(TWO, VFS[1]), listed(ONE, VFS[0])])
     assert found == {"a": ONE, "b": TWO}
 
 
@@ -30,16 +30,16 @@ def test_name_in_list_is_that_of_same_container_and_devices() -> None:
     [listed(ONE, *VFS), listed(ONE, VFS[0], container="c"), listed(ONE, VFS[0], resource=GPU), listed(ONE)],
 )
 def test_name_in_list_is_unknown_when_anything_differs(other: ListedDevices) -> None:
-    assert names_in_list([holding("a", VFS[0])], [other]) == {}
+    assert names_in_list([pod_entry("a", VFS[0])], [other]) == {}
 
 
 def test_name_in_list_is_unknown_when_two_have_the_same() -> None:
-    assert names_in_list([holding("a", VFS[0]), holding("b", VFS[0])], [listed(ONE, VFS[0])]) == {}
-    assert names_in_list([holding("a", VFS[0])], [listed(ONE, VFS[0]), listed(TWO, VFS[0])]) == {}
+    assert names_in_list([pod_entry("a", VFS[0]), pod_entry("b", VFS[0])], [listed(ONE, VFS[0])]) == {}
+    assert names_in_list([pod_entry("a", VFS[0])], [listed(ONE, VFS[0]), listed(TWO, VFS[0])]) == {}
 
 
 def test_name_in_list_is_unknown_without_devices() -> None:
-    assert names_in_list([holding("a", resource=GPU)], [listed(ONE, resource=GPU)]) == {}
+    assert names_in_list([pod_entry("a", resource=GPU)], [listed(ONE, resource=GPU)]) == {}
 
 
 def test_name_in_folder_has_namespace_pod_and_uid() -> None:
@@ -54,8 +54,8 @@ def test_name_in_folder_is_unknown_when_it_is_no_pods(folder: str) -> None:
 
 
 def test_holders_are_all_containers_of_ours_by_name_or_uid() -> None:
-    holdings = [holding("a", *VFS), holding("b", VFS[0], container="init"), holding("c", VFS[0], resource=GPU)]
-    assert holders(holdings, {"a": ONE}) == {
+    pod_entries = [pod_entry("a", *VFS), pod_entry("b", VFS[0], container="init"), pod_entry("c", VFS[0], resource=GPU)]
+    assert holders(pod_entries, {"a": ONE}) == {
         VFS[0]: {Holder("default", "one", "main", "a"), Holder(None, None, "init", "b")},
         VFS[1]: {Holder("default", "one", "main", "a")},
     }

@@ -5,23 +5,23 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.strategies import a_pf, a_snapshot, addresses, books, configs, its_vfs, snapshots
+from support.strategies import a_pf, a_snapshot, addresses, configs, its_vfs, ledger, snapshots
 
 from qatdp.core.config.model import Config, Policy, parse_config
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import Problem, Snapshot, VirtualFunction
-from qatdp.core.pools.placement import NOTHING_ELSE, Circumstances
+from qatdp.core.pools.placement import EMPTY_CONTEXT, PlacementContext
 from qatdp.core.pools.pools import Health, PoolDevice, Pools, ResourcePool, build_pools
 from qatdp.core.pools.stale import Stale
 from qatdp.core.reasons import Reason, defect
-from qatdp.core.release.protocol import MAYBE_IN_USE, OUT_OF_LIST, Books, Entry, Step
+from qatdp.core.release.protocol import MAYBE_IN_USE, OUT_OF_LIST, Ledger, LedgerEntry, Step
 
 CY, DC, GENERIC = "qat.intel.com/cy", "qat.intel.com/dc", "qat.intel.com/generic"
 PF = a_pf("0000:6b:00.0")
 VFS = its_vfs(PF, 3)
 NODE = a_snapshot([PF], VFS)
 DEFAULTS = Config()
-NOBODY: Books = {}
+NOBODY: Ledger = {}
 NOW = 10
 STALE = defect(Reason.STALE_ALLOCATION, nodes="/dev/vfio/1")
 
@@ -30,18 +30,18 @@ def config(*rules: dict[str, object], **keys: object) -> Config:
     return parse_config({"version": 1, "resources": list(rules), **keys})
 
 
-def entry(resource: str, step: Step, vf: VirtualFunction | None = None) -> Entry:
-    return Entry(resource, step, since=1, vf=vf)
+def entry(resource: str, step: Step, vf: VirtualFunction | None = None) -> LedgerEntry:
+    return LedgerEntry(resource, step, since=1, vf=vf)
 
 
-def known(step: Step, *vfs: VirtualFunction, resource: str = CY) -> Books:
+def known(step: Step, *vfs: VirtualFunction, resource: str = CY) -> Ledger:
     return {vf.address: entry(resource, step, vf) for vf in vfs}
 
 
 def build(
-    snapshot: Snapshot = NODE, of: Config = DEFAULTS, known: Books = NOBODY, circumstances: Circumstances = NOTHING_ELSE
+    snapshot: Snapshot = NODE, of: Config = DEFAULTS, known: Ledger = NOBODY, context: PlacementContext = EMPTY_CONTEXT
 ) -> Pools:
-    return build_pools(snapshot, of, known, NOW, circumstances)[0]
+    return build_pools(snapshot, of, known, NOW, context)[0]
 
 
 def listed(pools: Pools) -> dict[str, list[str]]:
@@ -61,19 +61,19 @@ def devices(pools: Pools) -> list[tuple[str, PoolDevice]]:
 
 @given(snapshots(), configs(), st.data())
 def test_each_vf_is_in_one_pool_or_left_out_with_a_reason(snapshot: Snapshot, of: Config, data: st.DataObject) -> None:
-    before = data.draw(books(snapshot))
+    before = data.draw(ledger(snapshot))
     pools, after = build_pools(snapshot, of, before, NOW)
     addresses = [device.address for _, device in devices(pools)]
     assert len(addresses) == len(set(addresses))
-    assert not set(addresses) & pools.left_out.keys()
-    assert {vf.address for vf in snapshot.vfs} <= set(addresses) | pools.left_out.keys()
-    assert all(pools.left_out.values())
+    assert not set(addresses) & pools.excluded.keys()
+    assert {vf.address for vf in snapshot.vfs} <= set(addresses) | pools.excluded.keys()
+    assert all(pools.excluded.values())
     assert set(addresses) == {address for address, one in after.items() if one.step not in OUT_OF_LIST}
 
 
 @given(snapshots(), configs(), st.data())
 def test_the_order_of_what_goes_in_changes_nothing(snapshot: Snapshot, of: Config, data: st.DataObject) -> None:
-    before = data.draw(books(snapshot))
+    before = data.draw(ledger(snapshot))
     shuffled = replace(
         snapshot,
         pfs=tuple(data.draw(st.permutations(snapshot.pfs))),
@@ -87,13 +87,13 @@ def test_the_order_of_what_goes_in_changes_nothing(snapshot: Snapshot, of: Confi
 
 @given(snapshots(), configs(), st.data())
 def test_building_twice_changes_nothing(snapshot: Snapshot, of: Config, data: st.DataObject) -> None:
-    pools, after = build_pools(snapshot, of, data.draw(books(snapshot)), NOW)
+    pools, after = build_pools(snapshot, of, data.draw(ledger(snapshot)), NOW)
     assert build_pools(snapshot, of, after, NOW + 1) == (pools, after)
 
 
 @given(snapshots(), configs(), st.data())
 def test_what_was_in_a_list_stays_in_it(snapshot: Snapshot, of: Config, data: st.DataObject) -> None:
-    before = data.draw(books(snapshot))
+    before = data.draw(ledger(snapshot))
     now = {device.address: name for name, device in devices(build_pools(snapshot, of, before, NOW)[0])}
     for address, one in before.items():
         if one.step not in OUT_OF_LIST | {Step.NEW}:
@@ -113,7 +113,7 @@ def test_what_is_listed_for_the_first_time_is_healthy_and_complete(snapshot: Sna
 def test_devices_are_in_the_order_of_addresses_and_unhealthy_with_a_reason(
     snapshot: Snapshot, of: Config, data: st.DataObject
 ) -> None:
-    pools = build(snapshot, of, data.draw(books(snapshot)))
+    pools = build(snapshot, of, data.draw(ledger(snapshot)))
     for pool in pools.pools.values():
         assert [one.address for one in pool.devices] == sorted(one.address for one in pool.devices)
         assert pool.healthy == {str(one.address) for one in pool.devices if one.defect is None}
@@ -143,21 +143,21 @@ def test_a_resource_with_cdev_nodes_has_no_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("snapshot", "circumstances"),
+    ("snapshot", "context"),
     [
-        (a_snapshot([replace(PF, state="down")], VFS), NOTHING_ELSE),
-        (a_snapshot([replace(PF, state="down", services=None, services_text=None)], VFS), NOTHING_ELSE),
-        (a_snapshot([], VFS), NOTHING_ELSE),  # the PF cannot be read
-        (a_snapshot([PF], its_vfs(PF, 3, driver="4xxxvf")), NOTHING_ELSE),
-        (NODE, Circumstances(Stale({vf.address: STALE for vf in VFS}), {}, {})),
+        (a_snapshot([replace(PF, state="down")], VFS), EMPTY_CONTEXT),
+        (a_snapshot([replace(PF, state="down", services=None, services_text=None)], VFS), EMPTY_CONTEXT),
+        (a_snapshot([], VFS), EMPTY_CONTEXT),  # the PF cannot be read
+        (a_snapshot([PF], its_vfs(PF, 3, driver="4xxxvf")), EMPTY_CONTEXT),
+        (NODE, PlacementContext(Stale({vf.address: STALE for vf in VFS}), {}, {})),
     ],
 )
 def test_a_defect_leaves_out_what_is_new_and_makes_unhealthy_what_is_listed(
-    snapshot: Snapshot, circumstances: Circumstances
+    snapshot: Snapshot, context: PlacementContext
 ) -> None:
-    new = build(snapshot, circumstances=circumstances)
-    assert (listed(new), len(new.left_out)) == ({}, 3)
-    old = build(snapshot, known=known(Step.OFFERED, *VFS), circumstances=circumstances)
+    new = build(snapshot, context=context)
+    assert (listed(new), len(new.excluded)) == ({}, 3)
+    old = build(snapshot, known=known(Step.OFFERED, *VFS), context=context)
     assert listed(old) == {"cy": ["6b:00.1!", "6b:00.2!", "6b:00.3!"]}
 
 
@@ -165,22 +165,22 @@ def test_the_verdict_on_a_pf_is_told_also_where_its_services_cannot_be_read() ->
     silent = replace(PF, services=None, services_text=None)
     snapshot = a_snapshot([silent], VFS, problems=[Problem(str(PF.address), "qat/auto_reset cannot be read: EAGAIN")])
     verdict = defect(Reason.PF_FENCED, evidence="qat/cfg_services has not come back within 0.5 s").of_pf(PF.address)
-    sick = Circumstances(Stale(), {}, {}, sick={PF.address: verdict})
-    pools = build(snapshot, known=known(Step.OFFERED, *VFS), circumstances=sick)
+    sick = PlacementContext(Stale(), {}, {}, sick={PF.address: verdict})
+    pools = build(snapshot, known=known(Step.OFFERED, *VFS), context=sick)
     assert {device.sick for device in pools.pools[CY].devices} == {verdict}
 
 
 def test_what_is_taken_by_another_name_is_told_from_what_is_only_stale() -> None:
     stale = Stale({vf.address: STALE for vf in VFS}, frozenset({VFS[0].address}))
-    pools = build(known=known(Step.HELD, *VFS[:2]), circumstances=Circumstances(stale, {}, {}))
+    pools = build(known=known(Step.HELD, *VFS[:2]), context=PlacementContext(stale, {}, {}))
     assert [device.taken for device in pools.pools[CY].devices] == [True, False]
 
 
 def test_what_is_in_doubt_is_listed_as_unhealthy_unless_something_else_is_wrong_with_it() -> None:
-    in_doubt = Circumstances(Stale(), {}, {vf.address: defect(Reason.HOLDERS_UNKNOWN, problem="x") for vf in VFS})
-    assert listed(build(circumstances=in_doubt)) == {"cy": ["6b:00.1!", "6b:00.2!", "6b:00.3!"]}
+    in_doubt = PlacementContext(Stale(), {}, {vf.address: defect(Reason.HOLDERS_UNKNOWN, problem="x") for vf in VFS})
+    assert listed(build(context=in_doubt)) == {"cy": ["6b:00.1!", "6b:00.2!", "6b:00.3!"]}
     down = a_snapshot([replace(PF, state="down")], VFS)
-    assert listed(build(down, circumstances=in_doubt)) == {}
+    assert listed(build(down, context=in_doubt)) == {}
 
 
 def test_a_vf_that_is_gone_stays_as_it_was_last_seen_until_it_is_released() -> None:
@@ -211,7 +211,7 @@ def test_of_each_vf_that_is_known_the_books_have_the_latest() -> None:
 
 
 def test_what_a_pod_has_by_another_name_is_remembered_without_its_nodes() -> None:
-    taken = Circumstances(Stale(taken=frozenset({VFS[0].address})), {}, {})
+    taken = PlacementContext(Stale(taken=frozenset({VFS[0].address})), {}, {})
     after = build_pools(NODE, DEFAULTS, known(Step.HELD, *VFS), NOW, taken)[1]
     assert [entry.vf for entry in after.values()] == [replace(VFS[0], nodes=()), *VFS[1:]]
 
@@ -221,7 +221,7 @@ def test_a_device_tells_where_it_lies_and_whether_it_is_to_leave() -> None:
     snapshot = a_snapshot([PF], [replace(vf, numa_node=1) for vf in VFS])
     before = {**known(Step.HELD, VFS[0]), **known(Step.OFFERED, VFS[1]), **known(Step.HELD, VFS[2])}
     some = config({"name": "cy", "limit": 2})
-    devices = build(snapshot, some, before, Circumstances(stale, {}, {})).pools[CY].devices
+    devices = build(snapshot, some, before, PlacementContext(stale, {}, {})).pools[CY].devices
     assert [device.numa_node for device in devices] == [1, 1, 1]
     assert [device.outdated for device in devices] == [False, True, False]
     assert [device.held for device in devices] == [True, False, True]
@@ -252,7 +252,7 @@ def test_a_vf_is_withdrawn_from_its_list_before_it_is_in_another() -> None:
 def test_a_vf_that_has_just_left_a_list_is_left_out_for_that_reason() -> None:
     pools = build(of=config({"name": "dc"}), known=known(Step.RELEASED, VFS[0]))
     assert listed(pools) == {"dc": ["6b:00.2", "6b:00.3"]}
-    assert pools.left_out[VFS[0].address] == defect(Reason.MOVING, old=CY, new=DC)
+    assert pools.excluded[VFS[0].address] == defect(Reason.MOVING, old=CY, new=DC)
 
 
 def test_a_listed_vf_is_judged_by_the_resource_that_lists_it() -> None:
@@ -279,7 +279,7 @@ def test_a_limit_keeps_what_may_be_in_use_then_what_is_listed_then_the_first() -
     assert listed(build(of=two, known=known(Step.OFFERED, VFS[2]))) == {"cy": ["6b:00.1", "6b:00.3"]}
     held = {**known(Step.OFFERED, *VFS[:2]), **known(Step.HELD, VFS[2])}
     assert listed(build(of=two, known=held)) == {"cy": ["6b:00.1", "6b:00.2-", "6b:00.3"]}
-    assert build(of=two).left_out == {VFS[2].address: defect(Reason.OVER_LIMIT, resource=CY)}
+    assert build(of=two).excluded == {VFS[2].address: defect(Reason.OVER_LIMIT, resource=CY)}
     assert listed(build(of=config({"name": "cy", "limit": 0}))) == {}
 
 
@@ -306,7 +306,7 @@ def shared(*vfs: VirtualFunction) -> Snapshot:
 def test_of_a_shared_group_the_lowest_address_is_offered() -> None:
     pools = build(shared(*VFS))
     assert listed(pools) == {"cy": ["6b:00.1"]}
-    assert pools.left_out[VFS[1].address] == defect(Reason.GROUP_REPRESENTED, group=7, vf="0000:6b:00.1")
+    assert pools.excluded[VFS[1].address] == defect(Reason.GROUP_REPRESENTED, group=7, vf="0000:6b:00.1")
 
 
 @pytest.mark.parametrize("step", [Step.OFFERED, *sorted(MAYBE_IN_USE)])
@@ -322,16 +322,16 @@ def test_a_vf_that_is_kept_for_the_host_again_leaves_its_list_unless_somebody_ha
 
 
 def test_pool_makes_open_vf_unhealthy_and_lists_no_new_one() -> None:
-    opened = Circumstances(Stale(), {}, {}, opened=frozenset({VFS[0].address}))
-    pools = build(known=known(Step.OFFERED, *VFS[:2]), circumstances=opened)
+    opened = PlacementContext(Stale(), {}, {}, opened=frozenset({VFS[0].address}))
+    pools = build(known=known(Step.OFFERED, *VFS[:2]), context=opened)
     assert [device.sick for device in pools.pools[CY].devices[:2]] == [defect(Reason.OPEN), None]
-    assert build(circumstances=opened).left_out == {VFS[0].address: defect(Reason.OPEN)}
+    assert build(context=opened).excluded == {VFS[0].address: defect(Reason.OPEN)}
 
 
 def test_pool_asks_before_starts_while_two_pods_have_a_vf() -> None:
-    shared = Circumstances(Stale(), {}, {}, shared=frozenset({VFS[0].address}))
-    pool = build(known=known(Step.HELD, *VFS), circumstances=shared).pools[CY]
-    assert pool.guards_starts
+    shared = PlacementContext(Stale(), {}, {}, shared=frozenset({VFS[0].address}))
+    pool = build(known=known(Step.HELD, *VFS), context=shared).pools[CY]
+    assert pool.pre_start_required
     assert [device.shared for device in pool.devices[:2]] == [True, False]
     assert pool.devices[0].sick is None  # running pods keep a device that is shown as healthy
 

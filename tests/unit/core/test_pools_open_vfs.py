@@ -19,7 +19,7 @@ from qatdp.core.pools.open_vfs import (
     shared_devices,
     without,
 )
-from qatdp.core.pools.stale import Holding
+from qatdp.core.pools.stale import CheckpointEntry
 
 PF = a_pf("0000:6b:00.0")
 ONE, TWO, THREE = its_vfs(PF, 3)
@@ -80,14 +80,14 @@ def test_next_slice_of_small_node_is_always_the_same() -> None:
 
 
 def test_named_devices_include_those_of_other_resources() -> None:
-    assert named_devices([Holding(CY, (A,)), Holding("example.com/vf", (B,))]) == {A, B}
+    assert named_devices([CheckpointEntry(CY, (A,)), CheckpointEntry("example.com/vf", (B,))]) == {A, B}
 
 
 def test_shared_devices_are_those_that_two_pods_have() -> None:
-    first = Holding(CY, (A, B), uid="one")
-    again = Holding(CY, (A,), uid="one")  # an app container has what the pod's init container had
+    first = CheckpointEntry(CY, (A, B), uid="one")
+    again = CheckpointEntry(CY, (A,), uid="one")  # an app container has what the pod's init container had
     assert shared_devices([first, again]) == frozenset()
-    assert shared_devices([first, again, Holding(CY, (B,), uid="two")]) == {B}
+    assert shared_devices([first, again, CheckpointEntry(CY, (B,), uid="two")]) == {B}
 
 
 def test_functions_of_vf_are_those_of_its_group_on_vfio() -> None:

@@ -8,8 +8,8 @@ from support.strategies import SLOTS, a_pf, a_snapshot, its_vfs
 from qatdp.core.config.model import parse_config
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.provision.progress import Phase, Progress, Users, progress, users_by_pf
-from qatdp.core.provision.reconcile import Situation, repartition
-from qatdp.core.release.protocol import Books, Entry, Step
+from qatdp.core.provision.reconcile import ReconcileInput, repartition
+from qatdp.core.release.protocol import Ledger, LedgerEntry, Step
 from qatdp.core.status.report import DeviceReport, Holder
 
 PF, OTHER = (a_pf(str(slot)) for slot in SLOTS[:2])
@@ -20,18 +20,18 @@ BOTH = (PF.address, OTHER.address)
 FAILED = "down: Device or resource busy"
 
 
-def at(step: Step, *pfs: PciAddress) -> Books:
-    return {vf.address: Entry(CY, step, 1, vf) for pf in pfs for vf in VFS[pf]}
+def at(step: Step, *pfs: PciAddress) -> Ledger:
+    return {vf.address: LedgerEntry(CY, step, 1, vf) for pf in pfs for vf in VFS[pf]}
 
 
-def phases(books: Books, services: str = "dc", when: str = "idle", **of: Collection[PciAddress]) -> list[Phase]:
-    return [one.phase for one in found(books, services, when, **of)]
+def phases(ledger: Ledger, services: str = "dc", when: str = "idle", **of: Collection[PciAddress]) -> list[Phase]:
+    return [one.phase for one in found(ledger, services, when, **of)]
 
 
-def found(books: Books, services: str = "dc", when: str = "idle", **of: Collection[PciAddress]) -> list[Progress]:
+def found(ledger: Ledger, services: str = "dc", when: str = "idle", **of: Collection[PciAddress]) -> list[Progress]:
     entry = {"split": [{"services": services.split(";")}], "when": when}
     config = parse_config({"version": 1, "provision": [entry]})
-    now = Situation(NODE, config, config.provision[0], books, {}, **of)
+    now = ReconcileInput(NODE, config, config.provision[0], ledger, {}, **of)
     each = progress(repartition(now), now, dict.fromkeys(of.get("resting", ()), FAILED))
     return [each[pf] for pf in BOTH]
 

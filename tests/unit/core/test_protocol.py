@@ -17,9 +17,9 @@ from qatdp.core.release.protocol import (
     STAYING,
     TABLE,
     WITHDRAWN,
-    Books,
-    Entry,
     Fact,
+    Ledger,
+    LedgerEntry,
     Observation,
     Step,
     found,
@@ -50,8 +50,8 @@ STEPS = st.sampled_from(Step)
 FACTS = st.sampled_from(Fact)
 
 
-def at(step: Step, since: int = 5) -> Books:
-    return {VF: Entry(CY, step, since)}
+def at(step: Step, since: int = 5) -> Ledger:
+    return {VF: LedgerEntry(CY, step, since)}
 
 
 def seen(fact: Fact, began: int = 6, moment: int = 7) -> Observation:
@@ -195,15 +195,15 @@ def test_what_may_be_in_use_is_so_until_the_last_fact_of_its_own_chain(step: Ste
 @example(Step.TAKEN, Fact.IDLE, 5)  # at the very moment
 @example(Step.QUIET, Fact.ADMITTED_WITHOUT, 5)
 def test_a_fact_that_was_begun_before_the_step_was_reached_changes_nothing(step: Step, fact: Fact, began: int) -> None:
-    books = at(step, since=5)
-    assert observe(books, seen(fact, began)) is books
+    ledger = at(step, since=5)
+    assert observe(ledger, seen(fact, began)) is ledger
 
 
 @given(STEPS, FACTS)
 def test_a_fact_that_was_begun_later_leads_where_the_table_says(step: Step, fact: Fact) -> None:
-    books = at(step, since=5)
+    ledger = at(step, since=5)
     to = next_step(step, fact)
-    assert observe(books, seen(fact, began=6, moment=9)) == (books if to is step else at(to, since=9))
+    assert observe(ledger, seen(fact, began=6, moment=9)) == (ledger if to is step else at(to, since=9))
 
 
 @given(STEPS, st.sampled_from([Fact.ALLOCATED, Fact.ASKED, Fact.NAMED, Fact.HANDED, Fact.CUT]))
@@ -212,30 +212,30 @@ def test_what_speaks_against_letting_go_counts_whenever_it_began(step: Step, fac
 
 
 def test_a_fact_about_an_unknown_id_changes_nothing() -> None:
-    books = at(Step.OFFERED)
-    assert observe(books, Observation(Fact.NAMED, (PciAddress.parse("0000:99:00.1"),), 6, 7)) is books
+    ledger = at(Step.OFFERED)
+    assert observe(ledger, Observation(Fact.NAMED, (PciAddress.parse("0000:99:00.1"),), 6, 7)) is ledger
 
 
 def test_an_id_that_a_fact_does_not_move_keeps_it_from_no_other() -> None:
     unknown, late = PciAddress.parse("0000:99:00.1"), Observation(Fact.LISTED, (), 6, 7)
-    books = {OTHER: Entry(CY, Step.WITHDRAWN, 6), VF: Entry(CY, Step.WITHDRAWN, 5)}
-    after_all = observe(books, replace(late, of=(unknown, OTHER, VF)))
-    assert after_all == {**books, VF: Entry(CY, Step.SENT, 7)}
+    ledger = {OTHER: LedgerEntry(CY, Step.WITHDRAWN, 6), VF: LedgerEntry(CY, Step.WITHDRAWN, 5)}
+    after_all = observe(ledger, replace(late, of=(unknown, OTHER, VF)))
+    assert after_all == {**ledger, VF: LedgerEntry(CY, Step.SENT, 7)}
 
 
 @given(st.lists(st.tuples(addresses(), resources()), max_size=6))
 def test_all_that_is_named_at_the_start_is_held_under_one_name(named: list[tuple[PciAddress, str]]) -> None:
-    books = found(named, (), 3)
-    assert books.keys() == {address for address, _ in named}
-    for address, entry in books.items():
+    ledger = found(named, (), 3)
+    assert ledger.keys() == {address for address, _ in named}
+    for address, entry in ledger.items():
         assert (address, entry.resource) in named
         assert (entry.step, entry.since) == (Step.HELD, 3)
-    assert books == found(reversed(named), (), 3)
+    assert ledger == found(reversed(named), (), 3)
 
 
 def test_what_is_offered_at_the_start_is_in_a_list_and_what_is_held_besides_is_held() -> None:
-    books = found([(VF, CY)], [(VF, DC), (OTHER, DC)], 3)
-    assert books == {VF: Entry(CY, Step.HELD, 3), OTHER: Entry(DC, Step.OFFERED, 3)}
+    ledger = found([(VF, CY)], [(VF, DC), (OTHER, DC)], 3)
+    assert ledger == {VF: LedgerEntry(CY, Step.HELD, 3), OTHER: LedgerEntry(DC, Step.OFFERED, 3)}
 
 
 def test_what_is_new_counts_as_read_as_soon_as_its_list_is_handed_over() -> None:
@@ -244,10 +244,10 @@ def test_what_is_new_counts_as_read_as_soon_as_its_list_is_handed_over() -> None
 
 
 def test_settle_enters_what_is_new_and_forgets_what_no_list_has() -> None:
-    assert settle({}, {VF: CY}, 4) == {VF: Entry(CY, Step.NEW, 4)}
+    assert settle({}, {VF: CY}, 4) == {VF: LedgerEntry(CY, Step.NEW, 4)}
     assert settle(at(Step.GONE), {}, 4) == {}
-    assert settle(at(Step.GONE), {VF: DC}, 4) == {VF: Entry(DC, Step.NEW, 4)}
-    assert settle(at(Step.NEW), {VF: DC}, 4) == {VF: Entry(DC, Step.NEW, 4)}
+    assert settle(at(Step.GONE), {VF: DC}, 4) == {VF: LedgerEntry(DC, Step.NEW, 4)}
+    assert settle(at(Step.NEW), {VF: DC}, 4) == {VF: LedgerEntry(DC, Step.NEW, 4)}
 
 
 def test_settle_keeps_the_name_of_what_a_kubelet_may_have_read() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from qatdp.core.status.report import EndpointReport, Happening, PfReport, Report, plain
+from qatdp.core.status.report import EndpointReport, PfReport, Report, StatusEvent, plain
 
 SERVING = EndpointReport("qat.intel.com/cy", "serving", registered=True)
 WAITING = EndpointReport("qat.intel.com/dc", "registering", registered=False)
@@ -34,7 +34,7 @@ def test_it_is_told_field_by_field_whatever_lies_in_it() -> None:
         "driver": None,
         "noVfs": None,
     }
-    told = plain(replace(REPORT, history=(Happening(11.5, "added", devices=("a", "b"), count=2),)))
+    told = plain(replace(REPORT, history=(StatusEvent(11.5, "added", devices=("a", "b"), count=2),)))
     assert isinstance(told, dict)
     assert told["endpoints"] == [plain(SERVING)]
     happened = {

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from qatdp.core.config.model import parse_config
 from qatdp.core.config.rollout import Rollout, drawn, is_chosen
-from qatdp.core.config.spec import Wish, wish_of
+from qatdp.core.config.spec import ProvisionSpec, spec_for_node
 from qatdp.errors import ConfigError
 
 NAMES = [f"qat-{number}.example.org" for number in range(1000)]
@@ -20,14 +20,14 @@ percents = st.floats(0, 100)
 texts = st.text(max_size=20)
 
 
-def read(**more: object) -> tuple[Wish, ...]:
+def read(**more: object) -> tuple[ProvisionSpec, ...]:
     entry = {"current": CURRENT, "next": NEXT, "rollout": {"percent": 30}, "when": "cordon", **more}
     return parse_config({"version": 1, "provision": [entry]}).provision
 
 
-def alone(target: dict[str, Any]) -> Wish:
-    (wish,) = parse_config({"version": 1, "provision": [{**target, "when": "cordon"}]}).provision
-    return wish
+def alone(target: dict[str, Any]) -> ProvisionSpec:
+    (spec,) = parse_config({"version": 1, "provision": [{**target, "when": "cordon"}]}).provision
+    return spec
 
 
 @given(st.text(), texts, texts, percents, percents)
@@ -59,15 +59,15 @@ def test_the_number_of_a_node_stays_what_it_is_in_all_versions() -> None:
 
 
 def test_a_node_takes_the_one_or_the_other_as_if_it_stood_alone() -> None:
-    wishes = read()
-    taken = {name: wish_of(wishes, name) for name in NAMES}
+    specs = read()
+    taken = {name: spec_for_node(specs, name) for name in NAMES}
     assert set(map(repr, taken.values())) == {repr(alone(CURRENT)), repr(alone(NEXT))}
-    assert 200 < sum(wish == alone(NEXT) for wish in taken.values()) < 400
+    assert 200 < sum(spec == alone(NEXT) for spec in taken.values()) < 400
 
 
 @pytest.mark.parametrize(("percent", "takes"), [(0, CURRENT), (100, NEXT)])
 def test_at_the_ends_all_nodes_take_the_same(percent: float, takes: dict[str, Any]) -> None:
-    assert {repr(wish_of(read(rollout={"percent": percent}), name)) for name in NAMES} == {repr(alone(takes))}
+    assert {repr(spec_for_node(read(rollout={"percent": percent}), name)) for name in NAMES} == {repr(alone(takes))}
 
 
 PFS = ["0000:6b:00.0", "0000:70:00.0"]
@@ -75,9 +75,9 @@ PART = {"services": ["sym", "asym"], "percent": 50, "pfs": PFS, "families": ["4x
 
 
 def rolled_out(**next_: object) -> str:
-    (wish,) = read(next={"split": [PART], **next_})
-    assert wish.rollout
-    return wish.rollout.next
+    (spec,) = read(next={"split": [PART], **next_})
+    assert spec.rollout
+    return spec.rollout.next
 
 
 def test_what_is_drawn_from_stays_what_it_is_in_all_versions() -> None:
@@ -92,9 +92,9 @@ def test_what_is_said_of_auto_reset_is_drawn_from_as_well() -> None:
 
 
 def test_no_salt_is_an_empty_one() -> None:
-    (wish,) = read()
-    assert wish.rollout
-    assert wish.rollout.salt == ""
+    (spec,) = read()
+    assert spec.rollout
+    assert spec.rollout.salt == ""
 
 
 def test_the_same_in_other_words_is_no_other_wish() -> None:
@@ -122,7 +122,7 @@ def test_whatever_is_another_wish_draws_anew(other: dict[str, Any]) -> None:
 
 def test_a_node_whose_name_is_not_known_takes_neither() -> None:
     with pytest.raises(ConfigError, match=r"provision\[0\]\.rollout: this node's name is not known") as caught:
-        wish_of(read(), None)
+        spec_for_node(read(), None)
     assert "--node-name" in str(caught.value.hint)
 
 

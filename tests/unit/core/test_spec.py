@@ -1,4 +1,4 @@
-"""The wish is read as it is written, and what can never be is refused with its key and the reason."""
+"""The spec is read as it is written, and what can never be is refused with its key and the reason."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from support.strategies import a_pf, services
 
 from qatdp.core.config.model import parse_config
-from qatdp.core.config.spec import NO_WISH, Part, Scope, Wish, wish_of
+from qatdp.core.config.spec import EMPTY_SPEC, Partition, ProvisionSpec, Scope, spec_for_node
 from qatdp.core.model.qat import Service, Services, as_written, parse_services
 from qatdp.errors import ConfigError
 
@@ -16,7 +16,7 @@ DC = frozenset({Service.DC})
 FIRST, SECOND = a_pf("0000:6b:00.0"), a_pf("0000:70:00.0", "6xxx", numa_node=1)
 
 
-def read(*entries: dict[str, Any]) -> tuple[Wish, ...]:
+def read(*entries: dict[str, Any]) -> tuple[ProvisionSpec, ...]:
     return parse_config({"version": 1, "provision": list(entries)}).provision
 
 
@@ -42,16 +42,18 @@ def test_all_that_can_be_said_is_read() -> None:
     }
     pf, alone = (a_pf(text).address for text in ("0000:6b:00.0", "0000:70:00.0"))
     parts = (
-        Part(DC, pfs=frozenset({pf})),
-        Part(CY, percent=50, families=frozenset({"4xxx"})),
-        Part(DC, count=1, numa_nodes=frozenset({1})),
-        Part(None),
+        Partition(DC, pfs=frozenset({pf})),
+        Partition(CY, percent=50, families=frozenset({"4xxx"})),
+        Partition(DC, count=1, numa_nodes=frozenset({1})),
+        Partition(None),
     )
-    assert read(entry) == (Wish(parts, ("qat-*",), Scope.NUMA_NODE, auto_reset=True, exclude_pfs=frozenset({alone})),)
+    assert read(entry) == (
+        ProvisionSpec(parts, ("qat-*",), Scope.NUMA_NODE, auto_reset=True, exclude_pfs=frozenset({alone})),
+    )
 
 
 def test_without_more_said_shares_are_of_the_node_and_auto_reset_stays_as_it_is() -> None:
-    assert read({"split": [{"services": ["dc"]}]}) == (Wish((Part(DC),)),)
+    assert read({"split": [{"services": ["dc"]}]}) == (ProvisionSpec((Partition(DC),)),)
     assert parse_config({"version": 1}).provision == ()
 
 
@@ -81,11 +83,11 @@ def test_the_first_entry_whose_pattern_matches_holds() -> None:
         {"nodes": ["qat-*", "x"], "split": [{"services": ["dc"]}]},
         {"nodes": ["qat-1"], "split": [{"services": ["sym"]}]},
     ]
-    first, second = wishes = read(*entries)
-    assert wish_of(wishes, "qat-1") is first
-    assert wish_of(wishes, "QAT-1") is NO_WISH
-    assert wish_of((second,), "qat-1") is second
-    assert wish_of((*wishes, Wish((Part(DC),))), "other").parts == (Part(DC),)
+    first, second = specs = read(*entries)
+    assert spec_for_node(specs, "qat-1") is first
+    assert spec_for_node(specs, "QAT-1") is EMPTY_SPEC
+    assert spec_for_node((second,), "qat-1") is second
+    assert spec_for_node((*specs, ProvisionSpec((Partition(DC),))), "other").parts == (Partition(DC),)
 
 
 def test_an_entry_that_no_node_can_take_is_refused() -> None:
@@ -96,10 +98,10 @@ def test_an_entry_that_no_node_can_take_is_refused() -> None:
 
 
 def test_a_node_without_a_name_is_told_of_patterns_only() -> None:
-    wish = Wish((Part(DC),))
-    assert wish_of((wish,), None) is wish
+    spec = ProvisionSpec((Partition(DC),))
+    assert spec_for_node((spec,), None) is spec
     with pytest.raises(ConfigError, match=r"^provision\[0\]\.nodes: this node's name is not known"):
-        wish_of((Wish((Part(DC),), nodes=("*",)),), None)
+        spec_for_node((ProvisionSpec((Partition(DC),), nodes=("*",)),), None)
 
 
 @given(services())
@@ -114,12 +116,12 @@ def test_crypto_is_written_in_the_order_that_the_first_kernels_take() -> None:
 @pytest.mark.parametrize(
     ("part", "selects"),
     [
-        (Part(DC), [True, True]),
-        (Part(DC, pfs=frozenset({FIRST.address})), [True, False]),
-        (Part(DC, numa_nodes=frozenset({1})), [False, True]),
-        (Part(DC, families=frozenset({"4xxx"})), [True, False]),
-        (Part(DC, pfs=frozenset({FIRST.address}), numa_nodes=frozenset({1})), [False, False]),
+        (Partition(DC), [True, True]),
+        (Partition(DC, pfs=frozenset({FIRST.address})), [True, False]),
+        (Partition(DC, numa_nodes=frozenset({1})), [False, True]),
+        (Partition(DC, families=frozenset({"4xxx"})), [True, False]),
+        (Partition(DC, pfs=frozenset({FIRST.address}), numa_nodes=frozenset({1})), [False, False]),
     ],
 )
-def test_a_part_selects_what_all_of_it_fits(part: Part, selects: list[bool]) -> None:
+def test_a_part_selects_what_all_of_it_fits(part: Partition, selects: list[bool]) -> None:
     assert [part.selects(pf) for pf in (FIRST, SECOND)] == selects

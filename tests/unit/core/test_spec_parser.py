@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from qatdp.core.config.rollout import Rollout
-from qatdp.core.config.spec import Part, Scope, When, Wish, canonical
+from qatdp.core.config.spec import Partition, ProvisionSpec, Scope, When, canonical
 from qatdp.core.config.spec_parser import check_reachable, read_wish
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.qat import Service
@@ -33,7 +33,7 @@ def split(*parts: object) -> dict[str, object]:
 
 
 def test_what_is_not_said_is_as_it_is() -> None:
-    assert read_wish(ENTRY, AT) == Wish((Part(DC),))
+    assert read_wish(ENTRY, AT) == ProvisionSpec((Partition(DC),))
 
 
 def test_all_of_an_entry_is_read() -> None:
@@ -51,10 +51,10 @@ def test_all_of_an_entry_is_read() -> None:
             {"services": ["dc"], "count": 1, "pfs": ["0000:70:00.0"]},
         ],
     }
-    assert read_wish(entry, AT) == Wish(
+    assert read_wish(entry, AT) == ProvisionSpec(
         parts=(
-            Part(CY, percent=0, families=frozenset({"4xxx"}), numa_nodes=frozenset({0})),
-            Part(DC, count=1, pfs=frozenset({PciAddress(0, 0x70, 0, 0)})),
+            Partition(CY, percent=0, families=frozenset({"4xxx"}), numa_nodes=frozenset({0})),
+            Partition(DC, count=1, pfs=frozenset({PciAddress(0, 0x70, 0, 0)})),
         ),
         nodes=("qat-1", "qat-2"),
         exclude_pfs=frozenset({PciAddress(0, 0x6B, 0, 0)}),
@@ -68,10 +68,10 @@ def test_all_of_an_entry_is_read() -> None:
 
 
 def test_a_staged_entry_has_one_policy_and_two_targets() -> None:
-    wish = read_wish({**STAGED, "nodes": ["a"], "when": "cordon"}, AT)
-    assert wish.next == Wish((Part(CY),), nodes=("a",), when=When.CORDON)
-    assert wish.rollout == Rollout(5.0, canonical(wish.next))
-    assert (wish.parts, wish.nodes, wish.when) == ((Part(DC),), ("a",), When.CORDON)
+    spec = read_wish({**STAGED, "nodes": ["a"], "when": "cordon"}, AT)
+    assert spec.next == ProvisionSpec((Partition(CY),), nodes=("a",), when=When.CORDON)
+    assert spec.rollout == Rollout(5.0, canonical(spec.next))
+    assert (spec.parts, spec.nodes, spec.when) == ((Partition(DC),), ("a",), When.CORDON)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_an_unknown_key_is_refused_with_those_that_are_known(entry: object, key:
 
 def test_shares_of_just_a_hundred_are_no_fault_nor_those_of_different_pfs() -> None:
     half, more = {"services": ["dc"], "percent": 50}, {"services": ["sym"], "percent": 60}
-    assert read_wish(split({"services": ["dc"], "percent": 100}), AT).parts == (Part(DC, percent=100),)
+    assert read_wish(split({"services": ["dc"], "percent": 100}), AT).parts == (Partition(DC, percent=100),)
     assert len(read_wish(split(half, half), AT).parts) == 2
     assert len(read_wish(split({**half, "numaNodes": [0]}, {**more, "numaNodes": [1]}, half), AT).parts) == 3
     assert len(read_wish(split(half, {"services": ["sym"], "count": 1}, half), AT).parts) == 3
@@ -188,7 +188,7 @@ def test_what_comes_after_one_that_takes_all_may_be_for_other_families() -> None
 
 
 def test_an_entry_behind_one_for_any_node_is_out_of_reach() -> None:
-    some, other, any_node = Wish((), nodes=("a",)), Wish((), nodes=("b",)), Wish(())
+    some, other, any_node = ProvisionSpec((), nodes=("a",)), ProvisionSpec((), nodes=("b",)), ProvisionSpec(())
     check_reachable([some, other, any_node])
     check_reachable([])
     with pytest.raises(ConfigError) as caught:

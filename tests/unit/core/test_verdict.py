@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qatdp.core.health.evidence import BEATS, Pulse, Reading, of_pulse, of_reading, warnings
-from qatdp.core.health.verdict import HOLD_S, TABLE, TRUSTED, Condition, Evidence, Health, Sign, judge, next_condition
+from qatdp.core.health.evidence import BEATS, CounterSample, ProbeSample, of_pulse, of_reading, warnings
+from qatdp.core.health.verdict import HOLD_S, TABLE, TRUSTED, Condition, Evidence, Health, Signal, judge, next_condition
 
-BAD = {Sign.FATAL, Sign.GONE, Sign.HUNG, Sign.FAILED}
-FOUND = [sign for sign in Sign if sign is not Sign.QUIET_ENOUGH]
+BAD = {Signal.FATAL, Signal.GONE, Signal.HUNG, Signal.FAILED}
+FOUND = [sign for sign in Signal if sign is not Signal.QUIET_ENOUGH]
 
 evidence = st.builds(
     lambda sign, n: Evidence(sign, f"{sign} {n}", (n, n + 1)), st.sampled_from(FOUND), st.integers(0, 2)
@@ -21,7 +21,7 @@ evidence = st.builds(
 looks = st.lists(st.tuples(st.floats(0, 5), st.lists(evidence, max_size=4)), max_size=30)
 
 
-def after(*looks: Sequence[Sign], step_s: float = 1.0) -> Health:
+def after(*looks: Sequence[Signal], step_s: float = 1.0) -> Health:
     """Return the verdict after looks at a steady pace, each with these signs."""
     health = Health()
     for n, signs in enumerate(looks):
@@ -32,7 +32,7 @@ def after(*looks: Sequence[Sign], step_s: float = 1.0) -> Health:
 def test_the_table_is_total_and_leads_nowhere_else() -> None:
     assert TABLE.keys() == set(Condition)
     for condition in Condition:
-        for sign in Sign:
+        for sign in Signal:
             assert next_condition(condition, sign) in Condition
 
 
@@ -54,7 +54,8 @@ def test_recovery_is_reachable_from_wherever_it_got(story: list[tuple[float, lis
         now_s += wait_s
         health = judge(health, found, now_s)
     well = [
-        Evidence(sign, "x") for sign in (Sign.PROBED, Sign.RESTARTED, Sign.UP, Sign.ALIVE, Sign.RESPONDS, Sign.ANSWERED)
+        Evidence(sign, "x")
+        for sign in (Signal.PROBED, Signal.RESTARTED, Signal.UP, Signal.ALIVE, Signal.RESPONDS, Signal.ANSWERED)
     ]
     for _ in range(3):
         health = judge(health, well, now_s)
@@ -98,151 +99,154 @@ def test_every_verdict_but_health_has_its_evidence(story: list[tuple[float, list
 
 
 def test_what_speaks_against_a_pf_counts_after_what_speaks_for_it() -> None:
-    assert after([Sign.FATAL], [Sign.RESTARTED, Sign.FATAL]).condition is Condition.FATAL
-    assert after([Sign.HUNG], [Sign.ANSWERED, Sign.GONE]).condition is Condition.GONE
-    assert after([Sign.DOWN], [Sign.UP, Sign.FATAL]).condition is Condition.FATAL
-    assert after([Sign.GONE], [Sign.RESPONDS, Sign.FATAL]).condition is Condition.FATAL
+    assert after([Signal.FATAL], [Signal.RESTARTED, Signal.FATAL]).condition is Condition.FATAL
+    assert after([Signal.HUNG], [Signal.ANSWERED, Signal.GONE]).condition is Condition.GONE
+    assert after([Signal.DOWN], [Signal.UP, Signal.FATAL]).condition is Condition.FATAL
+    assert after([Signal.GONE], [Signal.RESPONDS, Signal.FATAL]).condition is Condition.FATAL
 
 
 @pytest.mark.parametrize("first", range(20))
 def test_of_heartbeats_that_failed_at_once_the_lowest_count_is_the_first(first: int) -> None:
-    both = [Evidence(Sign.FAILED, "failed", (count, count + 1)) for count in (first + 1, first)]
+    both = [Evidence(Signal.FAILED, "failed", (count, count + 1)) for count in (first + 1, first)]
     assert judge(Health(), both, 0.0).first_count == first
 
 
 def test_all_that_was_found_of_one_sign_is_the_reason() -> None:
-    found = [Evidence(Sign.FATAL, "ras 0 -> 1"), Evidence(Sign.FATAL, "aer 0 -> 1")]
+    found = [Evidence(Signal.FATAL, "ras 0 -> 1"), Evidence(Signal.FATAL, "aer 0 -> 1")]
     assert judge(Health(), found, 0.0).reason == "aer 0 -> 1; ras 0 -> 1"
 
 
 def test_who_recovers_is_told_from_what_and_for_how_long_it_has_to_be_quiet() -> None:
-    health = after([Sign.FATAL], [Sign.RESTARTED])
+    health = after([Signal.FATAL], [Signal.RESTARTED])
     assert health.reason == "restarted, and has yet to be quiet for 10 s (fatal)"
     assert health.cause == "fatal"
 
 
 def test_a_heartbeat_that_failed_uncounted_is_suspect_as_well() -> None:
-    health = judge(Health(), [Evidence(Sign.FAILED, "failed")], 0.0)
+    health = judge(Health(), [Evidence(Signal.FAILED, "failed")], 0.0)
     assert (health.condition, health.first_count) == (Condition.SUSPECT, None)
 
 
 def test_trust_comes_back_at_the_moment_of_the_look() -> None:
-    health = after([Sign.FATAL], [Sign.RESTARTED])
+    health = after([Signal.FATAL], [Signal.RESTARTED])
     assert judge(health, [], 50.0) == Health(Condition.HEALTHY, 50.0)
 
 
 def test_one_heartbeat_that_fails_is_none_two_are() -> None:
-    assert after([Sign.FAILED]).trusted
-    assert after([Sign.FAILED], [Sign.ALIVE]).condition is Condition.HEALTHY
-    twice = after([Sign.UP], [], [], [Sign.FAILED], [Sign.FAILED])
+    assert after([Signal.FAILED]).trusted
+    assert after([Signal.FAILED], [Signal.ALIVE]).condition is Condition.HEALTHY
+    twice = after([Signal.UP], [], [], [Signal.FAILED], [Signal.FAILED])
     assert (twice.condition, twice.reason) == (Condition.UNRESPONSIVE, "heartbeat failed twice, queries_failed 3 -> 5")
-    assert after([Sign.FAILED], [Sign.FAILED], [Sign.ALIVE]).condition is Condition.RECOVERING
+    assert after([Signal.FAILED], [Signal.FAILED], [Signal.ALIVE]).condition is Condition.RECOVERING
 
 
 def test_a_fatal_error_is_over_with_a_restart_and_a_quiet_time_only() -> None:
-    for nothing in (Sign.ALIVE, Sign.RESPONDS, Sign.ANSWERED, Sign.UP):
-        assert after([Sign.FATAL], *[[nothing]] * 100).condition is Condition.FATAL
-    assert after([Sign.FATAL], [Sign.RESTARTED]).condition is Condition.RECOVERING
-    assert after([Sign.FATAL], [Sign.DOWN], [Sign.UP], *[[Sign.UP]] * 9).condition is Condition.RECOVERING
-    assert after([Sign.FATAL], [Sign.DOWN], [Sign.UP], *[[Sign.UP]] * 10).condition is Condition.HEALTHY
-    assert after([Sign.FATAL], [Sign.DOWN], [Sign.UP], [Sign.FAILED]).condition is Condition.UNRESPONSIVE
+    for nothing in (Signal.ALIVE, Signal.RESPONDS, Signal.ANSWERED, Signal.UP):
+        assert after([Signal.FATAL], *[[nothing]] * 100).condition is Condition.FATAL
+    assert after([Signal.FATAL], [Signal.RESTARTED]).condition is Condition.RECOVERING
+    assert after([Signal.FATAL], [Signal.DOWN], [Signal.UP], *[[Signal.UP]] * 9).condition is Condition.RECOVERING
+    assert after([Signal.FATAL], [Signal.DOWN], [Signal.UP], *[[Signal.UP]] * 10).condition is Condition.HEALTHY
+    assert after([Signal.FATAL], [Signal.DOWN], [Signal.UP], [Signal.FAILED]).condition is Condition.UNRESPONSIVE
 
 
 def test_a_pf_that_is_taken_down_and_up_again_is_trusted_at_once() -> None:
-    assert after([Sign.DOWN]).condition not in TRUSTED
-    assert after([Sign.DOWN], [Sign.UP]).condition is Condition.HEALTHY
+    assert after([Signal.DOWN]).condition not in TRUSTED
+    assert after([Signal.DOWN], [Signal.UP]).condition is Condition.HEALTHY
 
 
 def test_pf_that_was_not_probed_yet_is_trusted_as_soon_as_it_was() -> None:
-    assert not after([Sign.UNPROBED]).trusted
-    assert after([Sign.UNPROBED], [Sign.PROBED]).condition is Condition.HEALTHY
-    assert after([Sign.UNPROBED], [Sign.PROBED, Sign.FAILED]).condition is Condition.SUSPECT
-    assert after([Sign.UNPROBED], [Sign.HUNG], [Sign.PROBED, Sign.ANSWERED]).condition is Condition.RECOVERING
-    for sign in BAD - {Sign.FAILED} | {Sign.DOWN}:
-        assert after([Sign.UNPROBED], [sign]) == after([Sign.UP], [sign])
+    assert not after([Signal.UNPROBED]).trusted
+    assert after([Signal.UNPROBED], [Signal.PROBED]).condition is Condition.HEALTHY
+    assert after([Signal.UNPROBED], [Signal.PROBED, Signal.FAILED]).condition is Condition.SUSPECT
+    assert after([Signal.UNPROBED], [Signal.HUNG], [Signal.PROBED, Signal.ANSWERED]).condition is Condition.RECOVERING
+    for sign in BAD - {Signal.FAILED} | {Signal.DOWN}:
+        assert after([Signal.UNPROBED], [sign]) == after([Signal.UP], [sign])
 
 
 def test_what_is_known_to_be_amiss_is_never_replaced_by_unprobed() -> None:
-    assert {condition for condition in Condition if Sign.UNPROBED in TABLE[condition]} == {Condition.HEALTHY}
+    assert {condition for condition in Condition if Signal.UNPROBED in TABLE[condition]} == {Condition.HEALTHY}
 
 
 def test_a_reset_that_reading_the_heartbeat_caused_is_waited_for() -> None:
-    health = after([Sign.FAILED], [Sign.DOWN])
+    health = after([Signal.FAILED], [Signal.DOWN])
     assert (health.condition, health.reason) == (Condition.RESTARTING, "down (failed)")
 
 
 def test_the_hold_time_of_a_read_that_hung_begins_when_it_came_back() -> None:
-    assert after([Sign.HUNG], *[[Sign.HUNG]] * 50, [Sign.ANSWERED]).condition is Condition.RECOVERING
+    assert after([Signal.HUNG], *[[Signal.HUNG]] * 50, [Signal.ANSWERED]).condition is Condition.RECOVERING
 
 
 # From what was read to evidence
 
 
-def reading(state: str | None = "up", **counters: int) -> Reading:
-    return Reading(state, counters, {})
+def reading(state: str | None = "up", **counters: int) -> CounterSample:
+    return CounterSample(state, counters, {})
 
 
-def signs(before: Reading | None, now: Reading) -> set[Sign]:
+def signs(before: CounterSample | None, now: CounterSample) -> set[Signal]:
     return {one.sign for one in of_reading(before, now)}
 
 
 def test_what_is_counted_before_we_came_is_fatal_where_the_driver_counted_it() -> None:
-    assert signs(None, reading(ras_fatal=1)) == {Sign.UP, Sign.FATAL}
-    assert signs(None, reading(aer_fatal=1)) == {Sign.UP}
-    assert signs(reading(aer_fatal=1), reading(aer_fatal=2)) == {Sign.UP, Sign.FATAL}
+    assert signs(None, reading(ras_fatal=1)) == {Signal.UP, Signal.FATAL}
+    assert signs(None, reading(aer_fatal=1)) == {Signal.UP}
+    assert signs(reading(aer_fatal=1), reading(aer_fatal=2)) == {Signal.UP, Signal.FATAL}
 
 
 @pytest.mark.parametrize("severity", ["correctable", "nonfatal"])
 def test_errors_that_are_not_fatal_are_no_evidence(severity: str) -> None:
     for source in ("ras", "aer"):
-        before, now = (Reading("up", {f"{source}_{severity}": count}, {}) for count in (1, 9))
-        assert signs(before, now) == {Sign.UP}
+        before, now = (CounterSample("up", {f"{source}_{severity}": count}, {}) for count in (1, 9))
+        assert signs(before, now) == {Signal.UP}
         assert bool(list(warnings(before, now))) == (severity == "nonfatal")
 
 
 def test_counters_that_fall_are_a_restart_and_one_that_vanishes_is_not() -> None:
-    assert signs(reading(ras_correctable=5), reading(ras_correctable=0)) == {Sign.UP, Sign.RESTARTED}
-    assert signs(reading(ras_fatal=5), reading(state="down")) == {Sign.DOWN}
-    assert signs(reading(aer_fatal=5), reading(aer_fatal=0)) == {Sign.UP}
+    assert signs(reading(ras_correctable=5), reading(ras_correctable=0)) == {Signal.UP, Signal.RESTARTED}
+    assert signs(reading(ras_fatal=5), reading(state="down")) == {Signal.DOWN}
+    assert signs(reading(aer_fatal=5), reading(aer_fatal=0)) == {Signal.UP}
 
 
 def test_a_collision_of_two_readers_of_the_heartbeat_is_no_evidence() -> None:
-    assert list(of_pulse(None, Pulse(alive=False, failed=(3, 3)))) == []
-    assert list(of_pulse(None, Pulse(alive=False))) == []
-    (found,) = of_pulse(None, Pulse(alive=False, failed=(3, 4)))
-    assert (found.sign, found.text) == (Sign.FAILED, "heartbeat failed, queries_failed 3 -> 4")
+    assert list(of_pulse(None, ProbeSample(alive=False, failed=(3, 3)))) == []
+    assert list(of_pulse(None, ProbeSample(alive=False))) == []
+    (found,) = of_pulse(None, ProbeSample(alive=False, failed=(3, 4)))
+    assert (found.sign, found.text) == (Signal.FAILED, "heartbeat failed, queries_failed 3 -> 4")
 
 
 def test_the_table_of_heartbeats_is_total() -> None:
     assert BEATS.keys() == set(product((True, False), repeat=3))
 
 
-def beats(before: Pulse | None, now: Pulse) -> list[Sign]:
+def beats(before: ProbeSample | None, now: ProbeSample) -> list[Signal]:
     return [one.sign for one in of_pulse(before, now)]
 
 
 def test_a_failure_counted_for_another_reader_is_evidence_with_our_own() -> None:
-    last = Pulse(alive=False, failed=(3, 3), sent=103)
-    (found,) = of_pulse(last, Pulse(alive=False, failed=(4, 4), sent=104))
-    assert (found.sign, found.counts) == (Sign.FAILED, (3, 4))
-    assert beats(last, Pulse(alive=True, failed=(4, 4), sent=104)) == [Sign.ALIVE]
-    assert beats(last, Pulse(alive=None, failed=(4, 4), sent=104)) == []
-    assert beats(last, Pulse(alive=False, failed=(3, 3), sent=103)) == []
+    last = ProbeSample(alive=False, failed=(3, 3), sent=103)
+    (found,) = of_pulse(last, ProbeSample(alive=False, failed=(4, 4), sent=104))
+    assert (found.sign, found.counts) == (Signal.FAILED, (3, 4))
+    assert beats(last, ProbeSample(alive=True, failed=(4, 4), sent=104)) == [Signal.ALIVE]
+    assert beats(last, ProbeSample(alive=None, failed=(4, 4), sent=104)) == []
+    assert beats(last, ProbeSample(alive=False, failed=(3, 3), sent=103)) == []
 
 
 def test_a_count_of_failures_that_began_anew_counts_from_zero() -> None:
-    last = Pulse(alive=True, failed=(3, 3), sent=103)
-    assert beats(last, Pulse(alive=False, failed=(0, 0), sent=0)) == []
-    (found,) = of_pulse(last, Pulse(alive=False, failed=(1, 1), sent=4))
+    last = ProbeSample(alive=True, failed=(3, 3), sent=103)
+    assert beats(last, ProbeSample(alive=False, failed=(0, 0), sent=0)) == []
+    (found,) = of_pulse(last, ProbeSample(alive=False, failed=(1, 1), sent=4))
     assert found.counts == (0, 1)
 
 
 def test_an_answer_to_another_reader_tells_that_the_firmware_lives() -> None:
-    last = Pulse(alive=False, failed=(3, 3), sent=103)
-    assert beats(last, Pulse(alive=False, failed=(3, 3), sent=104)) == [Sign.ALIVE]
-    assert beats(last, Pulse(alive=False, failed=(4, 4), sent=105)) == [Sign.FAILED]
-    assert beats(last, Pulse(alive=False, failed=(3, 3), sent=None)) == []
-    assert beats(Pulse(alive=False, failed=(2, 3), sent=103), Pulse(alive=False, failed=(3, 3), sent=103)) == []
+    last = ProbeSample(alive=False, failed=(3, 3), sent=103)
+    assert beats(last, ProbeSample(alive=False, failed=(3, 3), sent=104)) == [Signal.ALIVE]
+    assert beats(last, ProbeSample(alive=False, failed=(4, 4), sent=105)) == [Signal.FAILED]
+    assert beats(last, ProbeSample(alive=False, failed=(3, 3), sent=None)) == []
+    assert (
+        beats(ProbeSample(alive=False, failed=(2, 3), sent=103), ProbeSample(alive=False, failed=(3, 3), sent=103))
+        == []
+    )
 
 
 @dataclass
@@ -262,9 +266,9 @@ class Driver:
         self.failed += not self.alive
         return self.alive
 
-    def pulse(self, now_s: float) -> Pulse:
+    def pulse(self, now_s: float) -> ProbeSample:
         before, alive = self.failed, self.check(now_s)
-        return Pulse(alive=alive, failed=(before, self.failed), sent=self.sent)
+        return ProbeSample(alive=alive, failed=(before, self.failed), sent=self.sent)
 
 
 # Each second: whether the firmware is alive, and when others read the heartbeat, ours being read at the half.
@@ -305,31 +309,31 @@ def test_a_reader_just_before_us_hides_no_dead_firmware() -> None:
 
 
 def test_all_ones_mean_that_it_is_gone() -> None:
-    assert [one.sign for one in of_pulse(None, Pulse(config=b"\xff\xff\xff\xff"))] == [Sign.GONE]
-    assert [one.sign for one in of_pulse(None, Pulse(config=b"\x86\x80\x40\x49", alive=True))] == [
-        Sign.RESPONDS,
-        Sign.ALIVE,
+    assert [one.sign for one in of_pulse(None, ProbeSample(config=b"\xff\xff\xff\xff"))] == [Signal.GONE]
+    assert [one.sign for one in of_pulse(None, ProbeSample(config=b"\x86\x80\x40\x49", alive=True))] == [
+        Signal.RESPONDS,
+        Signal.ALIVE,
     ]
 
 
 def test_evidence_says_what_was_read() -> None:
-    assert list(of_reading(None, reading("down"))) == [Evidence(Sign.DOWN, "is down")]
+    assert list(of_reading(None, reading("down"))) == [Evidence(Signal.DOWN, "is down")]
     assert list(of_reading(None, reading(None))) == []
     assert list(of_reading(reading(ras_correctable=2), reading(ras_correctable=1))) == [
-        Evidence(Sign.UP, "is up"),
-        Evidence(Sign.RESTARTED, "its error counters restarted"),
+        Evidence(Signal.UP, "is up"),
+        Evidence(Signal.RESTARTED, "its error counters restarted"),
     ]
-    assert list(of_reading(None, reading(None, ras_fatal=2))) == [Evidence(Sign.FATAL, "errors_fatal is 2", (0, 2))]
+    assert list(of_reading(None, reading(None, ras_fatal=2))) == [Evidence(Signal.FATAL, "errors_fatal is 2", (0, 2))]
     assert list(of_reading(reading(aer_fatal=1), reading(None, aer_fatal=3))) == [
-        Evidence(Sign.FATAL, "aer_dev_fatal 1 -> 3", (1, 3))
+        Evidence(Signal.FATAL, "aer_dev_fatal 1 -> 3", (1, 3))
     ]
     assert list(of_reading(reading(aer_fatal=1), reading(None))) == []
 
 
 def test_a_counter_that_stays_appears_or_vanishes_is_no_evidence() -> None:
-    assert signs(reading(), reading(aer_fatal=0, ras_correctable=0)) == {Sign.UP}
-    assert signs(reading(aer_fatal=0, ras_correctable=0), reading()) == {Sign.UP}
-    assert signs(reading(aer_fatal=1, ras_correctable=1), reading(aer_fatal=1, ras_correctable=1)) == {Sign.UP}
+    assert signs(reading(), reading(aer_fatal=0, ras_correctable=0)) == {Signal.UP}
+    assert signs(reading(aer_fatal=0, ras_correctable=0), reading()) == {Signal.UP}
+    assert signs(reading(aer_fatal=1, ras_correctable=1), reading(aer_fatal=1, ras_correctable=1)) == {Signal.UP}
 
 
 def test_a_warning_tells_what_was_counted_since() -> None:
@@ -340,14 +344,14 @@ def test_a_warning_tells_what_was_counted_since() -> None:
 
 
 def test_a_pulse_says_what_was_found() -> None:
-    assert list(of_pulse(None, Pulse(config=b"\xff\xff\xff\xff", state="up"))) == [
-        Evidence(Sign.GONE, "its configuration space reads all ones")
+    assert list(of_pulse(None, ProbeSample(config=b"\xff\xff\xff\xff", state="up"))) == [
+        Evidence(Signal.GONE, "its configuration space reads all ones")
     ]
-    assert list(of_pulse(None, Pulse(config=b"\x86\x80", state="down", alive=True))) == [
-        Evidence(Sign.RESPONDS, "its configuration space can be read again"),
-        Evidence(Sign.DOWN, "is down"),
-        Evidence(Sign.ALIVE, "its heartbeat is back"),
+    assert list(of_pulse(None, ProbeSample(config=b"\x86\x80", state="down", alive=True))) == [
+        Evidence(Signal.RESPONDS, "its configuration space can be read again"),
+        Evidence(Signal.DOWN, "is down"),
+        Evidence(Signal.ALIVE, "its heartbeat is back"),
     ]
-    (failed,) = of_pulse(None, Pulse(alive=False, failed=(3, 4)))
+    (failed,) = of_pulse(None, ProbeSample(alive=False, failed=(3, 4)))
     assert failed.counts == (3, 4)
-    assert list(of_pulse(None, Pulse(failed=(3, 4)))) == []
+    assert list(of_pulse(None, ProbeSample(failed=(3, 4)))) == []

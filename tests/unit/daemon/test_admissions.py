@@ -7,11 +7,11 @@ import pytest
 from qatdp.api import deviceplugin_v1beta1_pb2 as api
 from qatdp.core.config.model import Config
 from qatdp.core.model.pci import PciAddress
-from qatdp.core.release.protocol import Entry, Fact, Step
+from qatdp.core.release.protocol import Fact, LedgerEntry, Step
 from qatdp.daemon.admissions import Admissions
 from qatdp.daemon.checkpoint_reader import CheckpointReader
-from qatdp.daemon.state import Node
-from qatdp.daemon.timing import Pace
+from qatdp.daemon.state import DeviceState
+from qatdp.daemon.timing import ReleaseTiming
 from qatdp.kubelet.checkpoint import FILE
 from qatdp.simulator.kubelet.checkpoint import dump
 from qatdp.simulator.kubelet.ledger import Given
@@ -20,23 +20,23 @@ CY, DC = "qat.intel.com/cy", "qat.intel.com/dc"
 LEAVING, GRANTED = map(PciAddress.parse, ("0000:6b:00.1", "0000:70:00.1"))
 
 
-class Books:
+class Ledger:
     """A node with one VF on its way out, the admissions on it, and a checkpoint that a test writes."""
 
     def __init__(self, folder: Path, step: Step) -> None:
-        self.node = Node(Config(), lambda _: None)
+        self.node = DeviceState(Config(), lambda _: None)
         self.now_s = 0.0
         self.node.clock = lambda: self.now_s
-        self.node.books = {
-            LEAVING: Entry(CY, step, self.node.moment()),
-            GRANTED: Entry(DC, Step.OFFERED, self.node.moment()),
+        self.node.ledger = {
+            LEAVING: LedgerEntry(CY, step, self.node.moment()),
+            GRANTED: LedgerEntry(DC, Step.OFFERED, self.node.moment()),
         }
         self.node.leaving.set()
         self._folder = folder
-        self.admissions = Admissions(self.node, CheckpointReader(folder), Pace())
+        self.admissions = Admissions(self.node, CheckpointReader(folder), ReleaseTiming())
 
     def step(self) -> Step:
-        return self.node.books[LEAVING].step
+        return self.node.ledger[LEAVING].step
 
     def allocate(self, began: int | None = None) -> None:
         """Let a pod be granted a VF of the other resource."""
@@ -68,71 +68,71 @@ PROVED = {
 
 @pytest.mark.parametrize("step", PROVED)
 async def test_admission_proves_that_nobody_has_what_it_does_not_name(folder: Path, step: Step) -> None:
-    books = Books(folder, step)
-    books.allocate()
-    books.write(new=GRANTED)
-    await books.admissions.look()
-    assert books.step() is PROVED[step]
+    ledger = Ledger(folder, step)
+    ledger.allocate()
+    ledger.write(new=GRANTED)
+    await ledger.admissions.look()
+    assert ledger.step() is PROVED[step]
 
 
 async def test_admission_proves_nothing_before_its_checkpoint(folder: Path) -> None:
-    books = Books(folder, Step.QUIET)
-    books.write(old=GRANTED)  # by an earlier pod that had the same VF
-    books.allocate()
-    await books.admissions.look()
-    assert books.step() is Step.QUIET
+    ledger = Ledger(folder, Step.QUIET)
+    ledger.write(old=GRANTED)  # by an earlier pod that had the same VF
+    ledger.allocate()
+    await ledger.admissions.look()
+    assert ledger.step() is Step.QUIET
 
 
 async def test_checkpoint_without_the_granted_proves_nothing(folder: Path) -> None:
-    books = Books(folder, Step.QUIET)
-    books.allocate()
-    books.write()  # for a list, between the choice and the answer's arrival
-    await books.admissions.look()
-    assert books.step() is Step.QUIET
-    books.write(new=GRANTED)
-    await books.admissions.look()
-    assert books.step() is Step.RELEASED
+    ledger = Ledger(folder, Step.QUIET)
+    ledger.allocate()
+    ledger.write()  # for a list, between the choice and the answer's arrival
+    await ledger.admissions.look()
+    assert ledger.step() is Step.QUIET
+    ledger.write(new=GRANTED)
+    await ledger.admissions.look()
+    assert ledger.step() is Step.RELEASED
 
 
 async def test_admission_that_began_before_the_step_proves_nothing(folder: Path) -> None:
-    books = Books(folder, Step.TAKEN)
-    began = books.node.call_began()
-    books.node.learn(Fact.IDLE, [LEAVING], books.node.moment())
-    books.allocate(began)
-    books.write(new=GRANTED)
-    await books.admissions.look()
-    assert books.step() is Step.QUIET
+    ledger = Ledger(folder, Step.TAKEN)
+    began = ledger.node.call_began()
+    ledger.node.learn(Fact.IDLE, [LEAVING], ledger.node.moment())
+    ledger.allocate(began)
+    ledger.write(new=GRANTED)
+    await ledger.admissions.look()
+    assert ledger.step() is Step.QUIET
 
 
 async def test_checkpoint_that_names_an_id_keeps_it(folder: Path) -> None:
-    books = Books(folder, Step.QUIET)
-    books.allocate()
-    books.write(new=GRANTED, other=LEAVING)
-    await books.admissions.look()
-    assert books.step() is Step.AWAITED
+    ledger = Ledger(folder, Step.QUIET)
+    ledger.allocate()
+    ledger.write(new=GRANTED, other=LEAVING)
+    await ledger.admissions.look()
+    assert ledger.step() is Step.AWAITED
 
 
 async def test_unreadable_checkpoint_proves_nothing(folder: Path) -> None:
-    books = Books(folder, Step.QUIET)
-    books.allocate()
+    ledger = Ledger(folder, Step.QUIET)
+    ledger.allocate()
     (folder / FILE).write_text("{")
-    await books.admissions.look()
-    assert books.step() is Step.QUIET
+    await ledger.admissions.look()
+    assert ledger.step() is Step.QUIET
 
 
 async def test_last_of_many_admissions_counts(folder: Path) -> None:
-    books = Books(folder, Step.QUIET)
+    ledger = Ledger(folder, Step.QUIET)
     for _ in range(200):
-        books.allocate()
-        books.write(new=GRANTED)
-    await books.admissions.look()
-    assert books.step() is Step.RELEASED
+        ledger.allocate()
+        ledger.write(new=GRANTED)
+    await ledger.admissions.look()
+    assert ledger.step() is Step.RELEASED
 
 
 async def test_admission_is_not_noted_while_nothing_is_to_leave(folder: Path) -> None:
-    books = Books(folder, Step.HELD)
-    books.node.leaving.clear()
-    books.allocate()
-    books.write(new=GRANTED)
-    await books.admissions.look()
-    assert books.step() is Step.HELD
+    ledger = Ledger(folder, Step.HELD)
+    ledger.node.leaving.clear()
+    ledger.allocate()
+    ledger.write(new=GRANTED)
+    await ledger.admissions.look()
+    assert ledger.step() is Step.HELD

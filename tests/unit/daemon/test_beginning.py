@@ -198,7 +198,7 @@ async def test_what_another_plugin_gave_to_a_pod_is_not_offered_before_that_is_g
     await stage.start_daemon()
     await stage.kubelet.start(sources_ready=False, running=[f"{pod.uid}/main"])
     await stage.lists(RENAMED, free)
-    assert "from another plugin" in str(stage.node.pools.left_out[held[0]])
+    assert "from another plugin" in str(stage.node.pools.excluded[held[0]])
     await stage.kubelet.remove(pod)
     await stage.kubelet.set_sources(ready=True)
     await stage.lists(RENAMED, sorted([*held, *free]))
@@ -269,7 +269,7 @@ class _Breaking(PassingCalls):
             raise RuntimeError("broken")
 
 
-# Stale hand-overs
+# Stale allocations
 
 
 async def rebooted(stage: Stage) -> tuple[Pod, PciAddress, PciAddress]:
@@ -297,7 +297,7 @@ async def test_neither_a_vf_with_a_stale_answer_nor_the_one_that_owns_its_node_n
     await stage.offers(CY, others)
     reason = stage.node.pools.pools[CY].devices
     assert "was given /dev/vfio/" in next(str(device.defect) for device in reason if device.address == held)
-    assert "still runs" in str(stage.node.pools.left_out[owner])
+    assert "still runs" in str(stage.node.pools.excluded[owner])
     refused = await stage.kubelet.admit(Pod.of(cy=3))
     assert "Requested: 3, Available: 2" in (refused.error or "")
     await stage.kubelet.remove(pod)

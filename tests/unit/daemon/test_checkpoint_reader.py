@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qatdp.daemon.checkpoint_reader import CheckpointReader
-from qatdp.errors import BooksError
+from qatdp.errors import KubeletStateError
 from qatdp.kubelet.checkpoint import FILE
 
 ENTRY = {"PodUID": "u", "ContainerName": "c", "DeviceIDs": {"0": ["0000:6b:00.1"]}, "AllocResp": ""}
@@ -26,8 +26,8 @@ async def test_loop_turns_while_many_entries_are_read(tmp_path: Path, count: int
     while not reading.done():
         await asyncio.sleep(0)
         turns += 1
-    holdings = reading.result().holdings
-    assert (len(holdings), holdings[-1].resource) == (count, f"example.com/{count - 1}")
+    pod_entries = reading.result().pod_entries
+    assert (len(pod_entries), pod_entries[-1].resource) == (count, f"example.com/{count - 1}")
     assert turns > 10
 
 
@@ -36,7 +36,7 @@ async def test_reads_come_back_in_their_order(tmp_path: Path) -> None:
     write(tmp_path, 10_000)
 
     async def read(number: int) -> None:
-        order.append((number, len((await checkpoints.read()).holdings)))
+        order.append((number, len((await checkpoints.read()).pod_entries)))
 
     first = asyncio.create_task(read(1))
     await asyncio.sleep(0)
@@ -50,5 +50,5 @@ async def test_reads_come_back_in_their_order(tmp_path: Path) -> None:
 
 async def test_error_of_the_file_belongs_to_who_reads(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
-    with pytest.raises(BooksError, match="not a regular file"):
+    with pytest.raises(KubeletStateError, match="not a regular file"):
         await CheckpointReader(tmp_path).read()

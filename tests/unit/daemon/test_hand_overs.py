@@ -13,9 +13,9 @@ from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import NodeKind, Snapshot, VfioNode
 from qatdp.core.pools.allocation import allocate
 from qatdp.core.pools.pools import ResourcePool
-from qatdp.core.pools.stale import SHARED_NODES, Holding
+from qatdp.core.pools.stale import SHARED_NODES, CheckpointEntry
 from qatdp.core.release.protocol import Fact
-from qatdp.daemon.state import Node
+from qatdp.daemon.state import DeviceState
 from qatdp.errors import AllocationError
 
 CY = "qat.intel.com/cy"
@@ -53,12 +53,12 @@ class HandOvers(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.pods: list[Given] = []
-        self.written: tuple[Holding, ...] | None = ()  # None: it cannot be read, or is not there
+        self.written: tuple[CheckpointEntry, ...] | None = ()  # None: it cannot be read, or is not there
         self.snapshot = node_with(FIRST, ALL)
 
     @initialize()
     def start(self) -> None:
-        self.node = Node(Config(), lambda _: None)
+        self.node = DeviceState(Config(), lambda _: None)
         self.node.begin(self.snapshot, {})
         self.node.books_say((), (), ())
         self._serve()
@@ -68,8 +68,8 @@ class HandOvers(RuleBasedStateMachine):
         if CY in self.node.feeds:
             self.node.handed(CY)
 
-    def _holdings(self) -> tuple[Holding, ...]:
-        return tuple(Holding(CY, (pod.device,), pod.nodes | SHARED_NODES) for pod in self.pods)
+    def _holdings(self) -> tuple[CheckpointEntry, ...]:
+        return tuple(CheckpointEntry(CY, (pod.device,), pod.nodes | SHARED_NODES) for pod in self.pods)
 
     @rule(numbers=NUMBERS, present=PRESENT)
     def made_anew(self, numbers: tuple[int, ...], present: set[int]) -> None:
@@ -118,7 +118,7 @@ class HandOvers(RuleBasedStateMachine):
                 self.node.written_down(self.written)
             if fact is not Fact.LISTED:
                 self.node.learn(Fact.NAMED, having, began)
-            self.node.learn(fact, self.node.books.keys() - having, began)
+            self.node.learn(fact, self.node.ledger.keys() - having, began)
 
     @rule(n=st.integers(0, 9))
     def a_pod_is_admitted(self, n: int) -> None:
@@ -129,14 +129,14 @@ class HandOvers(RuleBasedStateMachine):
         self.node.written_down(self.written)
         having = {pod.device for pod in self.pods}
         self.node.learn(Fact.NAMED, having, began)
-        self.node.learn(Fact.ADMITTED_WITHOUT, self.node.books.keys() - having, began)
+        self.node.learn(Fact.ADMITTED_WITHOUT, self.node.ledger.keys() - having, began)
 
     @rule(numbers=NUMBERS, present=PRESENT)
     def the_machine_boots(self, numbers: tuple[int, ...], present: set[int]) -> None:
         """Boot with other numbers: pods go on by their old answers, and a new daemon has the checkpoint alone."""
         self.written = self._holdings()
         self.snapshot = node_with(numbers, present)
-        self.node = Node(Config(), lambda _: None)
+        self.node = DeviceState(Config(), lambda _: None)
         self.node.begin(self.snapshot, {})
         self.node.books_say([(pod.device, CY) for pod in self.pods], (), self.written)
         self._serve()

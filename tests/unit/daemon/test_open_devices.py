@@ -65,7 +65,7 @@ async def test_vf_that_its_pod_has_open_stays_healthy(stage: Stage, vfs: tuple[P
 
 
 async def test_vf_of_ended_pod_that_is_open_is_unhealthy(stage: Stage, vfs: tuple[PciAddress, ...]) -> None:
-    """Our own books have it as held still: only a release proves the opposite."""
+    """Our own ledger have it as held still: only a release proves the opposite."""
     pod, (held,) = await stage.give(CY)
     stage.host.open_vf(held)
     await stage.kubelet.remove(pod)

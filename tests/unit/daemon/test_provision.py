@@ -14,13 +14,13 @@ from qatdp.core.provision.outcome import Status
 from qatdp.daemon.provision import Kubelet, Provision, Report
 from qatdp.errors import ConfigError, QatdpError
 from qatdp.host.calls.portable import PortableCalls
-from qatdp.host.pf.context import Pace, Site
-from qatdp.host.pf.locks import NODE_LOCK, Lock, Who
+from qatdp.host.pf.context import PfContext, PfTiming
+from qatdp.host.pf.locks import NODE_LOCK, Lock, LockOwner
 from qatdp.simulator.host.kernel import FakeKernel
 from qatdp.simulator.host.node import FakeHost
 
 PFS = ("0000:6b:00.0", "0000:70:00.0", "0000:75:00.0", "0000:7a:00.0")
-WHO = Who("me", 1, "provision", "now")
+WHO = LockOwner("me", 1, "provision", "now")
 
 
 def half(cy: int) -> Config:
@@ -34,7 +34,7 @@ class Ground:
     def __init__(self, host: FakeHost, folder: Path, kernel: FakeKernel, kubelet: Path) -> None:
         self._kubelet = Kubelet(kubelet / "device-plugins", kubelet / "pod-resources")
         self.host, self.kernel = host, kernel
-        self.site = Site(host.sysfs, host.dev, folder / "locks", WHO, kernel.child, Pace(pause_s=0.01))
+        self.site = PfContext(host.sysfs, host.dev, folder / "locks", WHO, kernel.child, PfTiming(pause_s=0.01))
 
     def job(self, config: Config, node: str | None = None) -> Provision:
         return Provision(config, node, PortableCalls(), self.site, self._kubelet)
@@ -99,7 +99,7 @@ async def test_a_pf_with_an_open_vf_is_busy_and_the_others_are_done(ground: Grou
 
 
 async def test_one_process_configures_a_node_and_the_other_says_who(ground: Ground) -> None:
-    lock = Lock(ground.site.locks, NODE_LOCK, Who("qatdp-abc", 7, "run", "long ago"))
+    lock = Lock(ground.site.locks, NODE_LOCK, LockOwner("qatdp-abc", 7, "run", "long ago"))
     report = await ground.provision(half(50))
     lock.close()
     assert became(report) == [Status.BUSY] * 4
@@ -155,7 +155,7 @@ async def test_what_the_kubelet_still_offers_is_not_touched(stage: Stage, beside
 async def test_beside_a_daemon_that_manages_the_node_it_says_who_does(stage: Stage, beside: Ground) -> None:
     await stage.start_daemon()
     await stage.offers(CY, [vf for pf in PFS for vf in stage.host.vfs(pf)])
-    lock = Lock(beside.site.locks, NODE_LOCK, Who("qatdp-abc", 7, "run", "long ago"))
+    lock = Lock(beside.site.locks, NODE_LOCK, LockOwner("qatdp-abc", 7, "run", "long ago"))
     report = await beside.provision(half(0))
     lock.close()
     assert became(report) == [Status.BUSY] * 4

@@ -11,23 +11,23 @@ from support.stage import CY, DC, Stage
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.qat import in_order
 from qatdp.core.provision.cordon import Drain
-from qatdp.core.provision.outcome import Outcome, Status
+from qatdp.core.provision.outcome import PfResult, Status
 from qatdp.core.provision.planner import PfPlan
 from qatdp.core.provision.progress import Phase
 from qatdp.core.release.protocol import Step
 from qatdp.daemon import reconciler
 from qatdp.daemon.settings import Managing
-from qatdp.host.pf.context import Pace, Site
-from qatdp.host.pf.locks import NODE_LOCK, Lock, Who
+from qatdp.host.pf.context import PfContext, PfTiming
+from qatdp.host.pf.locks import NODE_LOCK, Lock, LockOwner
 from qatdp.simulator.host.kernel import FakeKernel
 from qatdp.simulator.host.node import FakeHost
 from qatdp.simulator.kubelet import Call, Pod
 
 PFS = ("0000:6b:00.0", "0000:70:00.0", "0000:75:00.0", "0000:7a:00.0")
-WHO = Who("me", 1, "run", "now")
+WHO = LockOwner("me", 1, "run", "now")
 
 
-def wish(dc: int, **more: object) -> str:
+def spec(dc: int, **more: object) -> str:
     keys = "".join(f", {key}: {value}" for key, value in more.items())
     return f"version: 1\nprovision: [{{split: [{{services: [dc], count: {dc}}}, {{services: [sym, asym]}}]{keys}}}]\n"
 
@@ -39,7 +39,7 @@ def services(host: FakeHost) -> list[str]:
 @pytest.fixture
 def kernel(stage: Stage, folder: Path) -> Iterator[FakeKernel]:
     with FakeKernel(stage.host, folder) as kernel:
-        site = Site(stage.host.sysfs, stage.host.dev, folder / "locks", WHO, kernel.child, Pace(pause_s=0.01))
+        site = PfContext(stage.host.sysfs, stage.host.dev, folder / "locks", WHO, kernel.child, PfTiming(pause_s=0.01))
         managing = Managing(site, look_s=0.01, lock_s=0.05, first_rest_s=0.1)
         stage.settings = replace(stage.settings, provision=managing)
         yield kernel
@@ -47,11 +47,11 @@ def kernel(stage: Stage, folder: Path) -> Iterator[FakeKernel]:
 
 @pytest.fixture
 async def node(stage: Stage, kernel: FakeKernel) -> Stage:
-    """Four PFs of two VFs for crypto, as is wished, and the daemon serves them."""
+    """Four PFs of two VFs for crypto, as is desired, and the daemon serves them."""
     for pf in PFS:
         stage.host.add_pf(pf, vfs=2)
         stage.host.attribute(pf, "sriov_totalvfs", "2")
-    stage.configure(wish(0))
+    stage.configure(spec(0))
     await stage.start_daemon()
     await stage.offers(CY, of(stage, *PFS))
     assert kernel.calls.written == []
@@ -66,7 +66,7 @@ async def test_from_bare_pfs_to_what_is_wished(stage: Stage, kernel: FakeKernel)
     for pf in PFS:
         stage.host.add_pf(pf, vfs=0)
         stage.host.attribute(pf, "sriov_totalvfs", "2")
-    stage.configure(wish(2))
+    stage.configure(spec(2))
     await stage.start_daemon()
     await stage.until(lambda: sorted(services(stage.host)) == ["asym;sym", "asym;sym", "dc", "dc"])
     await stage.until(lambda: len(stage.kubelet.offered(CY)) == len(stage.kubelet.offered(DC)) == 4)
@@ -76,18 +76,18 @@ async def test_manage_leaves_pf_without_sriov_alone(stage: Stage, kernel: FakeKe
     for pf, total in zip(PFS[:3], ("0", "2", "2"), strict=True):
         stage.host.add_pf(pf, vfs=0)
         stage.host.attribute(pf, "sriov_totalvfs", total)
-    stage.configure(wish(1))
+    stage.configure(spec(1))
     await stage.start_daemon()
     await stage.until(lambda: len(stage.kubelet.offered(CY)) == len(stage.kubelet.offered(DC)) == 2)
     assert not any(PFS[0] in path for path, _ in kernel.calls.written)
 
 
 async def test_idle_pfs_change_and_their_vfs_come_up_under_the_new_name(node: Stage) -> None:
-    node.configure(wish(2))
+    node.configure(spec(2))
     await node.until(lambda: len(node.kubelet.offered(DC)) == 4)
     await node.until(lambda: len(node.kubelet.offered(CY)) == 4)
     assert sorted(services(node.host)) == ["asym;sym", "asym;sym", "dc", "dc"]
-    node.configure(wish(0))
+    node.configure(spec(0))
     await node.offers(CY, of(node, *PFS))
 
 
@@ -95,7 +95,7 @@ async def test_a_pf_that_a_pod_uses_is_waited_for_and_stays_healthy(node: Stage)
     pod, held = await node.give(CY)
     (pf,) = {node.host.scan().vf(vf).pf for vf in held}  # type: ignore[union-attr]
     mine = [vf for vf in of(node, *PFS) if node.host.scan().vf(vf).pf == pf]  # type: ignore[union-attr]
-    node.configure(wish(4))
+    node.configure(spec(4))
     await node.until(lambda: len(node.kubelet.offered(DC)) == 6)
     await node.offers(CY, mine)  # idle: what is free of it is offered as well
     assert services(node.host).count("dc") == 3
@@ -107,7 +107,7 @@ async def test_a_pf_that_a_pod_uses_is_waited_for_and_stays_healthy(node: Stage)
 async def test_while_a_pod_has_its_vf_open_the_kubelet_is_not_asked_whether_it_has_ended(node: Stage) -> None:
     pod, (held,) = await node.give(CY)
     node.host.open_vf(held)
-    node.configure(wish(4))
+    node.configure(spec(4))
     await node.until(lambda: len(node.kubelet.offered(DC)) == 6)
     await node.scanned(2)
     asked = len(node.kubelet.passed(Call.LIST))
@@ -121,7 +121,7 @@ async def test_while_a_pod_has_its_vf_open_the_kubelet_is_not_asked_whether_it_h
 
 async def test_drained_pfs_give_nothing_more_to_pods(node: Stage) -> None:
     pod, held = await node.give(CY)
-    node.configure(wish(4, when="cordon"))
+    node.configure(spec(4, when="cordon"))
     await node.until(lambda: len(node.kubelet.offered(DC)) == 6)
     await node.offers(CY, held)
     await node.kubelet.remove(pod)
@@ -132,9 +132,9 @@ async def test_what_is_to_change_is_told_each_time_that_it_is(node: Stage, caplo
     caplog.set_level("INFO")
     told = "PF change scheduled pf=0000:6b:00.0 goal='dc'"
     for times in (1, 2):
-        node.configure(wish(4))
+        node.configure(spec(4))
         await node.until(lambda: len(node.kubelet.offered(DC)) == 8)
-        node.configure(wish(0))
+        node.configure(spec(0))
         await node.offers(CY, of(node, *PFS))
         assert caplog.text.count(told) == times
 
@@ -145,7 +145,7 @@ async def test_a_drain_that_a_pod_would_keep_for_ever_is_given_back(
     caplog.set_level("INFO")
     pod, held = await node.give(CY)
     (pf,) = {vf.pf for vf in node.host.scan().vfs if vf.address in held and vf.pf}
-    node.configure(wish(4, when="cordon", cordonTimeoutSeconds=1000))
+    node.configure(spec(4, when="cordon", cordonTimeoutSeconds=1000))
     await node.until(lambda: node.node.progress[pf].phase is Phase.CORDONED)
     given_back = Drain.given_back
     monkeypatch.setattr(Drain, "given_back", lambda drain, now_s: given_back(drain, now_s + 1000))
@@ -167,7 +167,7 @@ async def test_who_looks_is_told_whom_a_pf_waits_for(node: Stage) -> None:
     def told() -> str | None:
         return {one.address: one.progress for one in node.daemon.status.report().pfs}[pf]
 
-    node.configure(wish(4, when="cordon"))
+    node.configure(spec(4, when="cordon"))
     await node.until(lambda: told() == f"Cordoned, to become dc: 1 VF held by pod {pod.uid}")
     (node.settings.pod_logs / f"default_pod_{pod.uid}").mkdir(parents=True)
     await node.until(lambda: told() == "Cordoned, to become dc: 1 VF held by default/pod")
@@ -199,9 +199,9 @@ async def test_a_node_whose_name_is_not_known_follows_no_rollout_and_says_so(
 
 async def test_a_wish_that_is_taken_back_gives_the_vfs_back(node: Stage, kernel: FakeKernel) -> None:
     pod, held = await node.give(CY)
-    node.configure(wish(4, when="cordon"))
+    node.configure(spec(4, when="cordon"))
     await node.until(lambda: node.step(held[0]) is not Step.HELD)
-    node.configure(wish(0))
+    node.configure(spec(0))
     await node.offers(CY, of(node, *PFS))
     await node.kubelet.remove(pod)
     await node.scanned(3)
@@ -210,7 +210,7 @@ async def test_a_wish_that_is_taken_back_gives_the_vfs_back(node: Stage, kernel:
 
 async def test_a_pf_that_fails_is_offered_as_it_was_and_the_others_change(node: Stage) -> None:
     node.host.refusals[PciAddress.parse(PFS[0]), "qat/cfg_services dc"] = errno.EINVAL
-    node.configure(wish(4))
+    node.configure(spec(4))
     await node.until(lambda: len(node.kubelet.offered(DC)) == 6)
     await node.until(lambda: len(node.kubelet.offered(CY)) == 2)
     assert services(node.host) == ["asym;sym", "dc", "dc", "dc"]
@@ -225,11 +225,11 @@ async def test_a_pf_that_failed_does_not_rest_from_another_wish(node: Stage) -> 
     await node.start_daemon()
     refusal = PciAddress.parse(PFS[0]), "qat/cfg_services dc"
     node.host.refusals[refusal] = errno.EINVAL
-    node.configure(wish(4))
+    node.configure(spec(4))
     await node.until(lambda: len(node.kubelet.offered(DC)) == 6)
     await node.until(lambda: node.node.progress[refusal[0]].phase is Phase.BACKING_OFF)
     del node.host.refusals[refusal]
-    node.configure(wish(4, maxUnavailable=2))
+    node.configure(spec(4, maxUnavailable=2))
     await node.until(lambda: len(node.kubelet.offered(DC)) == 8)
 
 
@@ -238,15 +238,15 @@ async def test_a_pf_that_shows_unchanged_what_was_written_rests_and_is_offered_a
 ) -> None:
     written = []
 
-    async def pretend(plans: Sequence[PfPlan], site: Site) -> tuple[Outcome, ...]:
+    async def pretend(plans: Sequence[PfPlan], site: PfContext) -> tuple[PfResult, ...]:
         written.append(plans)
-        return tuple(Outcome(one.address, Status.CHANGED) for one in plans)
+        return tuple(PfResult(one.address, Status.CHANGED) for one in plans)
 
     monkeypatch.setattr(reconciler, "configure", pretend)
     assert node.settings.provision
     node.settings = replace(node.settings, provision=replace(node.settings.provision, first_rest_s=60.0))
     await node.restart_daemon()
-    node.configure(wish(1))
+    node.configure(spec(1))
     await node.until(lambda: "the node shows that this is still to be done" in caplog.text)
     await node.offers(CY, of(node, *PFS))
     assert len(written) == 1
@@ -268,8 +268,8 @@ async def test_while_another_one_configures_the_node_it_waits_and_says_who(
     node: Stage, kernel: FakeKernel, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     await node.end_daemon()
-    lock = Lock(folder / "locks", NODE_LOCK, Who("qatdp-other", 7, "run", "long ago"))
-    node.configure(wish(2))
+    lock = Lock(folder / "locks", NODE_LOCK, LockOwner("qatdp-other", 7, "run", "long ago"))
+    node.configure(spec(2))
     await node.start_daemon()
     await node.until(lambda: "qatdp-other (process 7, run) configures it since long ago" in caplog.text)
     await node.offers(CY, of(node, *PFS))
@@ -298,7 +298,7 @@ async def test_a_pf_that_a_reset_left_down_is_brought_back_too(node: Stage) -> N
 
 
 async def test_a_daemon_that_ends_in_the_middle_goes_on_where_the_node_is(node: Stage) -> None:
-    node.configure(wish(4))
+    node.configure(spec(4))
     for _ in range(4):
         changed = services(node.host).count("dc")
         await node.until(lambda: services(node.host).count("dc") > changed or changed == 4)  # noqa: B023

@@ -6,7 +6,7 @@ import pytest
 
 from qatdp.core.config.model import Config
 from qatdp.core.pools.binding import BindMode
-from qatdp.daemon.scan import Look
+from qatdp.daemon.scan import ScanAndBind
 from qatdp.simulator.host.calls import FakeKernelCalls
 from qatdp.simulator.host.node import FakeHost, fake_host
 
@@ -17,8 +17,8 @@ def node() -> Iterator[FakeHost]:
         yield node
 
 
-def look(node: FakeHost, calls: FakeKernelCalls, mode: BindMode) -> Look:
-    return Look(node.sysfs, node.dev, calls, mode)
+def look(node: FakeHost, calls: FakeKernelCalls, mode: BindMode) -> ScanAndBind:
+    return ScanAndBind(node.sysfs, node.dev, calls, mode)
 
 
 def test_what_has_no_driver_is_bound_and_seen_as_bound(node: FakeHost) -> None:

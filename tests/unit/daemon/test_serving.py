@@ -211,7 +211,7 @@ async def test_vfs_without_a_driver_are_not_touched_unless_it_is_wished(stage: S
     await stage.start_daemon()
     await stage.scanned()
     assert calls.written == []
-    assert set(stage.node.pools.left_out) == set(stage.host.vfs(CY_PF))
+    assert set(stage.node.pools.excluded) == set(stage.host.vfs(CY_PF))
 
 
 # What is broken
@@ -230,8 +230,8 @@ async def test_one_bad_vf_among_128_costs_no_other(stage: Stage, broken: str) ->
     await stage.start_daemon()
     await stage.until(lambda: len(stage.kubelet.offered(CY) | stage.kubelet.offered(DC)) == 127)
     assert str(bad) not in stage.kubelet.offered(CY) | stage.kubelet.offered(DC)
-    assert set(stage.node.pools.left_out) == {bad}
-    assert "numa_node" in str(stage.node.pools.left_out[bad])
+    assert set(stage.node.pools.excluded) == {bad}
+    assert "numa_node" in str(stage.node.pools.excluded[bad])
 
 
 async def test_a_pf_of_unknown_services_is_told_once_with_what_to_do(

@@ -19,7 +19,7 @@ from qatdp.core.health.verdict import Condition
 from qatdp.core.model.pci import PciAddress
 from qatdp.daemon.settings import Settings
 from qatdp.host.calls.portable import PortableCalls
-from qatdp.host.calls.watchdog import Patience
+from qatdp.host.calls.watchdog import WatchdogTiming
 from qatdp.simulator.host.bus import kernel_error
 from qatdp.simulator.host.calls import PassingCalls
 from qatdp.simulator.kubelet import Pod
@@ -161,9 +161,9 @@ async def test_a_pf_that_was_sick_before_the_daemon_came_is_never_offered(stage:
     stage.host.add_pf(CY_PF, vfs=2)
     stage.host.count_errors(CY_PF, "fatal", 1)
     await stage.start_daemon()
-    await stage.until(lambda: len(stage.node.pools.left_out) == 2)
+    await stage.until(lambda: len(stage.node.pools.excluded) == 2)
     assert CY not in stage.node.pools.pools
-    assert {str(why) for why in stage.node.pools.left_out.values()} == {
+    assert {str(why) for why in stage.node.pools.excluded.values()} == {
         "its PF 0000:6b:00.0 is fatal: errors_fatal is 1"
     }
 
@@ -245,7 +245,7 @@ def run(test: Callable[[Stage, Faulty], Coroutine[object, object, None]]) -> Non
         stage.settings = replace(
             stage.settings,
             health=replace(stage.settings.health, deadline_s=0.2),
-            patience=Patience(bulk_s=0.1, single_s=0.2),
+            patience=WatchdogTiming(bulk_s=0.1, single_s=0.2),
         )
         stage.calls = calls
         await stage.kubelet.start()
@@ -300,7 +300,7 @@ async def test_pf_that_comes_later_and_hangs_is_never_healthy(stage: Stage, hang
     await stage.start_daemon()
     await stage.offers(DC, stage.host.vfs(DC_PF))
     stage.host.add_pf(CY_PF, vfs=2)
-    await stage.until(lambda: len(stage.node.pools.left_out) == 2)
+    await stage.until(lambda: len(stage.node.pools.excluded) == 2)
     await stage.scanned()
     assert not ever_healthy(stage, CY)
     hanging.released.set()

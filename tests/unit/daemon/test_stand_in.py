@@ -138,8 +138,8 @@ async def test_a_provisional_list_grants_nothing_and_says_why(
                 await plugin.Allocate(asked)
             assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
             assert "version: expected 1, got 2" in (refused.value.details() or "")
-        wish = api.ContainerPreferredAllocationRequest(available_deviceIDs=ids, allocation_size=2)
-        preferred = await plugin.GetPreferredAllocation(api.PreferredAllocationRequest(container_requests=[wish]))
+        spec = api.ContainerPreferredAllocationRequest(available_deviceIDs=ids, allocation_size=2)
+        preferred = await plugin.GetPreferredAllocation(api.PreferredAllocationRequest(container_requests=[spec]))
         assert len(preferred.container_responses[0].deviceIDs) == 2
     report = brief.daemon.status.report()
     assert {device.health for device in report.devices} == {"Unhealthy"}

@@ -55,7 +55,7 @@ async def test_a_limit_withdraws_free_vfs_first(stage: Stage, vfs: tuple[PciAddr
     stage.configure("version: 1\ndefaultResources: true\nresources: [{name: cy, services: [sym, asym], limit: 3}]\n")
     free = [vf for vf in vfs if vf not in held]
     await stage.lists(CY, sorted([*held, free[0]]))
-    await stage.until(lambda: str(stage.node.pools.left_out.get(free[1])).startswith("over the limit"))
+    await stage.until(lambda: str(stage.node.pools.excluded.get(free[1])).startswith("over the limit"))
     stage.configure("version: 1")
     await stage.lists(CY, vfs)
 
@@ -68,7 +68,7 @@ async def test_what_no_resource_selects_any_more_leaves_when_it_is_free(
     await stage.lists(CY, held)
     await stage.kubelet.remove(pod)
     await stage.lists(CY, ())
-    assert set(stage.node.pools.left_out) == set(vfs)
+    assert set(stage.node.pools.excluded) == set(vfs)
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,14 @@ import os, sys
 from pathlib import Path
 from qatdp.host.calls.choose import compiled_calls
 from qatdp.host.scanner import SysfsScanner
-from qatdp.host.poller import Tick
+from qatdp.host.poller import AttributePoller
 
 def refuse(*_, **__):
     raise AssertionError("a file call of Python's")
 
 calls = compiled_calls()
 host = Path(sys.argv[1])
-scanner, tick = SysfsScanner(host / "sys", host / "dev", calls), Tick(host / "sys", calls)
+scanner, tick = SysfsScanner(host / "sys", host / "dev", calls), AttributePoller(host / "sys", calls)
 events = []
 sys.addaudithook(lambda event, _: events.append(event))
 for name in ("open", "stat", "lstat", "fstat", "read", "pread", "readlink", "listdir", "scandir", "access", "close"):

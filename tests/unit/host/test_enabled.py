@@ -6,7 +6,7 @@ import pytest
 
 from qatdp.core.model.pci import PciAddress
 from qatdp.host.calls.abc import HostCalls
-from qatdp.host.enabled import Opened, OpenNow
+from qatdp.host.enabled import EnabledFunctions, EnabledNow
 from qatdp.simulator.host.node import FakeHost
 
 PF = "0000:6b:00.0"
@@ -21,7 +21,7 @@ def vfs(host: FakeHost) -> tuple[PciAddress, ...]:
 def test_a_vf_is_open_for_as_long_as_somebody_has_it(
     host: FakeHost, vfs: tuple[PciAddress, ...], calls: HostCalls
 ) -> None:
-    opened = Opened(host.sysfs, calls)
+    opened = EnabledFunctions(host.sysfs, calls)
     assert opened(vfs) == frozenset()
     host.open_vf(vfs[1])
     assert opened(vfs) == {vfs[1]}
@@ -32,7 +32,7 @@ def test_a_vf_is_open_for_as_long_as_somebody_has_it(
 
 
 def test_a_vf_that_has_gone_is_not_open(host: FakeHost, vfs: tuple[PciAddress, ...], calls: HostCalls) -> None:
-    opened = Opened(host.sysfs, calls)
+    opened = EnabledFunctions(host.sysfs, calls)
     for vf in vfs:
         host.open_vf(vf)
     assert opened(vfs) == set(vfs)
@@ -44,7 +44,7 @@ def test_a_vf_that_has_gone_is_not_open(host: FakeHost, vfs: tuple[PciAddress, .
 def test_open_now_tells_each_time_what_is_so_then(
     host: FakeHost, vfs: tuple[PciAddress, ...], calls: HostCalls
 ) -> None:
-    opened = OpenNow(host.sysfs, calls)
+    opened = EnabledNow(host.sysfs, calls)
     assert opened(vfs) == frozenset()
     host.open_vf(vfs[1])
     assert opened(vfs) == opened(vfs[1:]) == {vfs[1]}
@@ -56,7 +56,7 @@ def test_open_now_tells_each_time_what_is_so_then(
 def test_open_now_does_not_count_what_cannot_be_read(
     host: FakeHost, vfs: tuple[PciAddress, ...], calls: HostCalls
 ) -> None:
-    opened = OpenNow(host.sysfs, calls)
+    opened = EnabledNow(host.sysfs, calls)
     host.attribute(vfs[0], "enable", None)
     host.remove(vfs[1])
     host.open_vf(vfs[2])
@@ -65,7 +65,7 @@ def test_open_now_does_not_count_what_cannot_be_read(
 
 
 def test_open_now_keeps_few_files_open(host: FakeHost, vfs: tuple[PciAddress, ...], calls: HostCalls) -> None:
-    opened = OpenNow(host.sysfs, calls, kept=2)
+    opened = EnabledNow(host.sysfs, calls, kept=2)
     before = len(os.listdir("/proc/self/fd"))
     host.open_vf(vfs[0])
     for _ in range(2):

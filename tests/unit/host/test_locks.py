@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from qatdp.host.pf.locks import Lock, LockedError, LockFolderError, Who
+from qatdp.host.pf.locks import Lock, LockedError, LockFolderError, LockOwner
 
-WHO = Who("qatdp-x7k2p", 17, "provision", "2026-11-25T19:41:21+00:00")
+WHO = LockOwner("qatdp-x7k2p", 17, "provision", "2026-11-25T19:41:21+00:00")
 NAME = "node.lock"
 
 
@@ -27,7 +27,7 @@ def shared(tmp_path: Path) -> Path:
 def test_who_comes_second_is_told_who_has_it(tmp_path: Path) -> None:
     lock = Lock(tmp_path / "new", NAME, WHO)
     with pytest.raises(LockedError) as caught:
-        Lock(tmp_path / "new", NAME, Who("other", 1, "provision", ""))
+        Lock(tmp_path / "new", NAME, LockOwner("other", 1, "provision", ""))
     lock.close()
     assert str(caught.value) == ("qatdp-x7k2p (process 17, provision) configures it since 2026-11-25T19:41:21+00:00")
 

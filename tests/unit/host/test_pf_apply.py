@@ -10,20 +10,20 @@ from pathlib import Path
 import pytest
 
 from qatdp.core.config.model import Config
-from qatdp.core.config.spec import Part, Wish
+from qatdp.core.config.spec import Partition, ProvisionSpec
 from qatdp.core.model.qat import Service
-from qatdp.core.provision.outcome import Outcome, Status
+from qatdp.core.provision.outcome import PfResult, Status
 from qatdp.core.provision.planner import PfPlan, plan
 from qatdp.core.reasons import Reason, defect
 from qatdp.host.pf.apply import configure
-from qatdp.host.pf.context import Pace, Site
-from qatdp.host.pf.locks import Lock, Who
+from qatdp.host.pf.context import PfContext, PfTiming
+from qatdp.host.pf.locks import Lock, LockOwner
 from qatdp.simulator.host.kernel import FakeKernel
 from qatdp.simulator.host.node import FakeHost
 
-DC = Wish((Part(frozenset({Service.DC})),))
+DC = ProvisionSpec((Partition(frozenset({Service.DC})),))
 ONE, TWO, THREE = "0000:6b:00.0", "0000:70:00.0", "0000:75:00.0"
-WHO = Who("me", 1, "provision", "now")
+WHO = LockOwner("me", 1, "provision", "now")
 
 
 @pytest.fixture
@@ -43,15 +43,15 @@ def kernel(host: FakeHost, folder: Path) -> Iterator[FakeKernel]:
 
 
 @pytest.fixture
-def site(host: FakeHost, folder: Path, kernel: FakeKernel) -> Site:
-    return Site(host.sysfs, host.dev, folder / "locks", WHO, kernel.child, Pace(pause_s=0.01))
+def site(host: FakeHost, folder: Path, kernel: FakeKernel) -> PfContext:
+    return PfContext(host.sysfs, host.dev, folder / "locks", WHO, kernel.child, PfTiming(pause_s=0.01))
 
 
 def to_dc(host: FakeHost) -> tuple[PfPlan, ...]:
     return plan(host.scan(), Config(), DC, {}).pfs
 
 
-def became(outcomes: tuple[Outcome, ...]) -> list[Status]:
+def became(outcomes: tuple[PfResult, ...]) -> list[Status]:
     return [outcome.status for outcome in outcomes]
 
 
@@ -65,19 +65,19 @@ async def until(done: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_all_pfs_are_configured_and_nothing_is_left_to_plan(host: FakeHost, site: Site) -> None:
+async def test_all_pfs_are_configured_and_nothing_is_left_to_plan(host: FakeHost, site: PfContext) -> None:
     assert became(await configure(to_dc(host), site)) == [Status.CHANGED] * 3
     assert not any(one.steps for one in to_dc(host))
 
 
-async def test_sriov_is_enabled_in_the_order_of_addresses(host: FakeHost, site: Site, kernel: FakeKernel) -> None:
+async def test_sriov_is_enabled_in_the_order_of_addresses(host: FakeHost, site: PfContext, kernel: FakeKernel) -> None:
     plans = to_dc(host)
     await configure(plans[::-1], site)
     enabled = [path.split("/")[-2] for path, text in kernel.calls.written if path.endswith("numvfs") and text == b"2\n"]
     assert enabled == [ONE, TWO, THREE]
 
 
-async def test_a_pf_that_somebody_opens_meanwhile_is_busy_and_as_it_was(host: FakeHost, site: Site) -> None:
+async def test_a_pf_that_somebody_opens_meanwhile_is_busy_and_as_it_was(host: FakeHost, site: PfContext) -> None:
     plans = to_dc(host)
     host.open_vf(host.vfs(TWO)[0])
     outcomes = await configure(plans, site)
@@ -97,7 +97,7 @@ async def test_a_pf_that_somebody_opens_meanwhile_is_busy_and_as_it_was(host: Fa
     ],
 )
 async def test_a_pf_that_fails_leaves_the_others_done(
-    host: FakeHost, site: Site, what: str, number: int, told: str
+    host: FakeHost, site: PfContext, what: str, number: int, told: str
 ) -> None:
     plans = to_dc(host)
     host.refusals[plans[0].address, what] = number
@@ -106,7 +106,7 @@ async def test_a_pf_that_fails_leaves_the_others_done(
     assert str(outcomes[0].message).startswith(told)
 
 
-async def test_a_pf_whose_services_are_refused_is_brought_back_as_it_was(host: FakeHost, site: Site) -> None:
+async def test_a_pf_whose_services_are_refused_is_brought_back_as_it_was(host: FakeHost, site: PfContext) -> None:
     plans = to_dc(host)
     host.refusals[plans[0].address, "qat/cfg_services dc"] = errno.EINVAL  # a kernel that does not know them
     outcomes = await configure(plans, site)
@@ -116,7 +116,9 @@ async def test_a_pf_whose_services_are_refused_is_brought_back_as_it_was(host: F
     assert (first.services_text, first.state, len(host.vfs(ONE))) == ("sym;asym", "up", 2)
 
 
-async def test_a_pf_in_reset_is_asked_again_until_it_is_over(host: FakeHost, site: Site, kernel: FakeKernel) -> None:
+async def test_a_pf_in_reset_is_asked_again_until_it_is_over(
+    host: FakeHost, site: PfContext, kernel: FakeKernel
+) -> None:
     plans = to_dc(host)
     key = (plans[0].address, "qat/state down")
     host.refusals[key] = errno.EBUSY
@@ -134,29 +136,29 @@ async def test_a_pf_in_reset_is_asked_again_until_it_is_over(host: FakeHost, sit
     ],
 )
 async def test_a_pf_that_stays_busy_is_told_with_what_its_state_says(
-    host: FakeHost, site: Site, write: str, told: str
+    host: FakeHost, site: PfContext, write: str, told: str
 ) -> None:
     plans = to_dc(host)[:1]
     host.refusals[plans[0].address, write] = errno.EBUSY
-    outcomes = await configure(plans, replace(site, pace=Pace(pause_s=1000)))
+    outcomes = await configure(plans, replace(site, pace=PfTiming(pause_s=1000)))
     assert str(outcomes[0].message).startswith(told)
 
 
-async def test_busy_pf_is_answered_also_when_no_time_is_left(host: FakeHost, site: Site) -> None:
+async def test_busy_pf_is_answered_also_when_no_time_is_left(host: FakeHost, site: PfContext) -> None:
     plans = to_dc(host)[:1]
     host.refusals[plans[0].address, "qat/state down"] = errno.EBUSY
     # By the second question the step's time is over.
-    (outcome,) = await configure(plans, replace(site, pace=Pace(step_s=1, pause_s=0.999)))
+    (outcome,) = await configure(plans, replace(site, pace=PfTiming(step_s=1, pause_s=0.999)))
     assert "Device or resource busy" in str(outcome.message)
 
 
 def test_each_answer_has_its_time_however_late() -> None:
-    pace = Pace(step_s=30, least_s=15)
+    pace = PfTiming(step_s=30, least_s=15)
     assert [pace.answer_within_s(passed_s) for passed_s in (0, 10, 29.999, 31)] == [30, 20, 15, 15]
-    assert Pace(step_s=5, least_s=15).answer_within_s(4.9) == 5
+    assert PfTiming(step_s=5, least_s=15).answer_within_s(4.9) == 5
 
 
-async def test_a_write_that_hangs_keeps_nobody_and_ends_when_its_user_does(host: FakeHost, site: Site) -> None:
+async def test_a_write_that_hangs_keeps_nobody_and_ends_when_its_user_does(host: FakeHost, site: PfContext) -> None:
     plans = to_dc(host)
     host.open_vf(host.vfs(ONE)[0], seen=False)  # it came after everybody had looked
     task = asyncio.create_task(configure(plans, replace(site, pace=replace(site.pace, place_s=0.01))))
@@ -165,24 +167,24 @@ async def test_a_write_that_hangs_keeps_nobody_and_ends_when_its_user_does(host:
     assert became(await task) == [Status.CHANGED] * 3
 
 
-async def test_a_write_that_hangs_past_its_deadline_is_a_failure(host: FakeHost, site: Site) -> None:
+async def test_a_write_that_hangs_past_its_deadline_is_a_failure(host: FakeHost, site: PfContext) -> None:
     plans = to_dc(host)[:1]
     host.open_vf(host.vfs(ONE)[0], seen=False)
-    (outcome,) = await configure(plans, replace(site, pace=Pace(step_s=0.5)))
+    (outcome,) = await configure(plans, replace(site, pace=PfTiming(step_s=0.5)))
     late = defect(Reason.STEP_LATE, problem="down: no answer within 0.5 s: see the kernel's log")
-    assert outcome == Outcome(plans[0].address, Status.FAILED, late)
+    assert outcome == PfResult(plans[0].address, Status.FAILED, late)
 
 
-async def test_a_pf_that_another_process_configures_is_left_to_it(host: FakeHost, site: Site) -> None:
+async def test_a_pf_that_another_process_configures_is_left_to_it(host: FakeHost, site: PfContext) -> None:
     plans = to_dc(host)[:2]
-    lock = Lock(site.locks, f"{ONE}.lock", Who("qatdp-abc", 7, "run", "long ago"))
+    lock = Lock(site.locks, f"{ONE}.lock", LockOwner("qatdp-abc", 7, "run", "long ago"))
     outcomes = await configure(plans, site)
     lock.close()
     assert became(outcomes) == [Status.BUSY, Status.CHANGED]
     assert outcomes[0].message == "qatdp-abc (process 7, run) configures it since long ago"
 
 
-async def test_a_writer_that_ends_by_itself_is_a_failure(host: FakeHost, site: Site) -> None:
+async def test_a_writer_that_ends_by_itself_is_a_failure(host: FakeHost, site: PfContext) -> None:
     (outcome,) = await configure(to_dc(host)[:1], replace(site, child=("/bin/false",)))
     assert outcome.status is Status.FAILED
     (outcome,) = await configure(to_dc(host)[:1], replace(site, child=("/nowhere/at/all",)))

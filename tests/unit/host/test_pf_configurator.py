@@ -8,7 +8,7 @@ import pytest
 
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.provision.steps import Step, What
-from qatdp.host.pf.configurator import Hand, HeldError, RefusedError
+from qatdp.host.pf.configurator import HeldError, PfConfigurator, RefusedError
 from qatdp.simulator.host.calls import FakeKernelCalls, FaultyCalls
 from qatdp.simulator.host.node import FakeHost
 
@@ -47,11 +47,11 @@ def not_for_us(_node: Path) -> int:
 
 
 @pytest.fixture
-def hand(host: FakeHost, kernel: FakeKernelCalls, pf: PciAddress) -> Hand:
-    return Hand(host.sysfs, host.dev, pf, kernel, opened)
+def hand(host: FakeHost, kernel: FakeKernelCalls, pf: PciAddress) -> PfConfigurator:
+    return PfConfigurator(host.sysfs, host.dev, pf, kernel, opened)
 
 
-def test_all_steps_make_a_pf_of_other_services_with_all_vfs_bound(hand: Hand, host: FakeHost) -> None:
+def test_all_steps_make_a_pf_of_other_services_with_all_vfs_bound(hand: PfConfigurator, host: FakeHost) -> None:
     for step in RENEWAL:
         hand.take(step)
     snapshot = host.scan()
@@ -61,12 +61,12 @@ def test_all_steps_make_a_pf_of_other_services_with_all_vfs_bound(hand: Hand, ho
     assert {vf.driver for vf in snapshot.vfs} == {"vfio-pci"}
 
 
-def test_services_are_compared_as_sets(hand: Hand) -> None:
+def test_services_are_compared_as_sets(hand: PfConfigurator) -> None:
     for step in (Step(What.DOWN), Step(What.SERVICES, "sym;asym")):  # this kernel makes asym;sym of it
         hand.take(step)
 
 
-def test_a_write_out_of_order_comes_back_as_the_kernel_gave_it(hand: Hand) -> None:
+def test_a_write_out_of_order_comes_back_as_the_kernel_gave_it(hand: PfConfigurator) -> None:
     with pytest.raises(OSError, match="Invalid argument"):
         hand.take(Step(What.SERVICES, "dc"))
 
@@ -76,13 +76,13 @@ def test_a_write_that_changes_nothing_is_refused_by_what_is_read_back(host: Fake
         def write(self, path: Path, content: bytes) -> None:
             pass
 
-    hand = Hand(host.sysfs, host.dev, pf, Deaf(host), opened)
+    hand = PfConfigurator(host.sysfs, host.dev, pf, Deaf(host), opened)
     for step in RENEWAL[:2]:
         with pytest.raises(RefusedError):
             hand.take(step)
 
 
-def test_a_vf_that_is_open_is_not_taken_away(hand: Hand, host: FakeHost, pf: PciAddress) -> None:
+def test_a_vf_that_is_open_is_not_taken_away(hand: PfConfigurator, host: FakeHost, pf: PciAddress) -> None:
     host.open_vf(host.vfs(pf)[1])
     with pytest.raises(HeldError, match=r"0000:6b:00\.2 is open"):
         hand.take(Step(What.DOWN))
@@ -91,19 +91,19 @@ def test_a_vf_that_is_open_is_not_taken_away(hand: Hand, host: FakeHost, pf: Pci
 
 def test_a_group_that_is_open_is_somebodys(host: FakeHost, kernel: FakeKernelCalls, pf: PciAddress) -> None:
     with pytest.raises(HeldError, match="is open"):
-        Hand(host.sysfs, host.dev, pf, kernel, refused).take(Step(What.DOWN))
+        PfConfigurator(host.sysfs, host.dev, pf, kernel, refused).take(Step(What.DOWN))
     assert kernel.written == []
 
 
 def test_where_nodes_are_not_for_us_the_vfs_own_file_decides(
     host: FakeHost, kernel: FakeKernelCalls, pf: PciAddress
 ) -> None:
-    Hand(host.sysfs, host.dev, pf, kernel, not_for_us).take(Step(What.DOWN))
+    PfConfigurator(host.sysfs, host.dev, pf, kernel, not_for_us).take(Step(What.DOWN))
     assert host.vfs(pf) == ()
 
 
 def test_an_unreadable_enable_takes_nothing_away(host: FakeHost, kernel: FakeKernelCalls, pf: PciAddress) -> None:
-    hand = Hand(host.sysfs, host.dev, pf, FaultyCalls(kernel, {"enable": errno.EIO}), opened)
+    hand = PfConfigurator(host.sysfs, host.dev, pf, FaultyCalls(kernel, {"enable": errno.EIO}), opened)
     with pytest.raises(OSError, match="Input/output"):
         hand.take(Step(What.DOWN))
     assert len(host.vfs(pf)) == 2
@@ -113,20 +113,20 @@ def test_kept_vfs_and_those_of_other_drivers_are_not_bound(host: FakeHost, kerne
     pf = host.add_pf("0000:70:00.0", vfs=3, vf_driver=None)
     host.load_driver("uio_pci_generic")
     host.bind(host.vfs(pf)[1], "uio_pci_generic")
-    Hand(host.sysfs, host.dev, pf, kernel, opened).take(Step(What.BIND, "vfio-pci", 1))
+    PfConfigurator(host.sysfs, host.dev, pf, kernel, opened).take(Step(What.BIND, "vfio-pci", 1))
     assert [host.driver(vf) for vf in host.vfs(pf)] == [None, "uio_pci_generic", "vfio-pci"]
 
 
 def test_a_driver_that_refuses_is_told_with_what_the_kernel_said(host: FakeHost, kernel: FakeKernelCalls) -> None:
     pf = host.add_pf("0000:3d:00.0", "c62x", vfs=2, vf_driver=None)  # drivers_probe says nothing of the denylist
     with pytest.raises(RefusedError, match=r"2 VFs are not bound, 0000:3d:01\.0 first: .* Invalid argument .*denylist"):
-        Hand(host.sysfs, host.dev, pf, kernel, opened).take(Step(What.BIND, "vfio-pci"))
+        PfConfigurator(host.sysfs, host.dev, pf, kernel, opened).take(Step(What.BIND, "vfio-pci"))
 
 
 def test_the_hosts_vf_driver_gets_no_vf_of_a_pf_that_does_not_probe(host: FakeHost, kernel: FakeKernelCalls) -> None:
     host.load_driver("c6xxvf")
     probes, does_not = (host.add_pf(address, "c62x", vfs=0) for address in ("0000:3d:00.0", "0000:3f:00.0"))
-    Hand(host.sysfs, host.dev, does_not, kernel, opened).take(Step(What.NO_PROBE))
+    PfConfigurator(host.sysfs, host.dev, does_not, kernel, opened).take(Step(What.NO_PROBE))
     for pf in (probes, does_not):
-        Hand(host.sysfs, host.dev, pf, kernel, opened).take(Step(What.VFS))
+        PfConfigurator(host.sysfs, host.dev, pf, kernel, opened).take(Step(What.VFS))
     assert [host.driver(host.vfs(pf)[0]) for pf in (probes, does_not)] == ["c6xxvf", None]

@@ -16,12 +16,12 @@ import pytest
 import qatdp
 from qatdp.core.provision.steps import Step, What
 from qatdp.host.pf.context import CHILD
-from qatdp.host.pf.locks import Lock, Who
+from qatdp.host.pf.locks import Lock, LockOwner
 from qatdp.simulator.host.kernel import FakeKernel
 from qatdp.simulator.host.node import FakeHost
 
 PF = "0000:6b:00.0"
-WHO = Who("me", 1, "provision", "now")
+WHO = LockOwner("me", 1, "provision", "now")
 PARENT = "import os, subprocess, sys; subprocess.run([*sys.argv[1:], str(os.getpid())])"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from qatdp.core.model.qat import VFIO_DRIVERS
 from qatdp.host.calls.choose import host_calls
-from qatdp.host.poller import SELDOM_EACH, Tick, Values
+from qatdp.host.poller import SELDOM_EACH, AttributePoller, Values
 from qatdp.simulator.host.calls import FaultyCalls, RecordingCalls
 from qatdp.simulator.host.node import FakeHost
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("calls")
 
 def values(host: FakeHost, faults: dict[str, int] | None = None) -> Values:
     """Return what is seen of the PFs that are there now."""
-    with contextlib.closing(Tick(host.sysfs, FaultyCalls(host_calls(), faults or {}))) as tick:
+    with contextlib.closing(AttributePoller(host.sysfs, FaultyCalls(host_calls(), faults or {}))) as tick:
         return tick.values(host.scan())
 
 
@@ -53,7 +53,7 @@ def test_what_cannot_be_read_differs_from_what_can_and_by_the_reason(host: FakeH
 def test_a_pf_that_has_gone_differs_and_fails_nothing(host: FakeHost) -> None:
     pf = host.add_pf("0000:6b:00.0", vfs=0)
     snapshot = host.scan()
-    tick = Tick(host.sysfs, host_calls())
+    tick = AttributePoller(host.sysfs, host_calls())
     before = tick.values(snapshot)
     host.remove(pf)
     assert tick.values(snapshot) != before
@@ -69,7 +69,7 @@ def test_nothing_else_is_read(host: FakeHost) -> None:
     host.fill(pfs=2, vfs=4)
     host.add_pf("0000:3d:00.0", "c62x", vfs=4, vf_driver=None)
     calls = RecordingCalls(host_calls())
-    Tick(host.sysfs, calls).values(host.scan())
+    AttributePoller(host.sysfs, calls).values(host.scan())
     errors = ["correctable", "fatal", "nonfatal"]
     aer = [f"aer_dev_{severity}" for severity in errors]
     gen4 = [*aer, "qat/cfg_services", "qat/state", *(f"qat_ras/errors_{severity}" for severity in errors)]
@@ -83,7 +83,7 @@ def test_nothing_else_is_read(host: FakeHost) -> None:
 
 def test_errors_that_are_counted_call_for_no_rescan(host: FakeHost) -> None:
     pf = host.add_pf("0000:6b:00.0", vfs=0)
-    tick, snapshot = Tick(host.sysfs, host_calls()), host.scan()
+    tick, snapshot = AttributePoller(host.sysfs, host_calls()), host.scan()
     before = tick.hints(tick.values(snapshot))
     host.count_errors(pf, "fatal", 3)
     host.count_errors(pf, "correctable", 2, aer=True)
@@ -100,7 +100,7 @@ def test_counters_that_are_not_there_are_told(host: FakeHost) -> None:
     pf = host.add_pf("0000:6b:00.0", vfs=0)
     host.attribute(pf, "qat_ras", None)
     host.attribute(pf, "aer_dev_fatal", b"no number")
-    tick, snapshot = Tick(host.sysfs, host_calls()), host.scan()
+    tick, snapshot = AttributePoller(host.sysfs, host_calls()), host.scan()
     assert tick.readings(tick.values(snapshot), snapshot)[pf].unseen == {
         "ras": "qat_ras/errors_correctable: No such file or directory",
         "aer": "aer_dev_fatal: no number",
@@ -110,7 +110,7 @@ def test_counters_that_are_not_there_are_told(host: FakeHost) -> None:
 def test_counters_that_decide_nothing_are_looked_at_seldom_and_after_each_change(host: FakeHost) -> None:
     pf = host.add_pf("0000:6b:00.0", vfs=0)
     calls = RecordingCalls(host_calls())
-    tick, snapshot = Tick(host.sysfs, calls), host.scan()
+    tick, snapshot = AttributePoller(host.sysfs, calls), host.scan()
 
     def asked() -> set[str]:
         calls.asked.clear()
@@ -131,7 +131,7 @@ def test_counters_that_decide_nothing_are_looked_at_seldom_and_after_each_change
 def test_a_pf_without_a_state_is_up_with_its_driver(host: FakeHost) -> None:
     old = host.add_pf("0000:3d:00.0", "c62x", vfs=0)
     gone = host.add_pf("0000:6b:00.0", vfs=0)
-    tick, snapshot = Tick(host.sysfs, host_calls()), host.scan()
+    tick, snapshot = AttributePoller(host.sysfs, host_calls()), host.scan()
     host.unbind(gone)
     found = tick.readings(tick.values(snapshot), snapshot)
     assert (found[old].state, found[gone].state) == ("up", "without its driver")

@@ -15,7 +15,7 @@ from qatdp.core.model.snapshot import Snapshot
 from qatdp.core.pools.pools import Pools, build_pools
 from qatdp.host.calls.abc import HostCalls
 from qatdp.host.calls.choose import host_calls
-from qatdp.host.poller import Tick
+from qatdp.host.poller import AttributePoller
 from qatdp.simulator.host.calls import FaultyCalls
 from qatdp.simulator.host.node import FakeHost, fake_host
 
@@ -119,7 +119,7 @@ def test_one_unreadable_vf_of_32_is_left_out_alone_with_the_reason(host: FakeHos
     others = {vf for pf in host.fill(pfs=2) for vf in host.vfs(pf)} - {BAD}
     pools = pools_of(host.scan(FaultyCalls(host_calls(), {f"{BAD}/{attribute}": number})))
     assert listed(pools) == others
-    assert f"{attribute} cannot be read" in str(pools.left_out[BAD])
+    assert f"{attribute} cannot be read" in str(pools.excluded[BAD])
 
 
 @pytest.mark.parametrize("attribute", ["vendor", "device", "driver", "iommu_group", "numa_node", "vfio-dev"])
@@ -206,8 +206,8 @@ def test_whatever_is_wrong_with_devices_their_neighbours_are_untouched(faults: l
 
         assert neighbours(after, broken) == neighbours(before, broken)
         pools = pools_of(after)
-        assert {*pools.left_out, *listed(pools)} == {vf.address for vf in after.vfs}
-        Tick(host.sysfs, calls).values(after)
+        assert {*pools.excluded, *listed(pools)} == {vf.address for vf in after.vfs}
+        AttributePoller(host.sysfs, calls).values(after)
 
 
 def faulty_calls(host: FakeHost, devices: Sequence[PciAddress], faults: Iterable[Fault]) -> HostCalls:

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from qatdp.core.model.pci import PciAddress
-from qatdp.host.calls.abc import Answers, HostCalls, Watch
+from qatdp.host.calls.abc import BusDump, HostCalls, Watch
 from qatdp.host.calls.portable import PortableCalls
-from qatdp.host.calls.watchdog import Patience, PatientCalls, function_of
+from qatdp.host.calls.watchdog import WatchdogCalls, WatchdogTiming, function_of
 from qatdp.simulator.host.calls import PassingCalls
 from qatdp.simulator.host.node import FakeHost
 
 PF, OTHER = PciAddress.parse("0000:6b:00.0"), PciAddress.parse("0000:70:00.0")
-SHORT, LONG_S = Patience(bulk_s=0.05, single_s=0.1), 30.0
+SHORT, LONG_S = WatchdogTiming(bulk_s=0.05, single_s=0.1), 30.0
 
 
 class Hanging(PassingCalls):
@@ -51,13 +51,13 @@ def let_them_end() -> None:
             thread.join(LONG_S)
 
 
-def patient(calls: HostCalls, patience: Patience = SHORT) -> PatientCalls:
-    return PatientCalls(calls, calls, patience)
+def patient(calls: HostCalls, patience: WatchdogTiming = SHORT) -> WatchdogCalls:
+    return WatchdogCalls(calls, calls, patience)
 
 
 @pytest.mark.usefixtures("pfs")
 def test_where_nothing_hangs_they_are_the_calls_behind_them(host: FakeHost, calls: HostCalls) -> None:
-    slow = PatientCalls(calls, Hanging("*"), Patience(bulk_s=LONG_S))
+    slow = WatchdogCalls(calls, Hanging("*"), WatchdogTiming(bulk_s=LONG_S))
     assert slow.bus(host.sysfs, host.dev) == calls.bus(host.sysfs, host.dev)
     path = host.sysfs / "bus/pci/devices" / str(PF) / "qat/state"
     watch = slow.watch((path,), (path,))
@@ -101,7 +101,7 @@ def test_a_watch_goes_on_without_what_a_scan_has_found_to_hang(host: FakeHost, h
 
 def test_a_watch_is_closed_once_nobody_reads_from_it(host: FakeHost, hanging: Hanging) -> None:
     inner = _Watching(hanging)
-    calls = PatientCalls(inner, hanging, SHORT)
+    calls = WatchdogCalls(inner, hanging, SHORT)
     watch = calls.watch([host.sysfs / "bus/pci/devices" / hanging.pattern], ())
     assert watch.look() == (errno.EAGAIN,)
     watch.close()
@@ -113,7 +113,7 @@ def test_a_watch_is_closed_once_nobody_reads_from_it(host: FakeHost, hanging: Ha
 
 def test_a_bulk_call_that_is_slow_and_no_more_costs_nobody_anything(host: FakeHost, pfs: None) -> None:
     slow = _Slow(PortableCalls())
-    calls = PatientCalls(slow, Hanging(f"{PF}/qat/state"), Patience(bulk_s=0.05, single_s=LONG_S))
+    calls = WatchdogCalls(slow, Hanging(f"{PF}/qat/state"), WatchdogTiming(bulk_s=0.05, single_s=LONG_S))
     assert calls.bus(host.sysfs, host.dev) == PortableCalls().bus(host.sysfs, host.dev)
     assert calls.overdue == {}
 
@@ -129,7 +129,7 @@ def test_it_is_told_whose_a_path_is() -> None:
 class _Slow(PassingCalls):
     """Takes three times as long as anybody waits for it."""
 
-    def bus(self, sysfs: Path, dev: Path) -> Answers:
+    def bus(self, sysfs: Path, dev: Path) -> BusDump:
         threading.Event().wait(3 * SHORT.bulk_s)
         return self._inner.bus(sysfs, dev)
 

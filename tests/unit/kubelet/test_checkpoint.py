@@ -12,8 +12,8 @@ import pytest
 
 from qatdp.api import deviceplugin_v1beta1_pb2 as api
 from qatdp.core.model.pci import PciAddress
-from qatdp.core.pools.stale import Holding
-from qatdp.errors import BooksError
+from qatdp.core.pools.stale import CheckpointEntry
+from qatdp.errors import KubeletStateError
 from qatdp.kubelet.checkpoint import FILE, MOST_BYTES, Checkpoint, identity, read
 from qatdp.simulator.kubelet.checkpoint import dump
 from qatdp.simulator.kubelet.ledger import Given
@@ -51,10 +51,10 @@ def an_entry(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - what is wrong h
 
 def test_each_entry_is_read_with_its_devices_of_all_numa_nodes_and_the_nodes_of_its_answer(folder: Path) -> None:
     write(folder, GOLDEN)
-    assert read(folder).holdings == (
-        Holding(CY, (VFS[0], VFS[2]), frozenset({"/dev/vfio/7", "/dev/vfio/vfio"}), UIDS[0], "main"),
-        Holding(DC, (VFS[1],), uid=UIDS[1], container="init"),
-        Holding("example.com/gpu", (), uid=UIDS[1], container="main"),  # the IDs of others are no addresses
+    assert read(folder).pod_entries == (
+        CheckpointEntry(CY, (VFS[0], VFS[2]), frozenset({"/dev/vfio/7", "/dev/vfio/vfio"}), UIDS[0], "main"),
+        CheckpointEntry(DC, (VFS[1],), uid=UIDS[1], container="init"),
+        CheckpointEntry("example.com/gpu", (), uid=UIDS[1], container="main"),  # the IDs of others are no addresses
     )
 
 
@@ -80,7 +80,7 @@ def test_checkpoint_with_other_plugins_than_known_is_refused(folder: Path, regis
     content = an_entry()
     content["Data"]["RegisteredDevices"] = registered
     write(folder, content)
-    with pytest.raises(BooksError, match="is not understood"):
+    with pytest.raises(KubeletStateError, match="is not understood"):
         read(folder)
 
 
@@ -92,7 +92,7 @@ def test_where_there_is_no_file_nobody_holds_anything(folder: Path) -> None:
 @pytest.mark.parametrize("entries", [None, []])
 def test_a_kubelet_without_pods_writes_no_entries(folder: Path, entries: object) -> None:
     write(folder, {"Data": {"PodDeviceEntries": entries, "RegisteredDevices": {}}, "Checksum": 1})
-    assert read(folder).holdings == ()
+    assert read(folder).pod_entries == ()
 
 
 @pytest.mark.parametrize(
@@ -139,14 +139,14 @@ def test_a_kubelet_without_pods_writes_no_entries(folder: Path, entries: object)
 )
 def test_a_format_that_is_not_known_is_never_read_as_nothing_held(folder: Path, content: object) -> None:
     write(folder, content)
-    with pytest.raises(BooksError, match="is not understood") as raised:
+    with pytest.raises(KubeletStateError, match="is not understood") as raised:
         read(folder)
     assert "nothing is released meanwhile" in str(raised.value)
 
 
 def test_a_file_that_cannot_be_read_is_an_error(folder: Path) -> None:
     (folder / FILE).mkdir()
-    with pytest.raises(BooksError, match="cannot be read: not a regular file"):
+    with pytest.raises(KubeletStateError, match="cannot be read: not a regular file"):
         read(folder)
 
 
@@ -159,7 +159,7 @@ def test_read_refuses_what_is_no_file_without_waiting(folder: Path, kind: str) -
         server.bind(str(path))
     else:
         make_device(path)
-    with server, pytest.raises(BooksError, match="cannot be read: not a regular file"):
+    with server, pytest.raises(KubeletStateError, match="cannot be read: not a regular file"):
         read(folder)
 
 
@@ -167,7 +167,7 @@ def test_a_link_is_followed_to_a_file_and_to_nothing_else(folder: Path) -> None:
     (folder / FILE).symlink_to(folder / "other")
     assert read(folder) == Checkpoint(None)
     os.mkfifo(folder / "other")
-    with pytest.raises(BooksError, match="cannot be read: not a regular file"):
+    with pytest.raises(KubeletStateError, match="cannot be read: not a regular file"):
         read(folder)
     (folder / "other").unlink()
     (folder / "other").write_bytes(GOLDEN)
@@ -185,7 +185,7 @@ def make_device(path: Path) -> None:
 def test_read_refuses_what_is_larger_than_any_checkpoint(folder: Path) -> None:
     with (folder / FILE).open("wb") as file:
         file.truncate(100 << 20)  # of zeros that are nowhere written
-    with pytest.raises(BooksError, match=f"larger than {MOST_BYTES} bytes"):
+    with pytest.raises(KubeletStateError, match=f"larger than {MOST_BYTES} bytes"):
         read(folder)
 
 
@@ -202,6 +202,8 @@ def test_what_the_fake_kubelet_writes_is_read(folder: Path) -> None:
     answer = api.ContainerAllocateResponse(devices=[api.DeviceSpec(host_path="/dev/vfio/7")])
     given = Given({0: (str(VFS[0]),), 1: (str(VFS[2]), "GPU-1")}, answer)
     (folder / FILE).write_bytes(dump({"uid": {"main": {CY: given}}}, {CY: {str(VFS[0])}}))
-    assert read(folder).holdings == (Holding(CY, (VFS[0], VFS[2]), frozenset({"/dev/vfio/7"}), "uid", "main"),)
+    assert read(folder).pod_entries == (
+        CheckpointEntry(CY, (VFS[0], VFS[2]), frozenset({"/dev/vfio/7"}), "uid", "main"),
+    )
     (folder / FILE).write_bytes(dump({}, {}))
-    assert read(folder).holdings == ()
+    assert read(folder).pod_entries == ()

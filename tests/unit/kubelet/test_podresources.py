@@ -13,7 +13,7 @@ from qatdp.api import podresources_v1_pb2 as api
 from qatdp.api.podresources_v1_pb2_grpc import PodResourcesListerServicer, add_PodResourcesListerServicer_to_server
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.status.pod_names import ListedDevices, PodName
-from qatdp.errors import BooksError
+from qatdp.errors import KubeletStateError
 from qatdp.kubelet.podresources import PodResources
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -59,12 +59,12 @@ class Server(PodResourcesListerServicer):
 
 @pytest.fixture
 async def server(folder: Path) -> AsyncIterator[Server]:
-    books = Server()
+    ledger = Server()
     server = grpc.aio.server()
-    add_PodResourcesListerServicer_to_server(books, server)
+    add_PodResourcesListerServicer_to_server(ledger, server)
     server.add_insecure_port(f"unix:{folder}/kubelet.sock")
     await server.start()
-    yield books
+    yield ledger
     await server.stop(None)
 
 
@@ -96,13 +96,13 @@ async def test_an_answer_may_be_larger_than_grpc_s_default(server: Server, folde
 @pytest.mark.parametrize("call", ["listed", "allocatable"])
 async def test_an_error_is_told_with_the_kubelet_s_words(server: Server, folder: Path, call: str) -> None:
     server.error = grpc.StatusCode.RESOURCE_EXHAUSTED
-    with pytest.raises(BooksError, match=r"kubelet\.sock: RESOURCE_EXHAUSTED: rejected by rate limit"):
+    with pytest.raises(KubeletStateError, match=r"kubelet\.sock: RESOURCE_EXHAUSTED: rejected by rate limit"):
         await getattr(PodResources(folder), call)()
 
 
 @pytest.mark.parametrize("call", ["listed", "allocatable"])
 async def test_a_socket_that_is_not_there_is_told_in_a_few_words(folder: Path, call: str) -> None:
-    with pytest.raises(BooksError) as raised:
+    with pytest.raises(KubeletStateError) as raised:
         await getattr(PodResources(folder), call)()
     assert str(raised.value) == f"{folder}/kubelet.sock is not there"
 
@@ -111,21 +111,21 @@ async def test_a_socket_that_is_not_there_is_told_in_a_few_words(folder: Path, c
 async def test_no_kubelet_behind_the_socket_is_an_error(folder: Path, call: str) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(folder / "kubelet.sock"))
-    with pytest.raises(BooksError, match="UNAVAILABLE"):
+    with pytest.raises(KubeletStateError, match="UNAVAILABLE"):
         await getattr(PodResources(folder), call)()
 
 
 async def test_each_call_finds_the_kubelet_that_runs_now(folder: Path) -> None:
-    books = PodResources(folder)
+    ledger = PodResources(folder)
     for device in VFS:
         other = grpc.aio.server()
         add_PodResourcesListerServicer_to_server(replace(Server(), devices=(entry(CY, str(device)),)), other)
         other.add_insecure_port(f"unix:{folder}/kubelet.sock")
         await other.start()
-        assert named(await books.listed()) == {(device, CY)}
+        assert named(await ledger.listed()) == {(device, CY)}
         await other.stop(None)
-        with pytest.raises(BooksError):
-            await books.listed()
+        with pytest.raises(KubeletStateError):
+            await ledger.listed()
 
 
 BAD_NAMES = ["qat.intel.com/../etc", "qat.intel.com/cy\nINFO", "cy", "qat.intel.com/", "Qat.intel.com/cy"]
@@ -135,7 +135,7 @@ BAD_NAMES = ["qat.intel.com/../etc", "qat.intel.com/cy\nINFO", "cy", "qat.intel.
 async def test_names_that_no_kubelet_registers_are_refused(server: Server, folder: Path, name: str) -> None:
     server.devices = (entry(name, "0000:6b:00.1"),)
     for call in (PodResources(folder).listed, PodResources(folder).offered):
-        with pytest.raises(BooksError, match="is not a resource name") as raised:
+        with pytest.raises(KubeletStateError, match="is not a resource name") as raised:
             await call()
         assert "\n" not in str(raised.value)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from qatdp.core.config import readers
-from qatdp.core.config.spec import Wish
+from qatdp.core.config.spec import ProvisionSpec
 from qatdp.core.config.spec_parser import check_reachable, read_wish
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.qat import FAMILIES, GENERIC, VFIO_DRIVERS, Services, default_name, default_names
@@ -107,7 +107,7 @@ class Config:
     host_reserved: tuple[HostShare, ...] = ()
     vfio_driver: str = "vfio-pci"
     allow_no_iommu: bool = False  # offer VFs that no IOMMU keeps apart: whoever has one can reach all memory
-    provision: tuple[Wish, ...] = ()  # what PFs should be; the first that is about this node holds
+    provision: tuple[ProvisionSpec, ...] = ()  # what PFs should be; the first that is about this node holds
     # Of names that are no more: what is held by one is answered as before. No part of what a file says.
     former: tuple[ResourceRule, ...] = field(default=(), compare=False)
 
@@ -299,10 +299,10 @@ def _check_names(rules: Sequence[ResourceRule], defaults: Iterable[str]) -> None
             raise ConfigError(f"resources[{index}]", problem, hint="write the same limit and options at both")
 
 
-def _check_least(wishes: Sequence[Wish], names: Collection[str]) -> None:
+def _check_least(specs: Sequence[ProvisionSpec], names: Collection[str]) -> None:
     """Refuse a minimum of what no VF is called: it would keep nothing."""
-    for index, wish in enumerate(wishes):
-        for name in wish.min_available:
+    for index, spec in enumerate(specs):
+        for name in spec.min_available:
             if name not in names:
                 hint = f"the name behind {DOMAIN}/; known here: {cut(', '.join(sorted(names)))}"
                 raise ConfigError(

@@ -1,6 +1,6 @@
-"""Rollout: which nodes of a fleet take the next wish already, where all of them share one configuration.
+"""Rollout: which nodes of a fleet take the next spec already, where all of them share one configuration.
 
-Each node decides for itself, by a number that is drawn from its name, the next wish and a salt. How many per cent are
+Each node decides for itself, by a number that is drawn from its name, the next spec and a salt. How many per cent are
 to take it is no part of what is drawn from, so that a growing percentage only ever adds nodes; and there is no state:
 a node that has rebooted decides as it did before.
 """

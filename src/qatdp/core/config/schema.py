@@ -49,7 +49,7 @@ def config_schema() -> Schema:
                 },
                 "provision": {
                     "type": "array",
-                    "items": _wish(),
+                    "items": _spec(),
                     "description": "what PFs should be; the first entry that is about this node holds",
                 },
             },
@@ -116,8 +116,8 @@ def _host_share() -> Schema:
     return _object({"vfs": vfs, "pfs": _some(_address())}, required=["vfs"])
 
 
-def _wish() -> Schema:
-    wish = _object(
+def _spec() -> Schema:
+    spec = _object(
         {
             **_target()["properties"],
             "current": _target(),
@@ -150,7 +150,7 @@ def _wish() -> Schema:
     cordons = {"properties": {"when": {"const": When.CORDON}}, "required": ["when"]}
     staged = {"required": list(STAGED_KEYS), **_without(*TARGET_KEYS)}
     return {
-        **wish,
+        **spec,
         "oneOf": [{"required": ["split"], **_without(*STAGED_KEYS)}, staged],
         "dependentSchemas": {"cordonTimeoutSeconds": cordons},
     }

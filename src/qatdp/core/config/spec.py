@@ -1,4 +1,4 @@
-"""The wish: what a node's PFs should be. core/provision/planner.py decides what it means for the PFs of a node."""
+"""The spec: what a node's PFs should be. core/provision/planner.py decides what it means for the PFs of a node."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Partition:
     """One entry of `split`: PFs that are to have these services; None stands for those whose services are not chosen.
 
     With neither `percent` nor `count` it takes all that it selects and no earlier part has taken.
@@ -56,10 +56,10 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ProvisionSpec:
     """One entry of `provision`."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[Partition, ...]
     nodes: tuple[str, ...] | None = None  # patterns of node names; None: any node
     scope: Scope = Scope.NODE
     auto_reset: bool | None = None  # None: as it is
@@ -68,26 +68,26 @@ class Wish:
     max_unavailable: int = 1  # PFs whose VFs pods could use, and that may be away at a time
     min_available: Mapping[str, int] = field(default_factory=dict)  # by resource: VFs that must stay
     cordon_timeout_s: int | None = None  # how long a PF that pods keep stays cordoned; None: for ever
-    next: "Wish | None" = None  # what `rollout` chooses some nodes for; differs in parts, scope and auto_reset alone
+    next: "ProvisionSpec | None" = None  # what `rollout` chooses some nodes for; differs in parts, scope, auto_reset
     rollout: Rollout | None = None
 
 
-NO_WISH = Wish(())
+EMPTY_SPEC = ProvisionSpec(())
 
 
-def wish_of(wishes: Sequence[Wish], node: str | None) -> Wish:
-    """Return the wish that a node takes, of the first that is about it; NO_WISH where none is.
+def spec_for_node(specs: Sequence[ProvisionSpec], node: str | None) -> ProvisionSpec:
+    """Return the spec that a node takes, of the first that is about it; EMPTY_SPEC where none is.
 
     Raises ConfigError where its name decides and is not known.
     """
-    index = which(wishes, node)
-    return NO_WISH if index is None else _staged(wishes[index], node, f"provision[{index}].rollout")
+    index = which(specs, node)
+    return EMPTY_SPEC if index is None else _staged(specs[index], node, f"provision[{index}].rollout")
 
 
-def which(wishes: Sequence[Wish], node: str | None) -> int | None:
-    """Return the index of the first wish that is about a node. Raises ConfigError as `wish_of` does."""
-    for index, wish in enumerate(wishes):
-        if wish.nodes is None or _matches(node, wish.nodes, f"provision[{index}].nodes"):
+def which(specs: Sequence[ProvisionSpec], node: str | None) -> int | None:
+    """Return the index of the first spec that is about a node. Raises ConfigError as `spec_for_node` does."""
+    for index, spec in enumerate(specs):
+        if spec.nodes is None or _matches(node, spec.nodes, f"provision[{index}].nodes"):
             return index
     return None
 
@@ -97,11 +97,11 @@ def _matches(node: str | None, patterns: Iterable[str], path: str) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _staged(wish: Wish, node: str | None, path: str) -> Wish:
-    """Return what a node takes of a wish that may have another to come."""
-    if wish.next is None or wish.rollout is None:
-        return wish
-    return wish.next if is_chosen(_known(node, path), wish.rollout) else replace(wish, next=None, rollout=None)
+def _staged(spec: ProvisionSpec, node: str | None, path: str) -> ProvisionSpec:
+    """Return what a node takes of a spec that may have another to come."""
+    if spec.next is None or spec.rollout is None:
+        return spec
+    return spec.next if is_chosen(_known(node, path), spec.rollout) else replace(spec, next=None, rollout=None)
 
 
 def _known(node: str | None, path: str) -> str:
@@ -111,17 +111,17 @@ def _known(node: str | None, path: str) -> str:
     return node
 
 
-def canonical(wish: Wish) -> str:
-    """Return a text for what a wish wants PFs to be, the same however it was written.
+def canonical(spec: ProvisionSpec) -> str:
+    """Return a text for what a spec wants PFs to be, the same however it was written.
 
-    Nodes are drawn by it, so it must not change from version to version: what is new in a wish adds a key where it is
+    Nodes are drawn by it, so it must not change from version to version: what is new in a spec adds a key where it is
     said, and nothing where it is not.
     """
-    parts = [_plain_part(part) for part in wish.parts]
-    return json.dumps(_said({"split": parts, "scope": wish.scope, "autoReset": wish.auto_reset}), sort_keys=True)
+    parts = [_plain_part(part) for part in spec.parts]
+    return json.dumps(_said({"split": parts, "scope": spec.scope, "autoReset": spec.auto_reset}), sort_keys=True)
 
 
-def _plain_part(part: Part) -> Mapping[str, object]:
+def _plain_part(part: Partition) -> Mapping[str, object]:
     return _said(
         {
             "services": GENERIC if part.services is None else sorted(part.services),
@@ -145,5 +145,5 @@ def refusal(family: Family, services: Services | None) -> str | None:
     return refused_services(family, services)
 
 
-def can_do(family: Family, part: Part) -> bool:
+def can_do(family: Family, part: Partition) -> bool:
     return refusal(family, part.services) is None

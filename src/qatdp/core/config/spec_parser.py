@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from qatdp.core.config import readers
 from qatdp.core.config.rollout import read_rollout
-from qatdp.core.config.spec import WHOLE, Part, Scope, When, Wish, can_do, canonical, refusal
+from qatdp.core.config.spec import WHOLE, Partition, ProvisionSpec, Scope, When, can_do, canonical, refusal
 from qatdp.core.model.qat import FAMILIES, Services
 from qatdp.errors import ConfigError
 
@@ -15,7 +15,7 @@ STAGED_KEYS = ("current", "next", "rollout")
 WISH_KEYS = ("nodes", "excludePfs", "when", "maxUnavailable", "minAvailable", "cordonTimeoutSeconds")
 
 
-def read_wish(value: object, path: str) -> Wish:
+def read_wish(value: object, path: str) -> ProvisionSpec:
     """Read one entry of `provision`; raises ConfigError."""
     entry = readers.a_mapping(value, path)
     readers.only_known(entry, path, *TARGET_KEYS, *WISH_KEYS, *STAGED_KEYS)
@@ -28,10 +28,10 @@ def read_wish(value: object, path: str) -> Wish:
     return replace(current, next=next_, rollout=read_rollout(entry["rollout"], f"{path}.rollout", canonical(next_)))
 
 
-def check_reachable(wishes: Sequence[Wish]) -> None:
+def check_reachable(specs: Sequence[ProvisionSpec]) -> None:
     """Refuse an entry that no node can take; raises ConfigError."""
-    for index, wish in enumerate(wishes[:-1]):
-        if wish.nodes is None:
+    for index, spec in enumerate(specs[:-1]):
+        if spec.nodes is None:
             problem = f"no node can take it: provision[{index}] is for any node"
             raise ConfigError(f"provision[{index + 1}]", problem, hint="put the entry without nodes last")
 
@@ -51,12 +51,12 @@ def _target(value: object, path: str) -> Mapping[str, object]:
     return target
 
 
-def _policy(entry: Mapping[str, object], path: str) -> Wish:
+def _policy(entry: Mapping[str, object], path: str) -> ProvisionSpec:
     """Read what is about the nodes, and how they are changed."""
     when = When(readers.a_choice(entry.get("when", When.IDLE), f"{path}.when", list(When)))
     if "cordonTimeoutSeconds" in entry and when is not When.CORDON:
         raise ConfigError(f"{path}.cordonTimeoutSeconds", "nothing is cordoned", hint="it goes with when: cordon")
-    return Wish(
+    return ProvisionSpec(
         parts=(),
         nodes=_patterns(entry, path),
         exclude_pfs=readers.a_set(entry, path, "excludePfs", readers.an_address) or frozenset(),
@@ -69,7 +69,7 @@ def _policy(entry: Mapping[str, object], path: str) -> Wish:
     )
 
 
-def _aimed(policy: Wish, target: Mapping[str, object], path: str) -> Wish:
+def _aimed(policy: ProvisionSpec, target: Mapping[str, object], path: str) -> ProvisionSpec:
     """Read what PFs should be."""
     if "split" not in target:
         raise ConfigError(f"{path}.split", "missing", hint="such as: [{services: [sym, asym], percent: 50}]")
@@ -93,7 +93,7 @@ def _patterns(entry: Mapping[str, object], path: str) -> tuple[str, ...] | None:
     return None if found is None else tuple(sorted(found))
 
 
-def _part(value: object, path: str) -> Part:
+def _part(value: object, path: str) -> Partition:
     part = readers.a_mapping(value, path)
     readers.only_known(part, path, "services", "percent", "count", "pfs", "numaNodes", "families")
     if "services" not in part:
@@ -104,7 +104,7 @@ def _part(value: object, path: str) -> Part:
     families = readers.a_set(part, path, "families", lambda of, key: readers.a_choice(of, key, names))
     services = readers.a_service_set(part["services"], f"{path}.services")
     _check_services(services, families, f"{path}.services")
-    return Part(
+    return Partition(
         services=services,
         percent=_percent(part["percent"], f"{path}.percent") if "percent" in part else None,
         count=readers.a_count(part["count"], f"{path}.count") if "count" in part else None,
@@ -129,7 +129,7 @@ def _check_services(services: Services | None, families: frozenset[str] | None, 
         raise ConfigError(path, f"no device can do this: {reasons[-1]}")
 
 
-def _check_parts(parts: Sequence[Part], path: str) -> None:
+def _check_parts(parts: Sequence[Partition], path: str) -> None:
     """Refuse parts of which one can get nothing, whatever PFs there are."""
     if not parts:
         raise ConfigError(path, "empty", hint="leave the whole entry out to have nothing changed")
@@ -144,12 +144,12 @@ def _check_parts(parts: Sequence[Part], path: str) -> None:
                 _refuse_shadowed(parts, before, index, path)
 
 
-def _refuse_shadowed(parts: Sequence[Part], before: int, index: int, path: str) -> None:
+def _refuse_shadowed(parts: Sequence[Partition], before: int, index: int, path: str) -> None:
     able = [family for family in FAMILIES if can_do(family, parts[index])]
     if all(can_do(family, parts[before]) for family in able):
         problem = f"can get nothing: split[{before}] takes all PFs that are left"
         raise ConfigError(f"{path}[{index}]", problem, hint="put the entry without percent, count or selector last")
 
 
-def _takes_all(part: Part) -> bool:
+def _takes_all(part: Partition) -> bool:
     return part.percent is None and part.count is None and part.selector == (None, None, None)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from qatdp.core.health.verdict import Evidence, Sign
+from qatdp.core.health.verdict import Evidence, Signal
 
 RAS, AER = "ras", "aer"
 SEVERITIES = ("correctable", "nonfatal", "fatal")
@@ -15,7 +15,7 @@ ALL_ONES = b"\xff\xff"
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class CounterSample:
     """What can be read without waiting. `state` None: not known. Counters by names such as "ras_fatal".
 
     `unseen`: why a signal is not to be had, by its name.
@@ -27,7 +27,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
+class ProbeSample:
     """What one probe found. `alive` None: the heartbeat could not be read, and `unseen` tells why.
 
     `failed` is the driver's count of unanswered heartbeats, before and after; `sent` its count of all, read between
@@ -46,38 +46,38 @@ class Pulse:
 # -> evidence. The driver refuses a check that comes within one heartbeat period of another reader's, with the same -1
 # and without counting it (adf_hb_check_polling_freq in adf_heartbeat.c): then the other's check is the one that tells.
 # Our own answer is the latest word. Of another's failure and another's answer, which came last is not known.
-BEATS: Mapping[tuple[bool, bool, bool], Sign | None] = MappingProxyType(
+BEATS: Mapping[tuple[bool, bool, bool], Signal | None] = MappingProxyType(
     {
-        (True, False, False): Sign.ALIVE,
-        (True, False, True): Sign.ALIVE,
-        (True, True, False): Sign.ALIVE,
-        (True, True, True): Sign.ALIVE,
+        (True, False, False): Signal.ALIVE,
+        (True, False, True): Signal.ALIVE,
+        (True, True, False): Signal.ALIVE,
+        (True, True, True): Signal.ALIVE,
         (False, False, False): None,  # two readers have collided, or the PF restarts: that alone is no evidence
-        (False, False, True): Sign.ALIVE,
-        (False, True, False): Sign.FAILED,
-        (False, True, True): Sign.FAILED,
+        (False, False, True): Signal.ALIVE,
+        (False, True, False): Signal.FAILED,
+        (False, True, True): Signal.FAILED,
     }
 )
 
 
-def of_reading(before: Reading | None, now: Reading) -> Iterator[Evidence]:
+def of_reading(before: CounterSample | None, now: CounterSample) -> Iterator[Evidence]:
     """Yield what a reading shows, against the one before."""
     if now.state is not None:
-        yield Evidence(Sign.UP if now.state == "up" else Sign.DOWN, f"is {now.state}")
+        yield Evidence(Signal.UP if now.state == "up" else Signal.DOWN, f"is {now.state}")
     was: Mapping[str, int] = before.counters if before else {}
     # The driver counts from 0 at each start of the device (adf_sysfs_ras_counters.c).
     fallen = [key for key, count in now.counters.items() if key.startswith(RAS) and count < was.get(key, 0)]
     if fallen:
-        yield Evidence(Sign.RESTARTED, "its error counters restarted")
+        yield Evidence(Signal.RESTARTED, "its error counters restarted")
     if fatal := now.counters.get("ras_fatal"):
-        yield Evidence(Sign.FATAL, f"errors_fatal is {fatal}", (0, fatal))
+        yield Evidence(Signal.FATAL, f"errors_fatal is {fatal}", (0, fatal))
     # The PCI core never begins again, so that only what is added counts.
     if "aer_fatal" in was and now.counters.get("aer_fatal", 0) > was["aer_fatal"]:
         counts = (was["aer_fatal"], now.counters["aer_fatal"])
-        yield Evidence(Sign.FATAL, f"aer_dev_fatal {counts[0]} -> {counts[1]}", counts)
+        yield Evidence(Signal.FATAL, f"aer_dev_fatal {counts[0]} -> {counts[1]}", counts)
 
 
-def warnings(before: Reading | None, now: Reading) -> Iterator[str]:
+def warnings(before: CounterSample | None, now: CounterSample) -> Iterator[str]:
     """Yield what is worth a line, and no verdict: a request was lost or damaged, the PF goes on."""
     for key, name in (("ras_nonfatal", "errors_nonfatal"), ("aer_nonfatal", "aer_dev_nonfatal")):
         was, count = before.counters.get(key) if before else None, now.counters.get(key)
@@ -85,30 +85,30 @@ def warnings(before: Reading | None, now: Reading) -> Iterator[str]:
             yield f"{name} {was} -> {count}"
 
 
-def of_pulse(before: Pulse | None, pulse: Pulse) -> Iterator[Evidence]:
+def of_pulse(before: ProbeSample | None, pulse: ProbeSample) -> Iterator[Evidence]:
     """Yield what a probe shows, against the one before."""
     if pulse.config is not None:
         if pulse.config.startswith(ALL_ONES):
-            yield Evidence(Sign.GONE, "its configuration space reads all ones")
+            yield Evidence(Signal.GONE, "its configuration space reads all ones")
         else:
-            yield Evidence(Sign.RESPONDS, "its configuration space can be read again")
+            yield Evidence(Signal.RESPONDS, "its configuration space can be read again")
     # Of the state only this counts: the tick, which is newer, may have seen it come up, and can be held up elsewhere.
     if pulse.state is not None and pulse.state != "up":
-        yield Evidence(Sign.DOWN, f"is {pulse.state}")
+        yield Evidence(Signal.DOWN, f"is {pulse.state}")
     if pulse.alive is not None:
-        yield from _of_heartbeat(before or Pulse(), pulse, answered=pulse.alive)
+        yield from _of_heartbeat(before or ProbeSample(), pulse, answered=pulse.alive)
 
 
-def _of_heartbeat(before: Pulse, pulse: Pulse, *, answered: bool) -> Iterator[Evidence]:
+def _of_heartbeat(before: ProbeSample, pulse: ProbeSample, *, answered: bool) -> Iterator[Evidence]:
     failures = _failures(before, pulse)
     sign = BEATS[answered, failures is not None, _others_were_answered(before, pulse)]
-    if sign is Sign.FAILED and failures:
+    if sign is Signal.FAILED and failures:
         yield Evidence(sign, f"heartbeat failed, queries_failed {failures[0]} -> {failures[1]}", failures)
-    elif sign is Sign.ALIVE:
+    elif sign is Signal.ALIVE:
         yield Evidence(sign, "its heartbeat is back")
 
 
-def _failures(before: Pulse, pulse: Pulse) -> tuple[int, int] | None:
+def _failures(before: ProbeSample, pulse: ProbeSample) -> tuple[int, int] | None:
     """Return the driver's count of failures at the last probe and now; None where it has not grown.
 
     It begins at 0 whenever the device is started (adf_heartbeat_init). Before our first probe everything is old.
@@ -121,7 +121,7 @@ def _failures(before: Pulse, pulse: Pulse) -> tuple[int, int] | None:
     return (since, now) if now > since else None
 
 
-def _others_were_answered(before: Pulse, pulse: Pulse) -> bool:
+def _others_were_answered(before: ProbeSample, pulse: ProbeSample) -> bool:
     """Return whether a check that was not ours has found the firmware alive since our last probe.
 
     Answers are what was sent and has not failed: at least so many now, and at most so many then, as `sent` is read

@@ -32,7 +32,7 @@ class Condition(StrEnum):
     RECOVERING = "Recovering"  # nothing is wrong any more, for less than the hold time
 
 
-class Sign(StrEnum):
+class Signal(StrEnum):
     """What a look can show, in the order in which it counts."""
 
     PROBED = "probed"  # a probe has come back
@@ -50,10 +50,10 @@ class Sign(StrEnum):
     QUIET_ENOUGH = "quiet-enough"  # judge's own: the hold time is over
 
 
-_C, _S = Condition, Sign
+_C, _S = Condition, Signal
 # Where a condition is not named with a sign, the sign changes nothing.
-_BAD: Mapping[Sign, Condition] = {_S.HUNG: _C.FENCED, _S.GONE: _C.GONE, _S.FATAL: _C.FATAL}
-TABLE: Mapping[Condition, Mapping[Sign, Condition]] = MappingProxyType(
+_BAD: Mapping[Signal, Condition] = {_S.HUNG: _C.FENCED, _S.GONE: _C.GONE, _S.FATAL: _C.FATAL}
+TABLE: Mapping[Condition, Mapping[Signal, Condition]] = MappingProxyType(
     {
         _C.HEALTHY: {**_BAD, _S.UNPROBED: _C.UNPROBED, _S.FAILED: _C.SUSPECT, _S.DOWN: _C.DOWN},
         # Nothing was wrong as far as is known, so that there is nothing to recover from.
@@ -106,7 +106,7 @@ _CAUSES = frozenset({_C.SUSPECT, _C.UNRESPONSIVE, _C.FATAL, _C.GONE, _C.FENCED})
 class Evidence:
     """A sign, in words; `counts` are a counter's values before and after."""
 
-    sign: Sign
+    sign: Signal
     text: str
     counts: tuple[int, int] | None = None
 
@@ -131,22 +131,22 @@ def verdict(health: Health) -> Defect:
     return defect(Reason(f"Pf{health.condition}"), evidence=health.reason)
 
 
-def next_condition(condition: Condition, sign: Sign) -> Condition:
+def next_condition(condition: Condition, sign: Signal) -> Condition:
     return TABLE[condition].get(sign, condition)
 
 
 def judge(health: Health, evidence: Iterable[Evidence], now_s: float, hold_s: float = HOLD_S) -> Health:
     """Return the verdict after a look; the same object where that changes nothing."""
-    order = list(Sign)
+    order = list(Signal)
     ordered = sorted(set(evidence), key=lambda one: (order.index(one.sign), one.text, one.counts or ()))
     for sign, same in groupby(ordered, key=lambda one: one.sign):
         health = _after(health, sign, tuple(same), now_s, hold_s)
     if health.condition in WAITING and now_s - health.since_s >= hold_s:
-        return _after(health, Sign.QUIET_ENOUGH, (), now_s, hold_s)
+        return _after(health, Signal.QUIET_ENOUGH, (), now_s, hold_s)
     return health
 
 
-def _after(health: Health, sign: Sign, evidence: tuple[Evidence, ...], now_s: float, hold_s: float) -> Health:
+def _after(health: Health, sign: Signal, evidence: tuple[Evidence, ...], now_s: float, hold_s: float) -> Health:
     condition = next_condition(health.condition, sign)
     if condition is health.condition:
         return health

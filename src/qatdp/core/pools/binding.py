@@ -7,7 +7,7 @@ from enum import StrEnum
 from qatdp.core.config.model import Config
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import PhysicalFunction, Snapshot, VirtualFunction
-from qatdp.core.pools.placement import Offer
+from qatdp.core.pools.placement import Placement
 
 
 class BindMode(StrEnum):
@@ -28,7 +28,7 @@ class Binding:
 
 
 def plan_bindings(
-    snapshot: Snapshot, config: Config, found: Mapping[PciAddress, Offer], mode: BindMode
+    snapshot: Snapshot, config: Config, found: Mapping[PciAddress, Placement], mode: BindMode
 ) -> tuple[Binding, ...]:
     """Return what is to be bound, in the order of addresses."""
     if mode is BindMode.NEVER:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import IommuGroup, Snapshot
-from qatdp.core.pools.stale import Holding
+from qatdp.core.pools.stale import CheckpointEntry
 
 HOLD_S = 2.0
 # A poll reads so many VFs whatever the size of the node, and in addition those that are known to be open.
@@ -55,12 +55,12 @@ def next_slice(vfs: Sequence[PciAddress], after: PciAddress | None, count: int =
     return (*later, *vfs[: len(vfs) - len(later)])[:count]
 
 
-def named_devices(holdings: Collection[Holding]) -> frozenset[PciAddress]:
+def named_devices(pod_entries: Collection[CheckpointEntry]) -> frozenset[PciAddress]:
     """Return the devices that the kubelet's checkpoint names for pods, under whichever resource."""
-    return frozenset(device for holding in holdings for device in holding.devices)
+    return frozenset(device for pod_entry in pod_entries for device in pod_entry.devices)
 
 
-def shared_devices(holdings: Collection[Holding]) -> frozenset[PciAddress]:
+def shared_devices(pod_entries: Collection[CheckpointEntry]) -> frozenset[PciAddress]:
     """Return the devices that the checkpoint names for two pods.
 
     A kubelet that is asked for PodResources List while it admits a pod forgets what it has just chosen, and gives it to
@@ -68,9 +68,9 @@ def shared_devices(holdings: Collection[Holding]) -> frozenset[PciAddress]:
     """
     pods: dict[PciAddress, str] = {}
     shared: set[PciAddress] = set()
-    for holding in holdings:
-        for device in holding.devices:
-            if pods.setdefault(device, holding.uid) != holding.uid:
+    for pod_entry in pod_entries:
+        for device in pod_entry.devices:
+            if pods.setdefault(device, pod_entry.uid) != pod_entry.uid:
                 shared.add(device)
     return frozenset(shared)
 

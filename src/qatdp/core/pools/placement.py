@@ -31,7 +31,7 @@ KINDS = {DeviceNode.GROUP: (NodeKind.GROUP, NodeKind.NOIOMMU), DeviceNode.CDEV: 
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class Placement:
     """A VF's place and state. `resource` None: it belongs nowhere, and `why_not` says why.
 
     `undecided` tells that its services cannot be known now: a VF that is in a list stays there.
@@ -39,14 +39,14 @@ class Offer:
     """
 
     resource: str | None = None
-    why_not: Defect | None = None
-    undecided: bool = False
+    excluded: Defect | None = None
+    unknown_services: bool = False
     defect: Defect | None = None
     in_doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
+class PlacementContext:
     """What bears on an offer besides the snapshot and the configuration, by the VF's address."""
 
     stale: Stale
@@ -59,44 +59,44 @@ class Circumstances:
     shared: Collection[PciAddress] = frozenset()  # VFs that the kubelet's checkpoint names for two pods
 
 
-NOTHING_ELSE = Circumstances(Stale(), {}, {})
+EMPTY_CONTEXT = PlacementContext(Stale(), {}, {})
 
 
-def offers(
+def placements(
     snapshot: Snapshot,
     config: Config,
-    circumstances: Circumstances = NOTHING_ELSE,
+    context: PlacementContext = EMPTY_CONTEXT,
     read: Collection[PciAddress] = frozenset(),
-) -> Mapping[PciAddress, Offer]:
+) -> Mapping[PciAddress, Placement]:
     """Return the offer of each VF of the snapshot; `read` are those in a list that a kubelet may have read."""
-    standing = {group.number: _stand_in(group, snapshot, config, read) for group in snapshot.groups}
-    return {vf.address: _offer(vf, snapshot, config, circumstances, standing) for vf in snapshot.vfs}
+    standing = {group.number: _group_representative(group, snapshot, config, read) for group in snapshot.groups}
+    return {vf.address: _placement(vf, snapshot, config, context, standing) for vf in snapshot.vfs}
 
 
-def _offer(
+def _placement(
     vf: VirtualFunction,
     snapshot: Snapshot,
     config: Config,
-    circumstances: Circumstances,
+    context: PlacementContext,
     standing: Mapping[int, PciAddress | None],
-) -> Offer:
+) -> Placement:
     pf = snapshot.pf(vf.pf)
-    why_not = _change(vf, circumstances) or _reserved(vf, config, standing)
-    if why_not:
-        return Offer(why_not=why_not)
-    if undecided := _undecided(vf, pf, snapshot):
-        why = _verdict(vf.pf, circumstances) or undecided
-        return Offer(undecided=True, why_not=why, defect=why)
+    excluded = _change(vf, context) or _reserved(vf, config, standing)
+    if excluded:
+        return Placement(excluded=excluded)
+    if unknown_services := _unknown_services(vf, pf, snapshot):
+        why = _verdict(vf.pf, context) or unknown_services
+        return Placement(unknown_services=True, excluded=why, defect=why)
     resource = resource_of(vf, pf, config)
     if resource is None:
-        return Offer(why_not=defect(Reason.NOT_SELECTED))
-    found = defect_of(vf, snapshot, config, resource, circumstances)
+        return Placement(excluded=defect(Reason.NOT_SELECTED))
+    found = defect_of(vf, snapshot, config, resource, context)
     in_doubt = found is not None and found.reason is Reason.HOLDERS_UNKNOWN
-    return Offer(resource, defect=found, in_doubt=in_doubt)
+    return Placement(resource, defect=found, in_doubt=in_doubt)
 
 
-def _change(vf: VirtualFunction, circumstances: Circumstances) -> Defect | None:
-    goal = circumstances.changing.get(vf.pf) if vf.pf else None
+def _change(vf: VirtualFunction, context: PlacementContext) -> Defect | None:
+    goal = context.changing.get(vf.pf) if vf.pf else None
     return defect(Reason.PF_RECONFIGURING, pf=vf.pf, goal=goal) if goal else None
 
 
@@ -115,7 +115,9 @@ def _is_kept(vf: VirtualFunction, config: Config) -> bool:
     return vf.index is not None and vf.index < config.kept(vf.pf)
 
 
-def _stand_in(group: IommuGroup, snapshot: Snapshot, config: Config, read: Collection[PciAddress]) -> PciAddress | None:
+def _group_representative(
+    group: IommuGroup, snapshot: Snapshot, config: Config, read: Collection[PciAddress]
+) -> PciAddress | None:
     """Return the VF that stands for a group of several, as who opens a group has it alone; None where it need not.
 
     The lowest that is offered anywhere, unless another one is in a list now.
@@ -132,10 +134,10 @@ def _has_place(address: PciAddress, snapshot: Snapshot, config: Config) -> bool:
     if vf is None:
         return True
     pf = snapshot.pf(vf.pf)
-    return not _is_kept(vf, config) and bool(_undecided(vf, pf, snapshot) or resource_of(vf, pf, config))
+    return not _is_kept(vf, config) and bool(_unknown_services(vf, pf, snapshot) or resource_of(vf, pf, config))
 
 
-def _undecided(vf: VirtualFunction, pf: PhysicalFunction | None, snapshot: Snapshot) -> Defect | None:
+def _unknown_services(vf: VirtualFunction, pf: PhysicalFunction | None, snapshot: Snapshot) -> Defect | None:
     """Return why the services of a VF cannot be known now; None where they are, or where there are none to know."""
     if vf.pf is None:
         return None
@@ -198,23 +200,23 @@ def _vfio_driver(vf: VirtualFunction, config: Config) -> str:
 
 
 def defect_of(
-    vf: VirtualFunction, snapshot: Snapshot, config: Config, resource: str, circumstances: Circumstances
+    vf: VirtualFunction, snapshot: Snapshot, config: Config, resource: str, context: PlacementContext
 ) -> Defect | None:
     """Return the first thing that is wrong with a VF as a device of a resource, the one to mend first."""
     pf = snapshot.pf(vf.pf)
-    undecided = _undecided(vf, pf, snapshot)
+    unknown_services = _unknown_services(vf, pf, snapshot)
     return (
-        (undecided and _verdict(vf.pf, circumstances))
-        or undecided
+        (unknown_services and _verdict(vf.pf, context))
+        or unknown_services
         or _problem(vf, snapshot)
-        or (_pf_defect(pf, snapshot, circumstances) if pf else None)
-        or (None if vf.on_vfio else circumstances.unbound.get(vf.address) or _driver_defect(vf, snapshot, config))
+        or (_pf_defect(pf, snapshot, context) if pf else None)
+        or (None if vf.on_vfio else context.unbound.get(vf.address) or _driver_defect(vf, snapshot, config))
         or _group_defect(snapshot.group(vf.iommu_group))
         or (None if config.allow_no_iommu else _no_iommu_defect(vf))
         or node_defect(vf, config.options(resource).device_node)
-        or circumstances.stale.reasons.get(vf.address)
-        or circumstances.in_doubt.get(vf.address)
-        or (defect(Reason.OPEN) if vf.address in circumstances.opened else None)
+        or context.stale.reasons.get(vf.address)
+        or context.in_doubt.get(vf.address)
+        or (defect(Reason.OPEN) if vf.address in context.opened else None)
     )
 
 
@@ -223,11 +225,11 @@ def _problem(vf: VirtualFunction, snapshot: Snapshot) -> Defect | None:
     return defect(Reason.UNREADABLE, problem=problem) if problem else None
 
 
-def _pf_defect(pf: PhysicalFunction, snapshot: Snapshot, circumstances: Circumstances) -> Defect | None:
+def _pf_defect(pf: PhysicalFunction, snapshot: Snapshot, context: PlacementContext) -> Defect | None:
     if found := driver_defect(pf, snapshot):
         return found.of_pf(pf.address)
     # The verdict knows more than a scan: which read hangs where the scan left something out, and why a PF is down.
-    if verdict := _verdict(pf.address, circumstances):
+    if verdict := _verdict(pf.address, context):
         return verdict
     if pf.is_down:
         return defect(Reason.PF_DOWN, evidence=f"is {pf.state}").of_pf(pf.address)
@@ -235,8 +237,8 @@ def _pf_defect(pf: PhysicalFunction, snapshot: Snapshot, circumstances: Circumst
     return defect(Reason.PF_UNREADABLE, problem=problem).of_pf(pf.address) if problem else None
 
 
-def _verdict(pf: PciAddress | None, circumstances: Circumstances) -> Defect | None:
-    return circumstances.sick.get(pf) if pf else None
+def _verdict(pf: PciAddress | None, context: PlacementContext) -> Defect | None:
+    return context.sick.get(pf) if pf else None
 
 
 def _driver_defect(vf: VirtualFunction, snapshot: Snapshot, config: Config) -> Defect:

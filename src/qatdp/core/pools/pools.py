@@ -1,6 +1,6 @@
 """One pool per resource: the devices in its list, each with its health and the reason for it.
 
-`build_pools` is the one place where what was scanned, what is wished and what may be held come together. It partitions
+`build_pools` is the one place where what was scanned, what is desired and what may be held come together. It partitions
 the VFs: none is in two pools, none is left out without a reason.
 """
 
@@ -13,9 +13,9 @@ from qatdp.core.config.model import Config, ResourceOptions
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import NodeKind, Snapshot, VirtualFunction
 from qatdp.core.pools.open_vfs import functions_of
-from qatdp.core.pools.placement import NOTHING_ELSE, Circumstances, Offer, defect_of, node_of, offers
+from qatdp.core.pools.placement import EMPTY_CONTEXT, Placement, PlacementContext, defect_of, node_of, placements
 from qatdp.core.reasons import Defect, Reason, defect
-from qatdp.core.release.protocol import LEAVING, MAYBE_IN_USE, OUT_OF_LIST, WITHDRAWN, Books, Entry, Step, settle
+from qatdp.core.release.protocol import LEAVING, MAYBE_IN_USE, OUT_OF_LIST, WITHDRAWN, Ledger, LedgerEntry, Step, settle
 
 CONTAINER_NODE = "/dev/vfio/vfio"
 IOMMUFD_NODE = "/dev/iommu"
@@ -85,7 +85,7 @@ class ResourcePool:
         return tuple((device.address, device.health, device.numa_node) for device in self.devices)
 
     @property
-    def guards_starts(self) -> bool:
+    def pre_start_required(self) -> bool:
         """Whether the kubelet is to ask before it starts a container: else it goes by an answer that is outdated, or
         starts a pod with a VF that another one has open.
 
@@ -104,61 +104,61 @@ class Pools:
     """All pools by the full name of their resource, and why each other VF is in none."""
 
     pools: Mapping[str, ResourcePool]
-    left_out: Mapping[PciAddress, Defect]
+    excluded: Mapping[PciAddress, Defect]
 
 
 def build_pools(
     snapshot: Snapshot,
     config: Config,
-    books: Books,
+    ledger: Ledger,
     moment: int,
-    circumstances: Circumstances = NOTHING_ELSE,
-) -> tuple[Pools, Books]:
-    """Return the pools, and the books after every ID was told where it belongs (core/release/protocol.py)."""
-    read = {address for address, entry in _listed(books).items() if entry.step is not Step.NEW}
-    found = offers(snapshot, config, circumstances, read)
-    books = _remember(settle(books, places(found, config, books), moment), snapshot, circumstances.stale.taken)
+    context: PlacementContext = EMPTY_CONTEXT,
+) -> tuple[Pools, Ledger]:
+    """Return the pools, and the ledger after every ID was told where it belongs (core/release/protocol.py)."""
+    read = {address for address, entry in _listed(ledger).items() if entry.step is not Step.NEW}
+    found = placements(snapshot, config, context, read)
+    ledger = _remember(settle(ledger, places(found, config, ledger), moment), snapshot, context.stale.taken)
     devices: dict[str, list[PoolDevice]] = {}
-    for address, entry in sorted(_listed(books).items()):
-        sick = _sick(address, entry.resource, found.get(address), snapshot, config, circumstances)
-        device = _device(address, entry, snapshot, config, circumstances, sick)
+    for address, entry in sorted(_listed(ledger).items()):
+        sick = _sick(address, entry.resource, found.get(address), snapshot, config, context)
+        device = _device(address, entry, snapshot, config, context, sick)
         devices.setdefault(entry.resource, []).append(device)
     pools = {name: ResourcePool(name, tuple(of), config.options(name)) for name, of in sorted(devices.items())}
-    return Pools(pools, _left_out(found, books)), books
+    return Pools(pools, _left_out(found, ledger)), ledger
 
 
-def _listed(books: Books) -> Books:
-    return {address: entry for address, entry in books.items() if entry.step not in OUT_OF_LIST}
+def _listed(ledger: Ledger) -> Ledger:
+    return {address: entry for address, entry in ledger.items() if entry.step not in OUT_OF_LIST}
 
 
-def places(found: Mapping[PciAddress, Offer], config: Config, books: Books) -> Mapping[PciAddress, str]:
+def places(found: Mapping[PciAddress, Placement], config: Config, ledger: Ledger) -> Mapping[PciAddress, str]:
     """Return which resource each VF belongs to now; one that is left out belongs nowhere.
 
     A VF with a defect keeps the place it has, but gets no new one. So does one whose services cannot be known now. One
-    in doubt gets one: Unhealthy, it does no harm in any list, and a list makes the kubelet write its books again.
+    in doubt gets one: Unhealthy, it does no harm in any list, and a list makes the kubelet write its ledger again.
     """
-    listed = _listed(books)
+    listed = _listed(ledger)
     wanted: dict[str, list[PciAddress]] = {}
-    for address, offer in found.items():
+    for address, placement in found.items():
         listed_at = listed[address].resource if address in listed else None
-        resource = listed_at if offer.undecided else offer.resource
-        if resource and (resource == listed_at or offer.defect is None or offer.in_doubt):
+        resource = listed_at if placement.unknown_services else placement.resource
+        if resource and (resource == listed_at or placement.defect is None or placement.in_doubt):
             wanted.setdefault(resource, []).append(address)
     return {
         address: resource
         for resource, addresses in wanted.items()
-        for address in _within_limit(addresses, resource, config.limit(resource), books)
+        for address in _within_limit(addresses, resource, config.limit(resource), ledger)
     }
 
 
-def _within_limit(addresses: list[PciAddress], resource: str, limit: int | None, books: Books) -> list[PciAddress]:
+def _within_limit(addresses: list[PciAddress], resource: str, limit: int | None, ledger: Ledger) -> list[PciAddress]:
     """Return the first so many: those in the resource's list that may be in use, others in it, then by address.
 
     Those that have yet to leave another list, which can take for ever, are the last.
     """
 
     def rank(address: PciAddress) -> tuple[int, PciAddress]:
-        entry = books.get(address)
+        entry = ledger.get(address)
         if entry and entry.resource == resource and entry.step not in OUT_OF_LIST:
             return (0 if entry.step in MAYBE_IN_USE else 1, address)
         return (2 if entry is None or entry.step is Step.NEW else 3, address)
@@ -166,35 +166,37 @@ def _within_limit(addresses: list[PciAddress], resource: str, limit: int | None,
     return sorted(addresses, key=rank)[:limit]
 
 
-def _left_out(found: Mapping[PciAddress, Offer], books: Books) -> Mapping[PciAddress, Defect]:
+def _left_out(found: Mapping[PciAddress, Placement], ledger: Ledger) -> Mapping[PciAddress, Defect]:
     """Return why each VF that no list has is offered nowhere."""
-    listed = _listed(books)
+    listed = _listed(ledger)
     return {
-        address: offer.why_not or offer.defect or _not_yet(offer, books.get(address))
-        for address, offer in found.items()
+        address: placement.excluded or placement.defect or _not_yet(placement, ledger.get(address))
+        for address, placement in found.items()
         if address not in listed
     }
 
 
-def _not_yet(offer: Offer, entry: Entry | None) -> Defect:
+def _not_yet(placement: Placement, entry: LedgerEntry | None) -> Defect:
     if entry is None:
-        return defect(Reason.OVER_LIMIT, resource=offer.resource)
-    if entry.resource == offer.resource:
-        return defect(Reason.RELEASED, resource=offer.resource)
-    return defect(Reason.MOVING, old=entry.resource, new=offer.resource)  # its step is RELEASED
+        return defect(Reason.OVER_LIMIT, resource=placement.resource)
+    if entry.resource == placement.resource:
+        return defect(Reason.RELEASED, resource=placement.resource)
+    return defect(Reason.MOVING, old=entry.resource, new=placement.resource)  # its step is RELEASED
 
 
-def _remember(books: Books, snapshot: Snapshot, taken: Collection[PciAddress]) -> Books:
+def _remember(ledger: Ledger, snapshot: Snapshot, taken: Collection[PciAddress]) -> Ledger:
     """Keep each VF as it was last seen, for who is asked for again while it is not there.
 
     But for nodes that are another's now, or that a pod has by another name: two would have one VF.
     """
-    seen = {vf.address: _without_nodes(vf) if vf.address in taken else vf for vf in snapshot.vfs if vf.address in books}
-    if absent := [vf for entry in books.values() if (vf := entry.vf) and vf.nodes and vf.address not in seen]:
+    seen = {
+        vf.address: _without_nodes(vf) if vf.address in taken else vf for vf in snapshot.vfs if vf.address in ledger
+    }
+    if absent := [vf for entry in ledger.values() if (vf := entry.vf) and vf.nodes and vf.address not in seen]:
         owned = {node.path for vf in snapshot.vfs for node in vf.nodes}
         seen |= {vf.address: _without_nodes(vf) for vf in absent if any(node.path in owned for node in vf.nodes)}
-    changed = {address: replace(books[address], vf=vf) for address, vf in seen.items() if vf != books[address].vf}
-    return {**books, **changed} if changed else books
+    changed = {address: replace(ledger[address], vf=vf) for address, vf in seen.items() if vf != ledger[address].vf}
+    return {**ledger, **changed} if changed else ledger
 
 
 def _without_nodes(vf: VirtualFunction) -> VirtualFunction:
@@ -204,24 +206,24 @@ def _without_nodes(vf: VirtualFunction) -> VirtualFunction:
 def _sick(
     address: PciAddress,
     resource: str,
-    offer: Offer | None,
+    placement: Placement | None,
     snapshot: Snapshot,
     config: Config,
-    circumstances: Circumstances,
+    context: PlacementContext,
 ) -> Defect | None:
     """Return what is wrong with a VF as a device of the resource that lists it, wherever it belongs now."""
-    if offer and (offer.undecided or offer.resource == resource):
-        return offer.defect
+    if placement and (placement.unknown_services or placement.resource == resource):
+        return placement.defect
     vf = snapshot.vf(address)
-    return defect_of(vf, snapshot, config, resource, circumstances) if vf else defect(Reason.NOT_PRESENT)
+    return defect_of(vf, snapshot, config, resource, context) if vf else defect(Reason.NOT_PRESENT)
 
 
 def _device(
     address: PciAddress,
-    entry: Entry,
+    entry: LedgerEntry,
     snapshot: Snapshot,
     config: Config,
-    circumstances: Circumstances,
+    context: PlacementContext,
     sick: Defect | None,
 ) -> PoolDevice:
     vf = entry.vf
@@ -234,9 +236,9 @@ def _device(
         withdrawn=entry.step in WITHDRAWN,
         held=entry.step in MAYBE_IN_USE,
         awaited=entry.step in MAYBE_IN_USE and entry.step in LEAVING,
-        taken=address in circumstances.stale.taken,
-        outdated=address in circumstances.stale.outdated,
-        shared=address in circumstances.shared,
+        taken=address in context.stale.taken,
+        outdated=address in context.stale.outdated,
+        shared=address in context.shared,
         functions=functions_of(address, snapshot),
     )
 

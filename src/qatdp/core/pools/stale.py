@@ -1,4 +1,4 @@
-"""Stale hand-overs: the kubelet keeps each pod's Allocate answer and uses it at every container start, unasked.
+"""Stale allocations: the kubelet keeps each pod's Allocate answer and uses it at every container start, unasked.
 
 Group numbers can change (a PF that was reset, another order at boot), so an old answer can name a node that belongs to
 another VF now. Until that pod is gone its ID is not healthy, so that the kubelet admits the pod no more after a boot
@@ -36,7 +36,7 @@ class Stale:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Holding:
+class CheckpointEntry:
     """What the kubelet wrote down of one container and one resource: IDs, and the nodes that Allocate answered.
 
     `uid` is the pod's. It and `container` are empty for an answer of ours that was not seen written down yet.
@@ -49,7 +49,7 @@ class Holding:
     container: str = ""
 
 
-def stale_hand_overs(holdings: Collection[Holding], snapshot: Snapshot) -> Stale:
+def stale_allocations(pod_entries: Collection[CheckpointEntry], snapshot: Snapshot) -> Stale:
     """Return which VFs may not be used because of old answers.
 
     The nodes of one answer belong to all its IDs together, so it is stale for each of them as soon as one of its nodes
@@ -58,23 +58,23 @@ def stale_hand_overs(holdings: Collection[Holding], snapshot: Snapshot) -> Stale
     owners = {node.path: vf.address for vf in snapshot.vfs for node in vf.nodes}
     taken: dict[PciAddress, Defect] = {}
     reasons: dict[PciAddress, Defect] = {}
-    old = [(one, _outdated(one, snapshot, owners)) for one in holdings if is_ours(one.resource)]
-    for holding, nodes in old:
-        for device in holding.devices if nodes else ():
+    old = [(one, _outdated(one, snapshot, owners)) for one in pod_entries if is_ours(one.resource)]
+    for pod_entry, nodes in old:
+        for device in pod_entry.devices if nodes else ():
             reasons[device] = defect(Reason.STALE_ALLOCATION, nodes=" ".join(nodes))
     for node in (node for _, nodes in old for node in nodes if node in owners):
         taken.setdefault(owners[node], defect(Reason.NODE_CLAIMED, node=node))
-    for holding in (one for one in holdings if not is_ours(one.resource)):
-        by_node = (owners[node] for node in holding.nodes & owners.keys())
-        for address in (*filter(snapshot.vf, holding.devices), *by_node):
-            taken.setdefault(address, defect(Reason.OTHER_PLUGIN, resource=holding.resource))
+    for pod_entry in (one for one in pod_entries if not is_ours(one.resource)):
+        by_node = (owners[node] for node in pod_entry.nodes & owners.keys())
+        for address in (*filter(snapshot.vf, pod_entry.devices), *by_node):
+            taken.setdefault(address, defect(Reason.OTHER_PLUGIN, resource=pod_entry.resource))
     return Stale({**taken, **reasons}, frozenset(taken), frozenset(reasons))
 
 
-def _outdated(holding: Holding, snapshot: Snapshot, owners: Mapping[str, PciAddress]) -> list[str]:
+def _outdated(pod_entry: CheckpointEntry, snapshot: Snapshot, owners: Mapping[str, PciAddress]) -> list[str]:
     """Return the nodes of an answer that are none of its devices' now."""
-    present = [vf for device in holding.devices if (vf := snapshot.vf(device)) and vf.nodes]
-    foreign = holding.nodes - SHARED_NODES - {node.path for vf in present for node in vf.nodes}
-    if len(present) < len(holding.devices):
+    present = [vf for device in pod_entry.devices if (vf := snapshot.vf(device)) and vf.nodes]
+    foreign = pod_entry.nodes - SHARED_NODES - {node.path for vf in present for node in vf.nodes}
+    if len(present) < len(pod_entry.devices):
         foreign &= owners.keys()  # a node that nobody has may be that of the VF that is not there
     return sorted(foreign)

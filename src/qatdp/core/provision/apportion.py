@@ -1,10 +1,10 @@
-"""How many PFs each part of a wish gets: shares made whole numbers, and what was rounded told."""
+"""How many PFs each part of a spec gets: shares made whole numbers, and what was rounded told."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from qatdp.core.config.spec import WHOLE, Part
+from qatdp.core.config.spec import WHOLE, Partition
 from qatdp.core.model.pci import PciAddress
 
 
@@ -17,13 +17,13 @@ class Quota:
     rounded: Fraction | None = None
 
 
-def quotas(parts: Sequence[Part], able: Sequence[Sequence[PciAddress]]) -> tuple[Quota, ...]:
+def quotas(parts: Sequence[Partition], able: Sequence[Sequence[PciAddress]]) -> tuple[Quota, ...]:
     """Return each part's; `able` are the PFs that each part selects and that can do its services."""
     shares = _whole_shares(parts, able)
     return tuple(_quota(part, len(able[index]), shares.get(index)) for index, part in enumerate(parts))
 
 
-def _quota(part: Part, able: int, share: int | None) -> Quota:
+def _quota(part: Partition, able: int, share: int | None) -> Quota:
     if part.percent is not None and share is not None:
         exact = Fraction(part.percent * able, WHOLE)
         return Quota(share, share, None if exact == share else exact)
@@ -32,7 +32,7 @@ def _quota(part: Part, able: int, share: int | None) -> Quota:
     return Quota(able, 0)  # all that is left, be it nothing
 
 
-def _whole_shares(parts: Sequence[Part], able: Sequence[Sequence[PciAddress]]) -> Mapping[int, int]:
+def _whole_shares(parts: Sequence[Partition], able: Sequence[Sequence[PciAddress]]) -> Mapping[int, int]:
     """Return the shares as numbers of PFs, by the part's index: parts that share the same PFs are rounded together."""
     together: dict[tuple[PciAddress, ...], list[int]] = {}
     for index, part in enumerate(parts):

@@ -11,7 +11,7 @@ from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import Snapshot
 from qatdp.core.provision.steps import may_take
 from qatdp.core.reasons import Defect, Reason, defect
-from qatdp.core.release.protocol import LEAVING, MAYBE_IN_USE, Books, Step
+from qatdp.core.release.protocol import LEAVING, MAYBE_IN_USE, Ledger, Step
 
 # Of what is to leave, the steps at which it matters whom the checkpoint names.
 NAMED_BY_WHOM = LEAVING - {Step.WITHDRAWN, Step.SENT, Step.TAKEN}
@@ -19,7 +19,7 @@ NAMED_BY_WHOM = LEAVING - {Step.WITHDRAWN, Step.SENT, Step.TAKEN}
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """`named` are devices in the kubelet's books, with what they say of them; `unread` why a book is not known.
+    """`named` are devices in the kubelet's state, with what they say of them; `unread` why a book is not known.
 
     `enabled` are VFs that VFIO has enabled, which it does while one is open (drivers/vfio/pci/vfio_pci_core.c).
     """
@@ -53,45 +53,47 @@ def named(
     return found
 
 
-def looked_for(books: Books, sought: Collection[PciAddress]) -> tuple[PciAddress, ...]:
+def looked_for(ledger: Ledger, sought: Collection[PciAddress]) -> tuple[PciAddress, ...]:
     """Return the VFs that somebody may have and that are waited for: they are to leave, or their PF is `sought`."""
     return tuple(
         sorted(
             address
-            for address, entry in books.items()
+            for address, entry in ledger.items()
             if entry.step in MAYBE_IN_USE and (entry.step in LEAVING or (entry.vf and entry.vf.pf in sought))
         )
     )
 
 
-def may_be_over(books: Books, sought: Collection[PciAddress], opened: Collection[PciAddress]) -> bool:
+def may_be_over(ledger: Ledger, sought: Collection[PciAddress], opened: Collection[PciAddress]) -> bool:
     """Return whether a wait may be over, so that it is worth asking who has what: whoever has a VF open still has it.
 
     A VF is waited for by itself, a PF as a whole.
     """
-    have, kept = _open(books, opened)
-    leaving = (address for address, entry in books.items() if entry.step in LEAVING)
+    have, kept = _open(ledger, opened)
+    leaving = (address for address, entry in ledger.items() if entry.step in LEAVING)
     return not kept.issuperset(sought) or any(address not in have for address in leaving)
 
 
 def ended_perhaps(
-    books: Books, sought: Collection[PciAddress], opened: Collection[PciAddress], named: Collection[PciAddress]
+    ledger: Ledger, sought: Collection[PciAddress], opened: Collection[PciAddress], named: Collection[PciAddress]
 ) -> frozenset[PciAddress]:
     """Return the VFs that keep a wait from being over because the checkpoint names them, and that nobody has open.
 
     Only for these it is worth having the kubelet forget pods that have ended.
     """
-    have, kept = _open(books, opened)
+    have, kept = _open(ledger, opened)
     waited_for = (
         address
-        for address, entry in books.items()
+        for address, entry in ledger.items()
         if (entry.step in NAMED_BY_WHOM and address not in have)
         or (entry.step in MAYBE_IN_USE and entry.vf and entry.vf.pf in sought and entry.vf.pf not in kept)
     )
     return frozenset(waited_for).intersection(named)
 
 
-def _open(books: Books, opened: Collection[PciAddress]) -> tuple[Collection[PciAddress], frozenset[PciAddress | None]]:
+def _open(
+    ledger: Ledger, opened: Collection[PciAddress]
+) -> tuple[Collection[PciAddress], frozenset[PciAddress | None]]:
     """Return the VFs that somebody has open by VFIO, and their PFs."""
-    have = {at: entry.vf for at in opened if (entry := books.get(at)) and entry.vf and entry.vf.on_vfio}
+    have = {at: entry.vf for at in opened if (entry := ledger.get(at)) and entry.vf and entry.vf.on_vfio}
     return have, frozenset(vf.pf for vf in have.values())

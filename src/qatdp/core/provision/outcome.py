@@ -22,7 +22,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PfResult:
     """`steps` are those that were taken, or would be; `also` is a second reason why a PF is busy."""
 
     pf: PciAddress
@@ -39,14 +39,14 @@ class Outcome:
         return ", ".join(map(str, self.steps)) or None
 
 
-def verified(written: Iterable[Outcome], after: Plan) -> tuple[Outcome, ...]:
+def verified(written: Iterable[PfResult], after: Plan) -> tuple[PfResult, ...]:
     """Hold what writers say against the plan that is made of what the node shows afterwards."""
     left = {one.address: one for one in after.pfs}
     return tuple(_verified(outcome, left.get(outcome.pf)) for outcome in written)
 
 
-def _verified(outcome: Outcome, left: PfPlan | None) -> Outcome:
+def _verified(outcome: PfResult, left: PfPlan | None) -> PfResult:
     if outcome.status is not Status.CHANGED or (left and left.goal and not left.steps and not left.later):
         return outcome
     shows = ", ".join(map(str, (*left.steps, *left.later))) if left else "it has gone"
-    return Outcome(outcome.pf, Status.FAILED, defect(Reason.NOT_AS_WRITTEN, steps=shows))
+    return PfResult(outcome.pf, Status.FAILED, defect(Reason.NOT_AS_WRITTEN, steps=shows))

@@ -1,7 +1,7 @@
-"""Plans what is to be done to each PF, so that the node is what the wish says, by the least change.
+"""Plans what is to be done to each PF, so that the node is what the spec says, by the least change.
 
 A PF that can stay as it is stays, and one that nobody uses is changed before one that is used; on the latter no step
-is taken now. Pure: the same node, wish and users give the same plan, and a plan that was carried out leaves none.
+is taken now. Pure: the same node, spec and users give the same plan, and a plan that was carried out leaves none.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from qatdp.core.config.model import Config
-from qatdp.core.config.spec import Part, Scope, Wish, can_do
+from qatdp.core.config.spec import Partition, ProvisionSpec, Scope, can_do
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.pf_defects import driver_defect, sriov_defect
 from qatdp.core.model.snapshot import PhysicalFunction, Snapshot, VirtualFunction
@@ -49,33 +49,33 @@ class _Node:
 
     snapshot: Snapshot
     config: Config
-    wish: Wish
+    spec: ProvisionSpec
     users: Mapping[PciAddress, Defect]  # of PFs: the first reason why it is in use
     vfs: Mapping[PciAddress, Sequence[VirtualFunction]]
 
-    def goal(self, pf: PhysicalFunction, part: Part) -> Goal:
-        return Goal(part.services, self.wish.auto_reset, self.config.vfio_driver, self.config.kept(pf.address))
+    def goal(self, pf: PhysicalFunction, part: Partition) -> Goal:
+        return Goal(part.services, self.spec.auto_reset, self.config.vfio_driver, self.config.kept(pf.address))
 
-    def steps(self, pf: PhysicalFunction, part: Part) -> tuple[Step, ...]:
+    def steps(self, pf: PhysicalFunction, part: Partition) -> tuple[Step, ...]:
         return needed_steps(pf, self.vfs.get(pf.address, ()), self.goal(pf, part))
 
 
-def plan(snapshot: Snapshot, config: Config, wish: Wish, in_use: Mapping[PciAddress, Defect]) -> Plan:
+def plan(snapshot: Snapshot, config: Config, spec: ProvisionSpec, in_use: Mapping[PciAddress, Defect]) -> Plan:
     """Return what is to be done; `in_use` are VFs that somebody has or may be given, with the reason."""
-    node = _Node(snapshot, config, wish, _users(snapshot, in_use), _by_pf(snapshot))
+    node = _Node(snapshot, config, spec, _users(snapshot, in_use), _by_pf(snapshot))
     out = {pf.address: why for pf in snapshot.pfs if (why := _left_out(pf, node))}
     taken: dict[PciAddress, int] = {}
     told: list[str] = []
-    unmet = list(named_in_vain(wish.parts, snapshot.pfs, out))
+    unmet = list(named_in_vain(spec.parts, snapshot.pfs, out))
     pfs = [pf for pf in snapshot.pfs if pf.address not in out]
-    for scope, of in _scopes(pfs, wish.scope):
-        able = [[pf.address for pf in of if _can_be(pf, part)] for part in wish.parts]
-        quota = quotas(wish.parts, able)
+    for scope, of in _scopes(pfs, spec.scope):
+        able = [[pf.address for pf in of if _can_be(pf, part)] for part in spec.parts]
+        quota = quotas(spec.parts, able)
         found = _assigned(node, of, quota)
         taken.update(found)
         got = [sum(index == part for part in found.values()) for index in range(len(quota))]
         told += rounded(quota, able, scope)
-        unmet += [*too_few(wish.parts, of, quota, got, scope), *none_can(wish.parts, of, able, scope)]
+        unmet += [*too_few(spec.parts, of, quota, got, scope), *none_can(spec.parts, of, able, scope)]
     plans = tuple(_pf_plan(node, pf, taken.get(pf.address), out.get(pf.address)) for pf in snapshot.pfs)
     return Plan(plans, tuple(told), tuple(dict.fromkeys(unmet)))
 
@@ -105,14 +105,14 @@ def _users(snapshot: Snapshot, in_use: Mapping[PciAddress, Defect]) -> Mapping[P
 
 def _left_out(pf: PhysicalFunction, node: _Node) -> Defect | None:
     """Return why a PF is neither changed nor counted."""
-    if pf.address in node.wish.exclude_pfs:
+    if pf.address in node.spec.exclude_pfs:
         return defect(Reason.PF_EXCLUDED)
     if problem := node.snapshot.problem(pf.address):
         return defect(Reason.PF_UNREADABLE, problem=problem)
     return driver_defect(pf, node.snapshot) or sriov_defect(pf)
 
 
-def _can_be(pf: PhysicalFunction, part: Part) -> bool:
+def _can_be(pf: PhysicalFunction, part: Partition) -> bool:
     # A kernel before 6.0 has no qat/ to choose services by: there a PF can be what it is, and nothing else.
     chosen = pf.state is not None or part.services is None or pf.services == part.services
     return part.selects(pf) and can_do(pf.family, part) and chosen
@@ -141,11 +141,11 @@ def _cost(node: _Node, pf: PhysicalFunction, index: int, pfs: int) -> int | None
     One number in which each concern outweighs all PFs of the lesser ones: that a part gets its PFs, the first part
     above the others; that no PF in use is to be changed; then services; then anything else.
     """
-    part = node.wish.parts[index]
+    part = node.spec.parts[index]
     if not _can_be(pf, part):
         return None
     weight = 4 * (pfs + 1)
-    gain: int = weight ** (3 + len(node.wish.parts) - index)
+    gain: int = weight ** (3 + len(node.spec.parts) - index)
     steps = node.steps(pf, part)
     if not steps:
         return -gain
@@ -156,7 +156,7 @@ def _cost(node: _Node, pf: PhysicalFunction, index: int, pfs: int) -> int | None
 def _pf_plan(node: _Node, pf: PhysicalFunction, index: int | None, out: Defect | None) -> PfPlan:
     if index is None:
         return PfPlan(pf.address, why=out or defect(Reason.PF_NOT_SELECTED))
-    part = node.wish.parts[index]
+    part = node.spec.parts[index]
     goal, steps, user = node.goal(pf, part), node.steps(pf, part), node.users.get(pf.address)
     if steps and user:
         return PfPlan(pf.address, goal, later=steps, why=user)

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.provision.planner import PfPlan
-from qatdp.core.provision.reconcile import Situation, Todo, becomes
+from qatdp.core.provision.reconcile import ReconcileInput, ReconcilePlan, becomes
 from qatdp.core.release.protocol import MAYBE_IN_USE
 from qatdp.core.status.report import DeviceReport
 
@@ -65,12 +65,16 @@ class Progress:
         return f"{text}: {self.why}" if self.why else text
 
 
-def progress(todo: Todo, now: Situation, failed: Mapping[PciAddress, str]) -> Mapping[PciAddress, Progress]:
-    """Return it of each PF that the wish takes; `failed` says why a PF rests."""
+def progress(
+    todo: ReconcilePlan, now: ReconcileInput, failed: Mapping[PciAddress, str]
+) -> Mapping[PciAddress, Progress]:
+    """Return it of each PF that the spec takes; `failed` says why a PF rests."""
     return dict(_progress(todo, now, failed))
 
 
-def _progress(todo: Todo, now: Situation, failed: Mapping[PciAddress, str]) -> Iterator[tuple[PciAddress, Progress]]:
+def _progress(
+    todo: ReconcilePlan, now: ReconcileInput, failed: Mapping[PciAddress, str]
+) -> Iterator[tuple[PciAddress, Progress]]:
     ready = {one.address for one in todo.ready}
     for one in todo.plan.pfs:
         if one.goal:
@@ -81,7 +85,7 @@ def _progress(todo: Todo, now: Situation, failed: Mapping[PciAddress, str]) -> I
             yield one.address, Progress(phase, becomes(one), why)
 
 
-def _phase(one: PfPlan, todo: Todo, now: Situation, ready: Iterable[PciAddress]) -> Phase:
+def _phase(one: PfPlan, todo: ReconcilePlan, now: ReconcileInput, ready: Iterable[PciAddress]) -> Phase:
     if one.later:
         if one.address in todo.given_back:
             return Phase.UNCORDONED

@@ -1,8 +1,8 @@
-"""Tells people where a node cannot be quite what the wish says, and why: shares rounded, parts that get too little."""
+"""Tells people where a node cannot be quite what the spec says, and why: shares rounded, parts that get too little."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from qatdp.core.config.spec import Part, refusal
+from qatdp.core.config.spec import Partition, refusal
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.qat import default_name
 from qatdp.core.model.snapshot import PhysicalFunction
@@ -19,7 +19,7 @@ def rounded(quota: Sequence[Quota], able: Sequence[Sequence[PciAddress]], scope:
 
 
 def too_few(
-    parts: Sequence[Part], pfs: Sequence[PhysicalFunction], quota: Sequence[Quota], got: Sequence[int], scope: str
+    parts: Sequence[Partition], pfs: Sequence[PhysicalFunction], quota: Sequence[Quota], got: Sequence[int], scope: str
 ) -> Iterator[str]:
     """Yield a line for each part that gets fewer PFs than it asks for."""
     for index, one in enumerate(quota):
@@ -29,7 +29,7 @@ def too_few(
 
 
 def none_can(
-    parts: Sequence[Part], pfs: Sequence[PhysicalFunction], able: Sequence[Sequence[PciAddress]], scope: str
+    parts: Sequence[Partition], pfs: Sequence[PhysicalFunction], able: Sequence[Sequence[PciAddress]], scope: str
 ) -> Iterator[str]:
     """Yield a line for each part that asks for a share of PFs of which none can be what it wants."""
     for index, part in enumerate(parts):
@@ -39,7 +39,7 @@ def none_can(
             yield f"split[{index}]: no PF can be {default_name(part.services)}: {reason}"
 
 
-def _concerns(part: Part, pfs: Sequence[PhysicalFunction], scope: str) -> bool:
+def _concerns(part: Partition, pfs: Sequence[PhysicalFunction], scope: str) -> bool:
     """Return whether a part is about these PFs: one about NUMA node 0 asks for nothing of NUMA node 1."""
     return not scope or any(part.selects(pf) for pf in pfs)
 
@@ -48,7 +48,7 @@ UNCHOSEN = "this kernel has no services to choose (it takes 6.0)"
 
 
 def named_in_vain(
-    parts: Sequence[Part], pfs: Sequence[PhysicalFunction], out: Mapping[PciAddress, Defect]
+    parts: Sequence[Partition], pfs: Sequence[PhysicalFunction], out: Mapping[PciAddress, Defect]
 ) -> Iterator[str]:
     """Yield a line for each PF that a part names, but that cannot be what it wants."""
     known = {pf.address: pf for pf in pfs}

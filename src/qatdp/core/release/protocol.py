@@ -1,4 +1,4 @@
-"""The books on who may hold a VF, and the release protocol: how a device ID leaves the list of its resource.
+"""The ledger on who may hold a VF, and the release protocol: how a device ID leaves the list of its resource.
 
 The kubelet crashes, or gives one device to two pods, when an ID that may be in use leaves its list or comes up in
 another (k8s.io/kubernetes pkg/kubelet/cm/devicemanager, 1.34 to 1.37). It never says that a device is free again. So an
@@ -25,7 +25,7 @@ ours that began after a step was reached, and a checkpoint that names what it gr
 
 if that checkpoint names the ID for nobody. That it names what was granted shows that it was written after the answer.
 
-What somebody is known to have is not withdrawn, so a running pod's device is not shown as Unhealthy for a wish: it is
+What somebody is known to have is not withdrawn, so a running pod's device is not shown as Unhealthy for a spec: it is
 AWAITED, and looked for by the same d, e and f, until nobody has it. Then it is withdrawn as any other. What is to stay
 is looked for as well, while anything is, and is no longer HELD once nobody has it.
 """
@@ -150,7 +150,7 @@ LEAVING = WITHDRAWN | {Step.AWAITED, Step.LOOKED, Step.RELISTED}
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LedgerEntry:
     """What is known of one ID. `since` is the moment, on the daemon's own count, at which it came to its step."""
 
     resource: str
@@ -159,7 +159,7 @@ class Entry:
     vf: VirtualFunction | None = None  # as last seen: a VF can vanish while it is held
 
 
-Books: TypeAlias = Mapping[PciAddress, Entry]
+Ledger: TypeAlias = Mapping[PciAddress, LedgerEntry]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,45 +176,45 @@ def next_step(step: Step, fact: Fact) -> Step:
     return TABLE[step].get(fact, step)
 
 
-def observe(books: Books, seen: Observation) -> Books:
-    """Return the books after an observation; the same object where it changes nothing."""
+def observe(ledger: Ledger, seen: Observation) -> Ledger:
+    """Return the ledger after an observation; the same object where it changes nothing."""
     changed = {}
     for address in seen.of:
-        entry = books.get(address)
+        entry = ledger.get(address)
         if entry is None or (seen.fact in LATER and seen.began <= entry.since):
             continue
         step = next_step(entry.step, seen.fact)
         if step is not entry.step:
             changed[address] = replace(entry, step=step, since=seen.moment)
-    return {**books, **changed} if changed else books
+    return {**ledger, **changed} if changed else ledger
 
 
-def found(named: Iterable[tuple[PciAddress, str]], offered: Iterable[tuple[PciAddress, str]], moment: int) -> Books:
-    """Return the books of a daemon that has just started.
+def found(named: Iterable[tuple[PciAddress, str]], offered: Iterable[tuple[PciAddress, str]], moment: int) -> Ledger:
+    """Return the ledger of a daemon that has just started.
 
-    Each ID comes with its resource. What the kubelet's books name is held; what it may hand out at this moment, from
+    Each ID comes with its resource. What the kubelet's state name is held; what it may hand out at this moment, from
     the list of a daemon that still runs, is in a list that it has read. Were one named under two resources, the first
-    in order of names has it: the kubelet's own books cannot be that wrong, and an ID must be in one list.
+    in order of names has it: the kubelet's own state cannot be that wrong, and an ID must be in one list.
     """
-    books: dict[PciAddress, Entry] = {}
+    ledger: dict[PciAddress, LedgerEntry] = {}
     for step, ids in ((Step.HELD, named), (Step.OFFERED, offered)):
         for address, resource in sorted(ids):
-            books.setdefault(address, Entry(resource, step, moment))
-    return books
+            ledger.setdefault(address, LedgerEntry(resource, step, moment))
+    return ledger
 
 
-def settle(books: Books, places: Mapping[PciAddress, str], moment: int) -> Books:
-    """Return the books after each ID was told where it belongs; one that `places` leaves out belongs nowhere.
+def settle(ledger: Ledger, places: Mapping[PciAddress, str], moment: int) -> Ledger:
+    """Return the ledger after each ID was told where it belongs; one that `places` leaves out belongs nowhere.
 
     IDs that belong somewhere and are in no list are entered as new; those that no list has any more are forgotten.
     """
-    settled: dict[PciAddress, Entry] = {}
-    for address, entry in books.items():
+    settled: dict[PciAddress, LedgerEntry] = {}
+    for address, entry in ledger.items():
         fact = Fact.STAY if places.get(address) == entry.resource else Fact.LEAVE
         step = next_step(entry.step, fact)
         if step is not Step.GONE:
             settled[address] = entry if step is entry.step else replace(entry, step=step, since=moment)
     for address, resource in places.items():
         if address not in settled:
-            settled[address] = Entry(resource, Step.NEW, moment)
+            settled[address] = LedgerEntry(resource, Step.NEW, moment)
     return settled

@@ -9,7 +9,7 @@ from qatdp.core.model.snapshot import PhysicalFunction, Snapshot, VirtualFunctio
 from qatdp.core.pools.placement import node_of
 from qatdp.core.pools.pools import PoolDevice, Pools
 from qatdp.core.reasons import Defect
-from qatdp.core.release.protocol import LEAVING, Books
+from qatdp.core.release.protocol import LEAVING, Ledger
 from qatdp.core.status.report import DeviceReport, Holder
 
 
@@ -17,7 +17,7 @@ def listing(
     snapshot: Snapshot,
     config: Config,
     pools: Pools,
-    books: Books,
+    ledger: Ledger,
     holders: Mapping[PciAddress, Collection[Holder]] | None = None,
 ) -> Iterator[DeviceReport]:
     """Yield the VFs that are there or in a list, by address; one that has gone, as it was last seen."""
@@ -25,7 +25,7 @@ def listing(
     services = {pf.address: _services(pf) for pf in snapshot.pfs}  # a PF has many VFs
     for address in sorted({vf.address for vf in snapshot.vfs} | listed.keys()):
         resource, device = listed.get(address, (None, None))
-        entry = books.get(address)
+        entry = ledger.get(address)
         vf = snapshot.vf(address) or (entry.vf if entry else None)
         node = node_of(vf, config.options(resource or "").device_node) if vf else None
         defect = _defect(device, vf, pools)
@@ -54,4 +54,4 @@ def _services(pf: PhysicalFunction) -> str | None:
 def _defect(device: PoolDevice | None, vf: VirtualFunction | None, pools: Pools) -> Defect | None:
     if device:
         return device.defect
-    return pools.left_out.get(vf.address) if vf else None
+    return pools.excluded.get(vf.address) if vf else None

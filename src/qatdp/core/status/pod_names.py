@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from qatdp.core.config.model import is_ours
 from qatdp.core.model.pci import PciAddress
-from qatdp.core.pools.stale import Holding
+from qatdp.core.pools.stale import CheckpointEntry
 from qatdp.core.status.report import Holder
 
 # kubelet/kuberuntime/helpers.go, BuildPodLogsDirectory: no namespace and no pod's name has an underscore.
@@ -46,28 +46,28 @@ def name_in(folder: str) -> tuple[str, PodName] | None:
     return (match[3], PodName(match[1], match[2])) if match else None
 
 
-def names_in_list(holdings: Iterable[Holding], listed: Iterable[ListedDevices]) -> Names:
+def names_in_list(pod_entries: Iterable[CheckpointEntry], listed: Iterable[ListedDevices]) -> Names:
     """Return the names of pods in the checkpoint: those whose container and devices one listed pod alone has."""
     uids, pods = defaultdict[_Key, set[str]](set), defaultdict[_Key, set[PodName]](set)
-    for holding in holdings:
-        uids[holding.container, holding.resource, frozenset(holding.devices)].add(holding.uid)
+    for pod_entry in pod_entries:
+        uids[pod_entry.container, pod_entry.resource, frozenset(pod_entry.devices)].add(pod_entry.uid)
     for one in listed:
         pods[one.container, one.resource, one.devices].add(one.pod)
     same = (key for key in uids if key[2] and len(uids[key]) == len(pods.get(key, ())) == 1)
     return {uid: pod for key in same for uid, pod in zip(uids[key], pods[key], strict=True)}
 
 
-def holders(holdings: Iterable[Holding], names: Names) -> Mapping[PciAddress, Collection[Holder]]:
+def holders(pod_entries: Iterable[CheckpointEntry], names: Names) -> Mapping[PciAddress, Collection[Holder]]:
     """Return the containers that the checkpoint names for each VF of ours."""
     found: dict[PciAddress, set[Holder]] = {}
-    for holding in holdings:
-        if is_ours(holding.resource):
-            for device in holding.devices:
-                found.setdefault(device, set()).add(_holder(holding, names.get(holding.uid)))
+    for pod_entry in pod_entries:
+        if is_ours(pod_entry.resource):
+            for device in pod_entry.devices:
+                found.setdefault(device, set()).add(_holder(pod_entry, names.get(pod_entry.uid)))
     return found
 
 
-def _holder(holding: Holding, name: PodName | None) -> Holder:
+def _holder(pod_entry: CheckpointEntry, name: PodName | None) -> Holder:
     if name is None:
-        return Holder(None, None, holding.container, holding.uid)
-    return Holder(name.namespace, name.pod, holding.container, holding.uid)
+        return Holder(None, None, pod_entry.container, pod_entry.uid)
+    return Holder(name.namespace, name.pod, pod_entry.container, pod_entry.uid)

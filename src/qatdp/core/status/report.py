@@ -84,7 +84,7 @@ class PfReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class StatusEvent:
     """Something that changed; `at_s` is Unix time.
 
     `devices` are addresses and ranges of them (core/model/ranges.py), `count` how many addresses it was about: of very
@@ -123,7 +123,7 @@ class Report:
     checkpoint_read_at_s: float | None = None  # there was no newer one then
     checkpoint_error: str | None = None  # why it last could not be read
     pods_listed_at_s: float | None = None  # the last PodResources List, from which names of pods can be
-    history: tuple[Happening, ...] = ()
+    history: tuple[StatusEvent, ...] = ()
     obstacle: str | None = None  # why the daemon has not come up; None once it has
 
     @property

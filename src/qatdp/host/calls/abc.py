@@ -13,7 +13,7 @@ ATTRIBUTE_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class BusDump:
     """What came back of many paths, by path; an int is an errno. What is not in here has not been asked."""
 
     contents: Mapping[str, bytes | int]
@@ -66,7 +66,7 @@ class SingleCalls(Protocol):
 class BulkCalls(Protocol):
     """All that a scan or a tick asks, by one call each."""
 
-    def bus(self, sysfs: Path, dev: Path) -> Answers:
+    def bus(self, sysfs: Path, dev: Path) -> BusDump:
         """Return all that tells of the node's QAT functions, their IOMMU groups and nodes; each path is asked once.
 
         Paths are those of `sysfs` and `dev` with more behind. An error is an answer as well: nothing is raised.

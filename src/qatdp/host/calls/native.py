@@ -15,7 +15,7 @@ from typing import Any
 from qatdp.core.model.qat import FAMILIES, VENDOR, Family
 from qatdp.descriptors import keep_below
 from qatdp.host.calls._native import ffi, lib
-from qatdp.host.calls.abc import Answers, GroupStatus, Watch
+from qatdp.host.calls.abc import BusDump, GroupStatus, Watch
 from qatdp.host.calls.portable import PortableCalls
 
 ANSWER = struct.Struct("@IiIII")  # struct qatdp_answer
@@ -58,7 +58,7 @@ class NativeCalls(PortableCalls):
         flags = _checked(group, lib.qatdp_vfio_group(_encoded(group)))
         return GroupStatus(bool(flags & lib.QATDP_VFIO_VIABLE), bool(flags & lib.QATDP_VFIO_IN_USE))
 
-    def bus(self, sysfs: Path, dev: Path) -> Answers:
+    def bus(self, sysfs: Path, dev: Path) -> BusDump:
         for size in _sizes(FIRST_BYTES):
             room, memory = _room(size)
             status = lib.qatdp_bus(room, _encoded(sysfs) + b"/", _encoded(dev) + b"/", VENDOR, MODELS, len(MODELS))
@@ -117,7 +117,7 @@ def _room(size: int) -> tuple[Any, tuple[Any, ...]]:
     return ffi.new("struct qatdp_answers *", room), memory
 
 
-def _answers(records: Iterator[tuple[int, ...]], text: bytes) -> Answers:
+def _answers(records: Iterator[tuple[int, ...]], text: bytes) -> BusDump:
     contents: dict[str, bytes | int] = {}
     links: dict[str, str | int] = {}
     names: dict[str, Sequence[str] | int] = {}
@@ -132,7 +132,7 @@ def _answers(records: Iterator[tuple[int, ...]], text: bytes) -> Answers:
             names[path] = -status or _names(back)
         else:
             present[path] = not status
-    return Answers(contents, links, names, present)
+    return BusDump(contents, links, names, present)
 
 
 def _names(text: bytes) -> Sequence[str]:

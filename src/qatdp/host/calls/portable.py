@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from qatdp.core.model.qat import FAMILY_OF_PF, FAMILY_OF_VF, VENDOR, Family
 from qatdp.host.calls import kernel_names
-from qatdp.host.calls.abc import ATTRIBUTE_BYTES, Answers, GroupStatus, SingleCalls, Watch
+from qatdp.host.calls.abc import ATTRIBUTE_BYTES, BusDump, GroupStatus, SingleCalls, Watch
 
 T = TypeVar("T")
 
@@ -87,8 +87,8 @@ class PortableCalls:
         _, flags = GROUP_STATUS.unpack(status)
         return GroupStatus(bool(flags & VIABLE), bool(flags & CONTAINER_SET))
 
-    def bus(self, sysfs: Path, dev: Path) -> Answers:
-        return Survey(self, sysfs, dev).answers
+    def bus(self, sysfs: Path, dev: Path) -> BusDump:
+        return BusReader(self, sysfs, dev).answers
 
     def watch(self, contents: Sequence[Path], present: Sequence[Path]) -> Watch:
         return PortableWatch(self, contents, present)
@@ -111,7 +111,7 @@ def _ask_vfio(path: Path, question: int, argument: int | bytearray) -> int:
         os.close(descriptor)
 
 
-class Survey:
+class BusReader:
     """Goes through the PCI bus and asks for all that a scan needs, by single calls: the twin of csrc/bus.c."""
 
     def __init__(self, calls: SingleCalls, sysfs: Path, dev: Path) -> None:
@@ -132,8 +132,8 @@ class Survey:
                 self._vf(folder)
 
     @property
-    def answers(self) -> Answers:
-        return Answers(self._contents, self._links, self._names, self._present)
+    def answers(self) -> BusDump:
+        return BusDump(self._contents, self._links, self._names, self._present)
 
     # What to ask next
 

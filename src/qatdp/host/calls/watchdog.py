@@ -1,4 +1,4 @@
-"""PatientCalls: bulk calls that go on when a read does not come back.
+"""WatchdogCalls: bulk calls that go on when a read does not come back.
 
 A call that asks about the whole node hangs as a whole, and in C nobody can tell where. So past its time the same is
 asked again by single calls, of which each says what it is about to ask. One that does not come back is left behind in
@@ -21,8 +21,8 @@ from typing import Generic, TypeAlias, TypeVar
 
 from qatdp.core.model.pci import PciAddress
 from qatdp.host.calls import kernel_names
-from qatdp.host.calls.abc import Answers, BulkCalls, SingleCalls, Watch
-from qatdp.host.calls.portable import PortableWatch, Survey
+from qatdp.host.calls.abc import BulkCalls, BusDump, SingleCalls, Watch
+from qatdp.host.calls.portable import BusReader, PortableWatch
 
 T = TypeVar("T")
 Shunned: TypeAlias = dict[Path, tuple[PciAddress, Path]]
@@ -32,7 +32,7 @@ DEBUG_FOLDER = "qat_"
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class WatchdogTiming:
     """Seconds that all may take together before the same is asked one by one, and that a single call may take then.
 
     `last_s`: what a call is given besides, once this has found that its time is over, as this process may not have been
@@ -44,22 +44,22 @@ class Patience:
     last_s: float = 0.1
 
 
-class PatientCalls:
+class WatchdogCalls:
     """Does what `bulk` does; `single` takes over where that hangs. Its calls may come from several threads."""
 
-    def __init__(self, bulk: BulkCalls, single: SingleCalls, patience: Patience = Patience()) -> None:
+    def __init__(self, bulk: BulkCalls, single: SingleCalls, patience: WatchdogTiming = WatchdogTiming()) -> None:
         self.patience = patience
         self._bulk, self._single = bulk, single
         self._shunned: Shunned = {}  # by what is not asked: whose it is, and the read that has not come back
-        self._lane: _Lane[Answers] = self._new_lane()
+        self._lane: _Lane[BusDump] = self._new_lane()
 
     @property
     def overdue(self) -> Mapping[PciAddress, Path]:
         """Return the functions of which a read has not come back, and which read that is."""
         return dict(self._shunned.copy().values())
 
-    def bus(self, sysfs: Path, dev: Path) -> Answers:
-        return self._lane.do(partial(self._bulk.bus, sysfs, dev), lambda calls: Survey(calls, sysfs, dev).answers)
+    def bus(self, sysfs: Path, dev: Path) -> BusDump:
+        return self._lane.do(partial(self._bulk.bus, sysfs, dev), lambda calls: BusReader(calls, sysfs, dev).answers)
 
     def watch(self, contents: Sequence[Path], present: Sequence[Path]) -> Watch:
         return _PatientWatch(self._bulk.watch(contents, present), self._new_lane(), contents, present)
@@ -71,7 +71,7 @@ class PatientCalls:
 class _Lane(Generic[T]):
     """One of the two ways for the same question after the other. Used by one thread at a time."""
 
-    def __init__(self, single: SingleCalls, patience: Patience, shunned: Shunned) -> None:
+    def __init__(self, single: SingleCalls, patience: WatchdogTiming, shunned: Shunned) -> None:
         self._single, self._patience, self._shunned = single, patience, shunned
         self.bulk: Future[T] | None = None  # the last that was begun
 

@@ -15,16 +15,16 @@ from dataclasses import asdict
 from typing import Any
 
 from qatdp.core.model.pci import PciAddress
-from qatdp.core.provision.outcome import Outcome, Status
+from qatdp.core.provision.outcome import PfResult, Status
 from qatdp.core.provision.planner import PfPlan
 from qatdp.core.provision.refusals import remedy
 from qatdp.core.provision.steps import Step, What
 from qatdp.core.reasons import Reason, defect
 from qatdp.errors import QatdpError
-from qatdp.host.pf.context import Pace, Site
+from qatdp.host.pf.context import PfContext, PfTiming
 
 
-async def configure(plans: Sequence[PfPlan], site: Site) -> tuple[Outcome, ...]:
+async def configure(plans: Sequence[PfPlan], site: PfContext) -> tuple[PfResult, ...]:
     """Take the steps of all plans; return what became of each PF."""
     enabling = [one.address for one in plans if any(step.what is What.VFS for step in one.steps)]
     queue = _Queue(sorted(enabling), site.pace.place_s)
@@ -58,22 +58,22 @@ class _Queue:
             self.through[pf].set()
 
 
-async def _configure(plan: PfPlan, site: Site, queue: _Queue) -> Outcome:
+async def _configure(plan: PfPlan, site: PfContext, queue: _Queue) -> PfResult:
     process = None
     try:
         process = await _start(site)
         return await _all_steps(process, plan, site, queue)
     except LateError as error:
-        return Outcome(plan.address, Status.FAILED, defect(Reason.STEP_LATE, problem=error))
+        return PfResult(plan.address, Status.FAILED, defect(Reason.STEP_LATE, problem=error))
     except (OSError, ValueError) as error:  # it could not be started, or has ended
-        return Outcome(plan.address, Status.FAILED, defect(Reason.WRITER_ENDED, problem=error))
+        return PfResult(plan.address, Status.FAILED, defect(Reason.WRITER_ENDED, problem=error))
     finally:
         queue.leave(plan.address)
         if process:
             await _end(process, site.pace.end_s)
 
 
-async def _start(site: Site) -> asyncio.subprocess.Process:
+async def _start(site: PfContext) -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
     return await asyncio.create_subprocess_exec(*site.child, str(os.getpid()), stdin=pipe, stdout=pipe)
 
@@ -88,13 +88,13 @@ async def _end(process: asyncio.subprocess.Process, end_s: float) -> None:
         await asyncio.wait_for(process.wait(), end_s)
 
 
-async def _all_steps(process: asyncio.subprocess.Process, plan: PfPlan, site: Site, queue: _Queue) -> Outcome:
+async def _all_steps(process: asyncio.subprocess.Process, plan: PfPlan, site: PfContext, queue: _Queue) -> PfResult:
     job = {"pf": str(plan.address), "sysfs": str(site.sysfs), "dev": str(site.dev), "who": asdict(site.who)}
     job["locks"] = str(site.locks)
     answer = await _ask(process, job, max(site.pace.step_s, site.pace.least_s))  # to start is no step
     if answer["error"]:
         return _failed(plan.address, None, answer)
-    refused: Outcome | None = None
+    refused: PfResult | None = None
     for step in plan.steps:
         if step.what is What.VFS:
             await queue.turn[plan.address].wait()
@@ -106,10 +106,10 @@ async def _all_steps(process: asyncio.subprocess.Process, plan: PfPlan, site: Si
             # Services that are refused leave the PF down and without VFs: it is brought back as it was.
             if step.what is not What.SERVICES:
                 return refused
-    return refused or Outcome(plan.address, Status.CHANGED, steps=plan.steps)
+    return refused or PfResult(plan.address, Status.CHANGED, steps=plan.steps)
 
 
-async def _take(process: asyncio.subprocess.Process, step: Step, pace: Pace) -> Mapping[str, Any]:
+async def _take(process: asyncio.subprocess.Process, step: Step, pace: PfTiming) -> Mapping[str, Any]:
     """Have a step taken. A PF that is busy, in a reset for instance, is asked again until the step's time is over."""
     began_s = asyncio.get_running_loop().time()
     while True:
@@ -137,11 +137,11 @@ async def _ask(process: asyncio.subprocess.Process, question: object, within_s: 
     return answer
 
 
-def _failed(pf: PciAddress, step: Step | None, answer: Mapping[str, Any]) -> Outcome:
+def _failed(pf: PciAddress, step: Step | None, answer: Mapping[str, Any]) -> PfResult:
     held, text, number = answer.get("held"), str(answer["error"]), answer.get("errno")
     status = Status.BUSY if held else Status.FAILED
     if step is None:
-        return Outcome(pf, status, defect(Reason.PF_LOCKED, problem=text))
+        return PfResult(pf, status, defect(Reason.PF_LOCKED, problem=text))
     why = remedy(step.what, number, answer.get("state")) if number else None
     problem = f"{text} ({why})" if why else text
-    return Outcome(pf, status, defect(Reason.STEP_HELD if held else Reason.STEP_FAILED, step=step, problem=problem))
+    return PfResult(pf, status, defect(Reason.STEP_HELD if held else Reason.STEP_FAILED, step=step, problem=problem))

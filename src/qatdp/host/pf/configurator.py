@@ -34,7 +34,7 @@ class RefusedError(QatdpError):
     """A write did not do what it should have; the kernel said nothing, or what the message tells."""
 
 
-class Hand:
+class PfConfigurator:
     """`open_node` opens a group's node and returns a descriptor: only one process at a time can (vfio/group.c)."""
 
     def __init__(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import qatdp
-from qatdp.host.pf.locks import Who
+from qatdp.host.pf.locks import LockOwner
 
 # The folder that this package was imported from, as it is written in sys.path.
 _INSTALLED = os.path.dirname(os.path.dirname(os.path.abspath(qatdp.__file__)))
@@ -30,7 +30,7 @@ CHILD = isolated("qatdp.host.pf.worker")
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class PfTiming:
     """Seconds. `step_s`: what one step may take (a PF waits 10 s for its VFs' drivers: adf_sriov.c).
 
     `place_s`: how long the others wait for a PF whose turn it is. `pause_s`: before a PF that is busy is asked again.
@@ -49,12 +49,12 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class PfContext:
     """Where things are, and who writes; `locks` is the folder in which that of the locks is made."""
 
     sysfs: Path
     dev: Path
     locks: Path
-    who: Who
+    who: LockOwner
     child: Sequence[str] = CHILD
-    pace: Pace = field(default_factory=Pace)
+    pace: PfTiming = field(default_factory=PfTiming)

@@ -32,7 +32,7 @@ class LockFolderError(QatdpError):
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
+class LockOwner:
     """Who writes: the host's or pod's name, the process, what it was started for, and when."""
 
     holder: str
@@ -47,7 +47,7 @@ class Lock:
     Raises LockedError, and LockFolderError where the folder fails.
     """
 
-    def __init__(self, folder: Path, name: str, who: Who) -> None:
+    def __init__(self, folder: Path, name: str, who: LockOwner) -> None:
         path = folder / FOLDER / name
         try:
             self._file = _open(folder, name)
@@ -105,7 +105,7 @@ def _refused(folder: Path, why: str) -> LockFolderError:
 
 def _holder(text: bytes) -> str:
     try:
-        who = Who(**json.loads(text))
+        who = LockOwner(**json.loads(text))
     except (ValueError, TypeError):  # it has the lock and has not written yet
         return "another process configures it"
     return f"{who.holder} (process {who.pid}, {who.mode}) configures it since {who.since}"

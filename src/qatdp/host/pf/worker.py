@@ -18,8 +18,8 @@ from qatdp.core.provision.steps import Step, What
 from qatdp.errors import QatdpError
 from qatdp.host.calls.abc import HostCalls
 from qatdp.host.calls.choose import host_calls
-from qatdp.host.pf.configurator import Hand, HeldError
-from qatdp.host.pf.locks import Lock, LockedError, LockFolderError, Who
+from qatdp.host.pf.configurator import HeldError, PfConfigurator
+from qatdp.host.pf.locks import Lock, LockedError, LockFolderError, LockOwner
 
 PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
@@ -35,18 +35,18 @@ def serve(steps: TextIO, progress: TextIO, calls: HostCalls, open_node: Callable
     if job is None:
         return
     try:
-        lock = Lock(Path(job["locks"]), f"{job['pf']}.lock", Who(**job["who"]))
+        lock = Lock(Path(job["locks"]), f"{job['pf']}.lock", LockOwner(**job["who"]))
     except (LockedError, LockFolderError) as error:
         say(error=str(error), held=isinstance(error, LockedError))
         return
-    hand = Hand(Path(job["sysfs"]), Path(job["dev"]), PciAddress.parse(job["pf"]), calls, open_node)
+    hand = PfConfigurator(Path(job["sysfs"]), Path(job["dev"]), PciAddress.parse(job["pf"]), calls, open_node)
     say(error=None)
     for line in steps:
         say(**_take(hand, json.loads(line)))
     lock.close()
 
 
-def _take(hand: Hand, step: Mapping[str, Any]) -> dict[str, object]:
+def _take(hand: PfConfigurator, step: Mapping[str, Any]) -> dict[str, object]:
     try:
         hand.take(Step(What(step["what"]), step["value"], step["skip"]))
     except OSError as error:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from qatdp.core.model.pci import PciAddress
-from qatdp.host.calls.abc import Answers, GroupStatus, HostCalls, Watch
+from qatdp.host.calls.abc import BusDump, GroupStatus, HostCalls, Watch
 from qatdp.host.calls.choose import host_calls
-from qatdp.host.calls.portable import PortableWatch, Survey
+from qatdp.host.calls.portable import BusReader, PortableWatch
 from qatdp.simulator.host.bus import kernel_error
 from qatdp.simulator.host.node import FakeHost
 from qatdp.simulator.host.writes import PF_WRITES
@@ -77,8 +77,8 @@ class PassingCalls:
 
     # By the single calls above, so that each can be seen and made to fail.
 
-    def bus(self, sysfs: Path, dev: Path) -> Answers:
-        return Survey(self, sysfs, dev).answers
+    def bus(self, sysfs: Path, dev: Path) -> BusDump:
+        return BusReader(self, sysfs, dev).answers
 
     def watch(self, contents: Sequence[Path], present: Sequence[Path]) -> Watch:
         return PortableWatch(self, contents, present)
@@ -127,7 +127,7 @@ class FakeKernelCalls(PassingCalls):
         self._host = host
         self.written: list[tuple[str, bytes]] = []
 
-    def bus(self, sysfs: Path, dev: Path) -> Answers:
+    def bus(self, sysfs: Path, dev: Path) -> BusDump:
         return self._inner.bus(sysfs, dev)
 
     def watch(self, contents: Sequence[Path], present: Sequence[Path]) -> Watch:

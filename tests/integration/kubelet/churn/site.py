@@ -69,8 +69,8 @@ class MadeNode:
         others = [pf for pf in self.pfs if pf not in cy]
         split = [_entry(cy)] + ([_entry(others, ["dc"])] if others else [])
         resources = [{"name": "cy", "services": ["sym", "asym"]}, {"name": "other", "services": ["dc"]}]
-        wish = {"when": "cordon", "split": split}
-        self._write({"version": 1, "resources": resources, "provision": [wish]})
+        spec = {"when": "cordon", "split": split}
+        self._write({"version": 1, "resources": resources, "provision": [spec]})
 
     def _write(self, config: Mapping[str, object]) -> None:
         new = self.config.with_suffix(".new")

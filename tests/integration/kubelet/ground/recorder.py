@@ -47,8 +47,8 @@ class OnNode(Invariants):
         self._told = 0
 
     def _held(self) -> set[tuple[str, str]]:
-        holdings = checkpoint.read(self._plugins).holdings
-        written = {(one.resource, str(device)) for one in holdings for device in one.devices}
+        pod_entries = checkpoint.read(self._plugins).pod_entries
+        written = {(one.resource, str(device)) for one in pod_entries for device in one.devices}
         self._being_given -= written
         return self._being_given | written
 

@@ -15,7 +15,7 @@ from ground.proxy import Proxy
 from qatdp import configfile
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.release.protocol import LEAVING, Step
-from qatdp.daemon.state import Node
+from qatdp.daemon.state import DeviceState
 from qatdp.simulator.daemon import RunningDaemon, hurried
 from qatdp.simulator.host.node import FakeHost
 from qatdp.simulator.kubelet.answers import Admission
@@ -151,13 +151,13 @@ class Stage:
         await self.start_daemon()
 
     @property
-    def node(self) -> Node:
+    def node(self) -> DeviceState:
         assert self._daemon is not None, "qatdp does not run"
         return self._daemon.daemon.node
 
     def step(self, device: str) -> Step | None:
         """Return how far a device is from leaving its list; None where it is in none."""
-        entry = self.node.books.get(PciAddress.parse(device))
+        entry = self.node.ledger.get(PciAddress.parse(device))
         return entry.step if entry else None
 
     def pools(self) -> dict[str, frozenset[str]]:
@@ -180,7 +180,7 @@ class Stage:
                 "it has read its configuration": self.node.config == configfile.load(self.config),
                 "it has begun": bool(self.node.feeds),
                 "it has looked": seen == {vf for pf in pfs for vf in self.host.vfs(pf)},
-                "on their way": {str(device) for device, entry in self.node.books.items() if entry.step in MOVING},
+                "on their way": {str(device) for device, entry in self.node.ledger.items() if entry.step in MOVING},
                 "offered as in the pools": await self.offered() == self.pools(),
             }
 

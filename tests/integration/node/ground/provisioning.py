@@ -17,8 +17,8 @@ from ground.daemon import QATDP
 from qatdp.core.config.model import parse_config
 from qatdp.daemon.provision import Kubelet, Provision
 from qatdp.host.calls.choose import host_calls
-from qatdp.host.pf.context import CHILD, Site
-from qatdp.host.pf.locks import Who
+from qatdp.host.pf.context import CHILD, PfContext
+from qatdp.host.pf.locks import LockOwner
 
 STUMBLING = Path(__file__).with_name("stumbling.py")
 # `qatdp` with other writers.
@@ -73,7 +73,7 @@ class Provisioning:
         return stumbling(self._folder / "stumbling.json", how, places)
 
     def _run(self, crypto: int, child: Sequence[str], kubelet: Path) -> Said:
-        site = Site(Path("/sys"), Path("/dev"), self.locks, Who("guest", os.getpid(), "test", "now"), child)
+        site = PfContext(Path("/sys"), Path("/dev"), self.locks, LockOwner("guest", os.getpid(), "test", "now"), child)
         books = Kubelet(kubelet / "device-plugins", kubelet / "pod-resources")
         since = time.monotonic()
         report = asyncio.run(Provision(parse_config(_wish(crypto)), None, host_calls(), site, books).run())

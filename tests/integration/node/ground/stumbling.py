@@ -22,7 +22,7 @@ from qatdp.core.model.pci import PciAddress
 from qatdp.host.calls.abc import HostCalls
 from qatdp.host.calls.portable import PortableCalls
 from qatdp.host.pf import worker
-from qatdp.host.pf.configurator import Hand
+from qatdp.host.pf.configurator import PfConfigurator
 
 _, FILE, PARENT = sys.argv
 HOW, PLACES = (json.loads(Path(FILE).read_text())[key] for key in ("how", "places"))
@@ -54,7 +54,7 @@ class StumblingCalls(PortableCalls):
         super().write(path, content)
 
 
-class StumblingHand(Hand):
+class StumblingHand(PfConfigurator):
     def __init__(
         self, sysfs: Path, dev: Path, pf: PciAddress, _calls: HostCalls, open_node: Callable[[Path], int]
     ) -> None:
@@ -63,6 +63,6 @@ class StumblingHand(Hand):
 
 
 if __name__ == "__main__":
-    vars(worker)["Hand"] = StumblingHand
+    vars(worker)["PfConfigurator"] = StumblingHand
     sys.argv[1:] = [PARENT]
     worker.main()
