@@ -23,13 +23,13 @@ class RecordingObserver:
         self.moments += 1
         return self.moments
 
-    def handed(self, resource: str) -> None:
+    def list_sending(self, resource: str) -> None:
         self.handed_over.append(resource)
 
-    def listed(self, resource: str, began: int) -> None:
+    def list_sent(self, resource: str, began: int) -> None:
         self.lists.append((resource, began))
 
-    def cut(self, resource: str) -> None:
+    def stream_lost(self, resource: str) -> None:
         self.cuts.append(resource)
 
     def call_began(self) -> int:
@@ -58,5 +58,5 @@ class RecordingObserver:
             self._changed.clear()
             await self._changed.wait()
 
-    def asked(self, resource: str, ids: Collection[str]) -> None:
+    def preference_requested(self, resource: str, ids: Collection[str]) -> None:
         self.questions.append((resource, tuple(ids)))

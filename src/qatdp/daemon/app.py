@@ -40,7 +40,7 @@ from qatdp.kubelet import watch
 from qatdp.kubelet.endpoint import Endpoint
 from qatdp.kubelet.lifecycle import Event
 from qatdp.kubelet.podresources import Named, PodResources
-from qatdp.kubelet.registration import KUBELET_SOCKET, sweep
+from qatdp.kubelet.registration import KUBELET_SOCKET, remove_stale_sockets
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class Daemon:
         """Let `run` come to its end: streams are closed, nothing is withdrawn."""
         self._stop.set()
 
-    def hint(self) -> None:
+    def request_scan(self) -> None:
         """Take note that something has happened: a rescan is due."""
         self._schedule = self._schedule.event(asyncio.get_running_loop().time())
         self._poked.set()
@@ -96,17 +96,17 @@ class Daemon:
         """Return when a look that began after this call has been taken in."""
         looked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._due.append(looked)
-        self.hint()
+        self.request_scan()
         await looked
 
     def reload(self) -> None:
         """Look at everything again, also at a configuration whose file seems to be the same."""
         self._configuration.load_anew()
-        self.hint()
+        self.request_scan()
 
     async def run(self) -> None:
         """Serve until stopped. What it knows is shown from the beginning to the end."""
-        pages = [asyncio.create_task(self._kept_up(name, work)) for name, work in self.status.tasks.items()]
+        pages = [asyncio.create_task(self._supervise(name, work)) for name, work in self.status.tasks.items()]
         try:
             await self._run()
         finally:
@@ -119,7 +119,7 @@ class Daemon:
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as self._tasks:
             self._start("kubelet", self._watch_kubelet)
-            self._start("begin", self._begin)
+            self._start("begin", self._bootstrap)
             stand_in = StandIn(
                 self._settings, self.node, self._pod_resources, self._checkpoint, lambda: self.status.obstacle
             )
@@ -140,21 +140,21 @@ class Daemon:
             self.node, self._pod_resources, self._checkpoint, lists, self._holders, self._opened, self._settings.pace
         )
 
-    async def _begin(self) -> None:
+    async def _bootstrap(self) -> None:
         """Come up; where that fails, say so to who asks. Whoever runs this tries again."""
         try:
-            await self._look_first()
+            await self._load()
             self._begun()
         except Exception as error:
             self.status.failure = f"the start has failed, and is tried again: {error!r}"
             raise
 
-    async def _look_first(self) -> None:
+    async def _load(self) -> None:
         """Look at the node and at the kubelet's state, before any list is made of them."""
-        for path in sweep(self._settings.plugins):
+        for path in remove_stale_sockets(self._settings.plugins):
             log.info("removed stale socket path=%s", path)
         self.node.config = await self._configuration.first()
-        seen = await self._patiently(self._looked())
+        seen = await self._warn_if_slow(self._scan_once())
         self._log_look(seen)
         self.node.begin(seen.snapshot, seen.unbound)
         with contextlib.suppress(TimeoutError):  # then the probes tell which PF it is
@@ -170,7 +170,7 @@ class Daemon:
         self._start("tick", self._tick)
         self._start("health", self.health.run)
         if self._settings.listen_to_uevents:
-            self._start("uevents", partial(listen, self.hint, self._settings.scan_period_s))
+            self._start("uevents", partial(listen, self.request_scan, self._settings.scan_period_s))
         self._start("configuration", partial(self._configuration.follow, self._configured))
         self._start("release", self._release().run)
         self._start("open vfs", self._open_vfs().run)
@@ -210,9 +210,9 @@ class Daemon:
 
     def _start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         assert self._tasks is not None
-        self._running.append(self._tasks.create_task(self._kept_up(name, work), name=name))
+        self._running.append(self._tasks.create_task(self._supervise(name, work), name=name))
 
-    async def _kept_up(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+    async def _supervise(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Do the work; where it fails, say so and do it again after a pause that grows."""
         pause_s = PAUSE_S
         while not self._stop.is_set():
@@ -250,7 +250,7 @@ class Daemon:
             self._kubelet_is_up = event is Event.KUBELET_UP
             log.info("kubelet is=%s", "up" if self._kubelet_is_up else "gone")
             for endpoint in self.endpoints.values():
-                endpoint.saw(event)
+                endpoint.kubelet_event(event)
 
     async def _scan(self) -> None:
         """Scan when events say so, and now and then in any case."""
@@ -264,21 +264,21 @@ class Daemon:
                 continue
             self._schedule, last_s = self._schedule.scanned(), loop.time()
             due = len(self._due)
-            seen = await self._patiently(self._looked())
+            seen = await self._warn_if_slow(self._scan_once())
             self.health.expect(seen.snapshot.pfs)
-            await self._take(seen)
+            await self._apply_scan(seen)
             for looked in self._due[:due]:  # not before: a look that fails is done again
                 if not looked.done():
                     looked.set_result(None)
             del self._due[:due]
 
-    async def _looked(self) -> ScanResult:
+    async def _scan_once(self) -> ScanResult:
         began_s = time.perf_counter()
         seen = await self._worker.do(partial(self._look, self.node.config))
         self.status.scanned(time.perf_counter() - began_s)
         return seen
 
-    async def _take(self, seen: ScanResult) -> None:
+    async def _apply_scan(self, seen: ScanResult) -> None:
         self._log_look(seen)
         if (seen.snapshot, seen.unbound) == (self.node.snapshot, self.node.unbound) and not self._checkpoint_is_due:
             return
@@ -292,7 +292,7 @@ class Daemon:
         self._checkpoint_is_due = pod_entries is None
         self.node.scanned(seen.snapshot, seen.unbound, pod_entries)
 
-    async def _patiently(self, look: Awaitable[ScanResult]) -> ScanResult:
+    async def _warn_if_slow(self, look: Awaitable[ScanResult]) -> ScanResult:
         """Wait for a look; say so where it takes too long, for all that is known stays as it is meanwhile."""
         task = asyncio.ensure_future(look)
         done, _ = await asyncio.wait((task,), timeout=SLOW_S)
@@ -310,7 +310,7 @@ class Daemon:
         while True:
             now = await self._read_watched()
             if before is not None and now != before:
-                self.hint()
+                self.request_scan()
             before = now
             await asyncio.sleep(self._settings.tick_s)
 
@@ -324,7 +324,7 @@ class Daemon:
 
     def _configured(self, config: Config) -> None:
         self.node.configured(config)
-        self.hint()  # other VFs may be wanted, and are to be bound
+        self.request_scan()  # other VFs may be wanted, and are to be bound
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> None:

@@ -170,13 +170,13 @@ class DeviceState:
         """Return who may have VFs, as far as this is not in the ledger by their address."""
         return {**self._in_doubt, **{address: self.stale.reasons[address] for address in self.stale.taken}}
 
-    def handed(self, resource: str) -> None:
+    def list_sending(self, resource: str) -> None:
         self.learn(Fact.HANDED, self.of_resource(resource), self._moment)
 
-    def listed(self, resource: str, began: int) -> None:
+    def list_sent(self, resource: str, began: int) -> None:
         self.learn(Fact.LISTED, self.of_resource(resource), began)
 
-    def cut(self, resource: str) -> None:
+    def stream_lost(self, resource: str) -> None:
         self.learn(Fact.CUT, self.of_resource(resource), self._moment)
 
     def call_began(self) -> int:
@@ -221,7 +221,7 @@ class DeviceState:
         found, self._found_open = self._found_open, set()
         return found
 
-    def asked(self, resource: str, ids: Collection[str]) -> None:
+    def preference_requested(self, resource: str, ids: Collection[str]) -> None:
         self.learn(Fact.ASKED, self._addresses(resource, ids), self._moment)
 
     def learn(self, fact: Fact, of: Collection[PciAddress], began: int) -> None:

@@ -117,7 +117,7 @@ class Endpoint:
                 self.handle(Event.OPTIONS_CHANGED)
             await self._feed.after(version)
 
-    def saw(self, event: Event) -> None:
+    def kubelet_event(self, event: Event) -> None:
         """Take what the watch has seen of the kubelet. It can be late: a try may have found that kubelet before.
 
         To register with it once more would cost a moment without devices, up to 1.36 (kubelet/lifecycle.py).
@@ -169,7 +169,7 @@ class Endpoint:
             self._lost_stream()
 
     def _lost_stream(self) -> None:
-        self._observer.cut(self.resource)
+        self._observer.stream_lost(self.resource)
         self.handle(Event.STREAM_ENDED)
 
     def _is_over(self, due_s: float | None) -> bool:
@@ -180,7 +180,7 @@ class Endpoint:
     def _register(self) -> None:
         self._number += 1
         self._disarm()
-        self._observer.cut(self.resource)
+        self._observer.stream_lost(self.resource)
         self._options = to_options(self._feed.value)
         task = self._spawn(self._try(self._number, tuple(self._under_way)))
         self._under_way.add(task)
@@ -244,7 +244,7 @@ class Endpoint:
     def _close(self) -> None:
         self._number += 1  # whatever these servers still tell is of the past
         self._disarm()
-        self._observer.cut(self.resource)
+        self._observer.stream_lost(self.resource)
         self._spawn(self._shut(list(self._listeners), send_again=False))
 
     async def _shut(self, listeners: list[_Listener], *, send_again: bool) -> None:

@@ -10,13 +10,13 @@ class Observer(Protocol):
     def moment(self) -> int:
         """Return the next moment."""
 
-    def handed(self, resource: str) -> None:
+    def list_sending(self, resource: str) -> None:
         """Take note that the list of a resource is about to be written to a stream, be it one that is to be retired."""
 
-    def listed(self, resource: str, began: int) -> None:
+    def list_sent(self, resource: str, began: int) -> None:
         """Take note that the list of a resource, as it was at a moment, was written to the kubelet's stream."""
 
-    def cut(self, resource: str) -> None:
+    def stream_lost(self, resource: str) -> None:
         """Take note that a resource has no stream, or will have another one."""
 
     def call_began(self) -> int:
@@ -34,5 +34,5 @@ class Observer(Protocol):
     def wait_ended(self, resource: str, ids: Collection[str]) -> None:
         """Take note that it is under way no more: it is answered at once, or the kubelet has given it up."""
 
-    def asked(self, resource: str, ids: Collection[str]) -> None:
+    def preference_requested(self, resource: str, ids: Collection[str]) -> None:
         """Take note that the kubelet is about to choose among these IDs."""

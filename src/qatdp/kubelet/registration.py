@@ -88,7 +88,7 @@ def describe(error: grpc.aio.AioRpcError) -> str:
     return f"{error.code().name}: {error.details()}"
 
 
-def sweep(folder: Path) -> Iterator[Path]:
+def remove_stale_sockets(folder: Path) -> Iterator[Path]:
     """Remove sockets of ours that a killed daemon left behind, and yield them; one that still listens stays."""
     for path in sorted(folder.glob(f"{PREFIX}*.sock")):
         with socket.socket(socket.AF_UNIX) as probe:

@@ -108,10 +108,10 @@ class ResourceServer(DevicePluginServicer):
         try:
             while True:
                 pool, version, began = self._feed.value, self._feed.version, self._observer.moment()
-                self._observer.handed(pool.resource)  # can lead to another pool: that is for the next list
+                self._observer.list_sending(pool.resource)  # can lead to another pool: that is for the next list
                 yield to_list(pool)  # comes back when the message has been written
                 if self._is_current():
-                    self._observer.listed(pool.resource, began)
+                    self._observer.list_sent(pool.resource, began)
                 await self._feed.after(version)
         finally:
             self._on_ended()
@@ -135,7 +135,7 @@ class ResourceServer(DevicePluginServicer):
         named = set[str]().union(
             *(ids for one in asked for ids in (one.available_deviceIDs, one.must_include_deviceIDs))
         )
-        self._observer.asked(pool.resource, named)
+        self._observer.preference_requested(pool.resource, named)
         return api.PreferredAllocationResponse(
             container_responses=[
                 to_preference(prefer(pool, one.available_deviceIDs, one.must_include_deviceIDs, one.allocation_size))
@@ -151,7 +151,7 @@ class ResourceServer(DevicePluginServicer):
         For containers that are left out of an answer the kubelet chooses freely.
         """
         log.warning("preference not computed resource=%s reason=%r", pool.resource, str(why))
-        self._observer.asked(pool.resource, [str(device.address) for device in pool.devices])
+        self._observer.preference_requested(pool.resource, [str(device.address) for device in pool.devices])
         most = most_ids(pool)
         answers = [
             to_preference(first_of(one.must_include_deviceIDs, one.available_deviceIDs, one.allocation_size, most))

@@ -171,13 +171,13 @@ class Story:
         """
         vfs, node = self.host.vfs(pf), daemon.daemon.node
         self.host.set_state(pf, "down")
-        daemon.daemon.hint()  # a simulated tree sends no uevents
+        daemon.daemon.request_scan()  # a simulated tree sends no uevents
         await self._until(f"has nothing of {pf}", lambda: self._at_rest(daemon))
         yield {"event": "pf", "address": str(pf), "state": "down"}
         yield await self._resources()
         self.host.set_state(pf, "up")
         self.host.add_vfs(pf, len(vfs), driver=None)
-        daemon.daemon.hint()
+        daemon.daemon.request_scan()
         await self._until(f"has the VFs of {pf} again", lambda: self._at_rest(daemon))
         yield {"event": "pf", "address": str(pf), "state": "up"}
         yield await self._resources()

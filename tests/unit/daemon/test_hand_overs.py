@@ -66,7 +66,7 @@ class HandOvers(RuleBasedStateMachine):
     def _serve(self) -> None:
         self.node.serve()
         if CY in self.node.feeds:
-            self.node.handed(CY)
+            self.node.list_sending(CY)
 
     def _holdings(self) -> tuple[CheckpointEntry, ...]:
         return tuple(CheckpointEntry(CY, (pod.device,), pod.nodes | SHARED_NODES) for pod in self.pods)
@@ -76,7 +76,7 @@ class HandOvers(RuleBasedStateMachine):
         """PFs lose VFs, get them back, and the kernel numbers them as it likes."""
         self.snapshot = node_with(numbers, present)
         self.node.scanned(self.snapshot, {}, self.written)
-        self.node.handed(CY)
+        self.node.list_sending(CY)
 
     @rule(n=st.integers(0, 9))
     def a_pod_comes(self, n: int) -> None:

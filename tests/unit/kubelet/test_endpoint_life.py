@@ -42,8 +42,8 @@ class Observer(RecordingObserver):
         super().__init__()
         self.list_handed = asyncio.Event()
 
-    def handed(self, resource: str) -> None:
-        super().handed(resource)
+    def list_sending(self, resource: str) -> None:
+        super().list_sending(resource)
         self.list_handed.set()
 
 
@@ -66,7 +66,7 @@ class Plugin:
     async def _watch(self) -> None:
         async for event in watch(self.folder, period_s=0.005):
             for endpoint in self.endpoints:
-                endpoint.saw(event)
+                endpoint.kubelet_event(event)
 
     def listening(self) -> list[str]:
         """Return the names of the sockets in the folder that somebody listens at."""
@@ -340,7 +340,7 @@ async def test_a_kubelet_that_a_try_has_found_before_it_is_seen_is_registered_wi
         used = endpoints_used(kubelet)
         for state in (State.REGISTERING, State.OUTRUN, State.REGISTERED, State.LIVE):
             endpoint.state = state
-            endpoint.saw(Event.KUBELET_UP)
+            endpoint.kubelet_event(Event.KUBELET_UP)
             assert endpoint.state is state
         assert endpoints_used(kubelet) == used
         await kubelet.restart(kill=True)

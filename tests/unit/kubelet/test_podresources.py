@@ -59,12 +59,12 @@ class Server(PodResourcesListerServicer):
 
 @pytest.fixture
 async def server(folder: Path) -> AsyncIterator[Server]:
-    ledger = Server()
+    pod_resources = Server()
     server = grpc.aio.server()
-    add_PodResourcesListerServicer_to_server(ledger, server)
+    add_PodResourcesListerServicer_to_server(pod_resources, server)
     server.add_insecure_port(f"unix:{folder}/kubelet.sock")
     await server.start()
-    yield ledger
+    yield pod_resources
     await server.stop(None)
 
 
@@ -116,16 +116,16 @@ async def test_no_kubelet_behind_the_socket_is_an_error(folder: Path, call: str)
 
 
 async def test_each_call_finds_the_kubelet_that_runs_now(folder: Path) -> None:
-    ledger = PodResources(folder)
+    pod_resources = PodResources(folder)
     for device in VFS:
         other = grpc.aio.server()
         add_PodResourcesListerServicer_to_server(replace(Server(), devices=(entry(CY, str(device)),)), other)
         other.add_insecure_port(f"unix:{folder}/kubelet.sock")
         await other.start()
-        assert named(await ledger.listed()) == {(device, CY)}
+        assert named(await pod_resources.listed()) == {(device, CY)}
         await other.stop(None)
         with pytest.raises(KubeletStateError):
-            await ledger.listed()
+            await pod_resources.listed()
 
 
 BAD_NAMES = ["qat.intel.com/../etc", "qat.intel.com/cy\nINFO", "cy", "qat.intel.com/", "Qat.intel.com/cy"]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from qatdp.api import deviceplugin_v1beta1_pb2 as api
 from qatdp.core.config.model import NAME
 from qatdp.errors import ConfigError
-from qatdp.kubelet.registration import PREFIX, describe, new_socket_name, register, sweep
+from qatdp.kubelet.registration import PREFIX, describe, new_socket_name, register, remove_stale_sockets
 from qatdp.simulator.kubelet import FakeKubelet
 
 CY = "qat.intel.com/cy"
@@ -91,9 +91,9 @@ def test_a_sweep_removes_what_nobody_listens_at_and_nothing_else(folder: Path) -
     for path in (dead, foreign, kubelets):
         listen(path).close()
     with listen(living), listen(full), filled(full):
-        assert list(sweep(folder)) == [dead]
+        assert list(remove_stale_sockets(folder)) == [dead]
         assert sorted(folder.iterdir()) == sorted((living, full, foreign, kubelets))
 
 
 def test_there_is_nothing_to_sweep_where_there_is_no_folder(folder: Path) -> None:
-    assert list(sweep(folder / "nowhere")) == []
+    assert list(remove_stale_sockets(folder / "nowhere")) == []
