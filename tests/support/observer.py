@@ -3,14 +3,19 @@
 import asyncio
 from collections.abc import Callable, Collection
 
+from qatdp.core.model.pci import PciAddress
+from qatdp.core.pools.pools import ResourcePool
+from qatdp.core.release.protocol import Step
+
 
 class RecordingObserver:
     """An Observer (kubelet/observer.py); each list is what was told, in that order."""
 
     def __init__(self) -> None:
         self.moments = 0
+        self.steps: dict[PciAddress, Step] = {}  # of IDs that are not merely offered
         self.handed_over: list[str] = []
-        self.lists: list[tuple[str, int]] = []  # resource, and the moment its list was begun
+        self.lists: list[tuple[str, int]] = []  # resource, and the revision of its list
         self.cuts: list[str] = []
         self.allocations: list[tuple[str, tuple[str, ...]]] = []
         self.questions: list[tuple[str, tuple[str, ...]]] = []
@@ -23,11 +28,14 @@ class RecordingObserver:
         self.moments += 1
         return self.moments
 
-    def list_sending(self, resource: str) -> None:
-        self.handed_over.append(resource)
+    def step_of(self, resource: str, address: PciAddress) -> Step | None:
+        return self.steps.get(address, Step.OFFERED)
 
-    def list_sent(self, resource: str, began: int) -> None:
-        self.lists.append((resource, began))
+    def list_sending(self, pool: ResourcePool) -> None:
+        self.handed_over.append(pool.resource)
+
+    def list_sent(self, resource: str, revision: int) -> None:
+        self.lists.append((resource, revision))
 
     def stream_lost(self, resource: str) -> None:
         self.cuts.append(resource)

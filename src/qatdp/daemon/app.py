@@ -191,14 +191,13 @@ class Daemon:
             if unread != self.node.unread:
                 log.error("kubelet checkpoint unreadable, new VFs are withheld reason=%r", str(error))
         in_checkpoint = {(device, pod_entry.resource) for pod_entry in pod_entries for device in pod_entry.devices}
-        self.node.books_say(in_checkpoint, offered, pod_entries)
+        self.node.adopt(in_checkpoint, offered, pod_entries)
 
     async def _read_unread_books(self) -> None:
         """Read the ledger again until they could be read."""
         while self.node.unread:
             await asyncio.sleep(self._settings.tick_s)
             await self._read_books()
-            self.node.rebuild()
 
     async def _offered(self) -> Named:
         """Return what the kubelet may hand out, if it can be asked."""

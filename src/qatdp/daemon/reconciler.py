@@ -82,6 +82,7 @@ class PfReconciler:
             self._rests = {pf: rest.ended for pf, rest in self._rests.items()}
         todo = self._todo()
         self._node.change(todo.changing, sought=todo.blocked)
+        self._node.flush()  # no PF is written to whose VFs could still be offered
         self._tell(todo)
         self._watch_drains(todo)
         if todo.ready:
@@ -100,6 +101,7 @@ class PfReconciler:
 
     def _situation(self) -> ReconcileInput:
         node, now_s = self._node, asyncio.get_running_loop().time()
+        node.flush()
         return ReconcileInput(
             node.snapshot,
             node.config,

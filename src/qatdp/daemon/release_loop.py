@@ -130,7 +130,7 @@ class Release:
     async def _sent(self) -> None:
         """a: where a device was Unhealthy before, its withdrawal changed nothing in the list: it is sent again."""
         for resource in set(self._node.at(Step.WITHDRAWN).values()):
-            self._node.feeds[resource].again()
+            self._node.send_again(resource)
 
     async def _overtaken(self) -> None:
         """b: the kubelet offers just what the last list says, so it has taken that list."""
@@ -140,6 +140,7 @@ class Release:
         began = self._node.moment()
         versions = {resource: self._node.feeds[resource].version for resource in set(waiting.values())}
         offered = await self._pod_resources.allocatable()
+        self._node.flush()  # which lists are the last ones
         for resource, version in versions.items():
             feed = self._node.feeds[resource]
             if feed.version == version and offered.get(resource, frozenset()) == feed.value.healthy:
@@ -220,7 +221,7 @@ class Release:
             return
         before = self._checkpoint.identity()
         for resource in resources:
-            self._node.feeds[resource].again()
+            self._node.send_again(resource)
         await self._until(lambda: not self._node.at(*REWRITING))
         if not await self._until(lambda: self._checkpoint.identity() != before):
             return

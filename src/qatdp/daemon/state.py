@@ -1,6 +1,12 @@
-"""Node: what is known of this node, and one feed per resource that comes of it. State of the event loop, no I/O.
+"""DeviceState: what is known of this node, and one feed per resource that comes of it. State of the event loop, no I/O.
 
-Whatever becomes known (a snapshot, a configuration, a fact about an ID) leads to the same function of all of it.
+One reducer: each thing that becomes known (a scan, a configuration, a verdict, a fact about an ID) comes in by a method
+that is named for it. The ledger is updated at once, and grants are decided by it. Pools are built once per turn of the
+loop, never inside an RPC, and only of the VFs that have changed. Two rules hold together what is apart for a moment:
+
+ - each published pool carries the revision of the ledger that it was built from, and a list that was sent proves a step
+   only for IDs that had come to it by that revision (core/release/protocol.py);
+ - nothing is released, and no PF is written to, before the pools are what is known (`flush`).
 """
 
 import asyncio
@@ -8,15 +14,15 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 
 from qatdp.core.config.model import Config, is_ours
 from qatdp.core.model.pci import PciAddress
-from qatdp.core.model.ranges import as_ranges
 from qatdp.core.model.snapshot import Snapshot
 from qatdp.core.pools.placement import PlacementContext
-from qatdp.core.pools.pools import Pools, ResourcePool, build_pools
+from qatdp.core.pools.pools import Pools, ResourcePool, build_pools, rebuild_pools, shows
 from qatdp.core.pools.provisional import Lists, never_fewer, provisional_pools
-from qatdp.core.pools.stale import CheckpointEntry, Stale, stale_allocations
+from qatdp.core.pools.stale import CheckpointEntry, Stale, is_current, stale_allocations
 from qatdp.core.provision.progress import Progress
 from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.core.release.kubelet_calls import Calls
@@ -31,19 +37,22 @@ from qatdp.core.release.protocol import (
     found,
     observe,
 )
-from qatdp.core.status.diff import changes
+from qatdp.daemon.change_log import ChangeLog
 from qatdp.daemon.history import History
 from qatdp.feed import Feed
 
 log = logging.getLogger(__name__)
 
-DEVICES_SICK = "devices resource=%s is=%s reason=%s message=%r vfs=%s"
+
+def _soon(work: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(work)
 
 
 class DeviceState:
     """`on_resource` is called with the feed of a resource that had none; `leaving` is set when an ID is to leave.
 
     `on_granted` is called meanwhile, before an Allocate is answered: with the resource, the IDs, and when it began.
+    `soon` calls a function at the next turn of the loop.
     """
 
     def __init__(
@@ -52,6 +61,7 @@ class DeviceState:
         on_resource: Callable[[Feed[ResourcePool]], None],
         *,
         clock: Callable[[], float] = time.monotonic,
+        soon: Callable[[Callable[[], None]], None] = _soon,
     ) -> None:
         self.config = config
         self.snapshot = Snapshot()
@@ -72,6 +82,7 @@ class DeviceState:
         self.pools = Pools({}, {})
         self.feeds: dict[str, Feed[ResourcePool]] = {}
         self.history = History()
+        self._change_log = ChangeLog(self.history)
         self.leaving = asyncio.Event()
         self.on_granted: Callable[[str, Collection[PciAddress], int], None] | None = None
         self.clock = clock
@@ -82,6 +93,12 @@ class DeviceState:
         self._on_resource = on_resource
         self._moment = 0
         self.serves = False  # what is known of the node, not only stand-ins for it
+        self._soon = soon
+        self._is_scheduled = False
+        self.is_dirty = False  # something is known that the pools, or their revisions, do not have yet
+        self._all_changed = False
+        self._changed: set[PciAddress] = set()  # VFs whose place or state may be another
+        self._answers_changed = False  # so that other VFs may be claimed by old answers
 
     def moment(self) -> int:
         self._moment += 1
@@ -98,20 +115,19 @@ class DeviceState:
         held = {(address, one.resource) for one in pod_entries for address in one.devices}
         self.ledger = {**found(held & listed, listed, self.moment()), **self.ledger}
         self.pools = provisional_pools(lists, why)
-        for pool in self.pools.pools.values():
-            self._publish(pool)
+        self._publish_all()
 
     def begin(self, snapshot: Snapshot, unbound: Mapping[PciAddress, Defect]) -> None:
         """Take the node as it is at the start of the daemon. Nothing is published yet."""
         self.snapshot, self.unbound = snapshot, unbound
 
-    def books_say(
+    def adopt(
         self,
         named: Iterable[tuple[PciAddress, str]],
         offered: Iterable[tuple[PciAddress, str]],
         pod_entries: Iterable[CheckpointEntry],
     ) -> None:
-        """Take what the kubelet's state name, and what it may hand out. Nothing is published yet.
+        """Take what the kubelet's state names, and what it may hand out, into the ledger.
 
         They decide on what was in doubt until now, also where it came into the list of another resource.
         """
@@ -120,9 +136,10 @@ class DeviceState:
         decided = ledger.keys() & self._in_doubt.keys()
         self._in_doubt = {address: why for address, why in self._in_doubt.items() if address not in decided}
         ledger = {**ledger, **{address: one for address, one in self.ledger.items() if address not in decided}}
-        # Of those that were listed before the ledger were read.
+        # Of those that were listed before the kubelet's state was read.
         self.ledger = observe(ledger, Observation(Fact.NAMED, [address for address, _ in held], moment, moment))
         self.pod_entries = tuple(pod_entries)
+        self._mark_all()
 
     def scanned(
         self,
@@ -134,47 +151,57 @@ class DeviceState:
         self.snapshot, self.unbound = snapshot, unbound
         if pod_entries is not None:
             self.pod_entries = tuple(pod_entries)
-        self.rebuild()
+        self._mark_all()
 
     def configured(self, config: Config) -> None:
         self.config = config.after(self.config)
-        self.rebuild()
+        self._mark_all()
 
     def written_down(self, pod_entries: Iterable[CheckpointEntry]) -> None:
         """Take what the kubelet's checkpoint says of who was given which nodes."""
         self.pod_entries = tuple(pod_entries)
-        self.rebuild()
+        self._answers_changed = True
+        self._mark()
 
     def judged(self, sick: Mapping[PciAddress, Defect]) -> None:
         """Take the verdict on the PFs (core/health/verdict.py)."""
-        if sick != self.sick:
-            self.sick = sick
-            self.rebuild()
+        before, self.sick = self.sick, sick
+        self._mark_pfs(_differing(before, sick))
 
     def polled(self, opened: frozenset[PciAddress], shared: frozenset[PciAddress]) -> None:
         """Take which VFs are open that the checkpoint names for no pod, and which it names for two."""
-        if (opened, shared) != (self.opened, self.shared):
-            for vf in sorted(shared - self.shared):
-                log.error("kubelet allocated a VF to two pods vf=%s", vf)
-                self.history.add("GivenToTwoPods", devices=(vf,))
-            self.opened, self.shared = opened, shared
-            self.rebuild()
+        for vf in sorted(shared - self.shared):
+            log.error("kubelet allocated a VF to two pods vf=%s", vf)
+            self.history.add("GivenToTwoPods", devices=(vf,))
+        changed = (opened ^ self.opened) | (shared ^ self.shared)
+        self.opened, self.shared = opened, shared
+        if changed:
+            self._mark(changed)
 
     def change(self, changing: Mapping[PciAddress, str], *, sought: frozenset[PciAddress]) -> None:
         """Take which PFs are to be changed, and which are waited for until nobody has any of their VFs."""
-        if (changing, sought) != (self.changing, self.sought):
-            self.changing, self.sought = changing, sought
-            self.rebuild()
+        before, self.changing = self.changing, changing
+        self._mark_pfs(_differing(before, changing))
+        if sought != self.sought:
+            self.sought = sought
+            self._mark()
 
     def claims(self) -> Mapping[PciAddress, Defect]:
         """Return who may have VFs, as far as this is not in the ledger by their address."""
         return {**self._in_doubt, **{address: self.stale.reasons[address] for address in self.stale.taken}}
 
-    def list_sending(self, resource: str) -> None:
-        self.learn(Fact.HANDED, self.of_resource(resource), self._moment)
+    # What the endpoints report (kubelet/observer.py)
 
-    def list_sent(self, resource: str, began: int) -> None:
-        self.learn(Fact.LISTED, self.of_resource(resource), began)
+    def step_of(self, resource: str, address: PciAddress) -> Step | None:
+        entry = self.ledger.get(address)
+        return entry.step if entry and entry.resource == resource else None
+
+    def list_sending(self, pool: ResourcePool) -> None:
+        addresses = [device.address for device in pool.devices]
+        self.learn(Fact.HANDED, [at for at in addresses if self.step_of(pool.resource, at)], self._moment)
+
+    def list_sent(self, resource: str, revision: int) -> None:
+        self.learn(Fact.LISTED, self.of_resource(resource), revision)
 
     def stream_lost(self, resource: str) -> None:
         self.learn(Fact.CUT, self.of_resource(resource), self._moment)
@@ -191,12 +218,18 @@ class DeviceState:
         given = self._addresses(resource, ids)
         for device in map(self.feeds[resource].value.device, ids) if resource in self.feeds else ():
             if device:
-                self._answers[device.address] = CheckpointEntry(resource, (device.address,), frozenset(device.nodes))
+                self._answered(CheckpointEntry(resource, (device.address,), frozenset(device.nodes)))
         if any(self.ledger[address].step in MAYBE_IN_USE for address in given):
             self.given_again.set()
         self.learn(Fact.ALLOCATED, given, self._moment)
         if self.on_granted and self.leaving.is_set():
             self.on_granted(resource, given, began)
+
+    def _answered(self, answer: CheckpointEntry) -> None:
+        self._answers[answer.devices[0]] = answer
+        if self.stale or not is_current(answer, self.snapshot):
+            self._answers_changed = True
+            self._mark()
 
     def wait_began(self, resource: str, ids: Collection[str]) -> None:
         """Keep IDs in their list, as they may yet be granted, and have it found out who has them open.
@@ -224,42 +257,100 @@ class DeviceState:
     def preference_requested(self, resource: str, ids: Collection[str]) -> None:
         self.learn(Fact.ASKED, self._addresses(resource, ids), self._moment)
 
+    # Facts about IDs
+
     def learn(self, fact: Fact, of: Collection[PciAddress], began: int) -> None:
-        """Take a fact about some IDs, begun to be established at that moment."""
+        """Take a fact about some IDs, begun to be established at that moment.
+
+        Before one that lets an ID go, all else that is known is taken into account.
+        """
         if fact in RELEASING:
+            self.flush()
             of = [address for address in of if address not in self._waiting] if self._waiting else of
-        ledger = observe(self.ledger, Observation(fact, of, began, self.moment()))
-        if ledger is not self.ledger:
-            self.ledger = ledger
-            self.rebuild()
+        before = self.ledger
+        self.ledger = observe(before, Observation(fact, of, began, self.moment()))
+        if self.ledger is not before:
+            self._mark(self._shown_otherwise(before, of))
+
+    def _shown_otherwise(self, before: Ledger, of: Collection[PciAddress]) -> Collection[PciAddress]:
+        """Return the IDs that pools show otherwise than before; answers for what nobody has any more are forgotten."""
+        changed = set()
+        for address in of:
+            old, new = before.get(address), self.ledger.get(address)
+            if old is None or new is None or old is new:
+                continue
+            if new.step not in MAYBE_IN_USE and self._answers.pop(address, None) is not None and self.stale:
+                self._answers_changed = True
+            if shows(old.step) != shows(new.step):
+                changed.add(address)
+        return changed
 
     # What comes of it
+
+    def _mark_all(self) -> None:
+        self._all_changed = True
+        self._mark()
+
+    def _mark_pfs(self, pfs: Collection[PciAddress]) -> None:
+        if pfs:
+            present = {vf.address for vf in self.snapshot.vfs if vf.pf in pfs}
+            self._mark(present | {at for at, entry in self.ledger.items() if entry.vf and entry.vf.pf in pfs})
+
+    def _mark(self, changed: Collection[PciAddress] = ()) -> None:
+        self._changed.update(changed)
+        self.is_dirty = True
+        if self.serves and not self._is_scheduled:
+            self._is_scheduled = True
+            self._soon(self._turn)
+
+    def _turn(self) -> None:
+        self._is_scheduled = False
+        self.flush()
 
     def serve(self) -> None:
         """Publish what is known, and from now on whatever comes of what becomes known."""
         self.serves = True
-        self.rebuild()
+        self._all_changed = self.is_dirty = True
+        self.flush()
 
-    def rebuild(self) -> None:
-        """Build the pools of all that is known, and publish those that changed. Not before the ledger were read."""
-        if not self.serves:
+    def flush(self) -> None:
+        """Build and publish what is known, now. Nothing before the kubelet's state was read."""
+        if not self.is_dirty or not self.serves:
             return
         before = self.pools
-        held = {address for address, entry in self.ledger.items() if entry.step in MAYBE_IN_USE}
-        self._answers = {address: one for address, one in self._answers.items() if address in held}
-        self.stale = stale_allocations((*self.pod_entries, *self._answers.values()), self.snapshot)
-        self._in_doubt = self._doubts()
-        context = PlacementContext(
-            self.stale, self.unbound, self._in_doubt, self.sick, self.changing, self.opened, self.shared
-        )
-        self.pools, self.ledger = build_pools(self.snapshot, self.config, self.ledger, self.moment(), context)
-        for resource in sorted(self.feeds.keys() | self.pools.pools.keys()):
-            self._publish(self.pools.pools.get(resource, ResourcePool(resource)))
-        self._tell_left_out(before.excluded, self.pools.excluded)
+        self._take_answers()
+        self._build()
+        self._publish_all()
+        self._change_log.excluded(before.excluded, self.pools.excluded)
         if self.sought or self.stale or any(entry.step in LEAVING for entry in self.ledger.values()):
             self.leaving.set()
         else:
             self.leaving.clear()
+        # Not before: what has failed is done again.
+        self.is_dirty = self._all_changed = self._answers_changed = False
+        self._changed = set()
+
+    def _take_answers(self) -> None:
+        """Find out which VFs old answers claim."""
+        if not (self._all_changed or self._answers_changed):
+            return
+        before = self.stale
+        held = {address for address, entry in self.ledger.items() if entry.step in MAYBE_IN_USE}
+        self._answers = {address: one for address, one in self._answers.items() if address in held}
+        self.stale = stale_allocations((*self.pod_entries, *self._answers.values()), self.snapshot)
+        self._changed |= before.differing(self.stale)
+
+    def _build(self) -> None:
+        before, self._in_doubt = self._in_doubt, self._doubts()
+        self._changed |= _differing(before, self._in_doubt)
+        context = PlacementContext(
+            self.stale, self.unbound, self._in_doubt, self.sick, self.changing, self.opened, self.shared
+        )
+        of = (self.snapshot, self.config, self.ledger, self.moment(), context)
+        if self._all_changed:
+            self.pools, self.ledger = build_pools(*of)
+        elif self._changed:
+            self.pools, self.ledger = rebuild_pools(self.pools, self._changed, *of)
 
     def _doubts(self) -> Mapping[PciAddress, Defect]:
         """Return why VFs are not offered of which it is not known whether somebody has them, and by which name."""
@@ -269,10 +360,19 @@ class DeviceState:
         unknown = defect(Reason.HOLDERS_UNKNOWN, problem=self.unread)
         return {vf.address: unknown for vf in self.snapshot.vfs if vf.address not in known}
 
+    def _publish_all(self) -> None:
+        """Publish each pool with the revision of the ledger, to which all of them belong now."""
+        revision = self.moment()
+        for resource in sorted(self.feeds.keys() | self.pools.pools.keys()):
+            pool = self.pools.pools.get(resource, ResourcePool(resource))
+            self._publish(replace(pool, revision=revision))
+
     def _publish(self, pool: ResourcePool) -> None:
         feed = self.feeds.get(pool.resource)
-        before = feed.value if feed else ResourcePool(pool.resource)
-        self._tell_changes(before, pool)
+        if feed and feed.value.devices is pool.devices:
+            feed.replace(pool)
+            return
+        self._change_log.devices(feed.value if feed else ResourcePool(pool.resource), pool)
         if feed is None:
             self.feeds[pool.resource] = feed = Feed(pool)
             self._on_resource(feed)
@@ -280,6 +380,11 @@ class DeviceState:
             feed.replace(pool)  # a list that says nothing new makes the kubelet write its checkpoint for nothing
         else:
             feed.set(pool)
+
+    def send_again(self, resource: str) -> None:
+        """Have the list of a resource sent once more, of what is known now."""
+        self.flush()
+        self.feeds[resource].again()
 
     # Questions about the ledger
 
@@ -292,27 +397,9 @@ class DeviceState:
 
     def _addresses(self, resource: str, ids: Iterable[str]) -> Collection[PciAddress]:
         addresses = (PciAddress.parse_or_none(text) for text in ids)
-        return {a for a in addresses if a and a in self.ledger and self.ledger[a].resource == resource}
+        return {address for address in addresses if address and self.step_of(resource, address)}
 
-    # What is told of changes: one line for all VFs of which the same is to be said, as a large node has a thousand.
 
-    def _tell_changes(self, before: ResourcePool, after: ResourcePool) -> None:
-        same: dict[tuple[str, Defect | None], list[PciAddress]] = {}
-        for change in changes(before, after):
-            same.setdefault((change.what, change.defect), []).append(change.address)
-        for (what, why), vfs in same.items():
-            where = (after.resource, what)
-            if why:
-                log.info(DEVICES_SICK, *where, why.reason, str(why), as_ranges(vfs))
-            else:
-                log.info("devices resource=%s is=%s vfs=%s", *where, as_ranges(vfs))
-            self.history.add(what, resource=after.resource, devices=vfs, defect=why)
-
-    def _tell_left_out(self, before: Mapping[PciAddress, Defect], after: Mapping[PciAddress, Defect]) -> None:
-        same: dict[Defect, list[PciAddress]] = {}
-        for address, why in after.items():
-            if before.get(address) != why:
-                same.setdefault(why, []).append(address)
-        for why, vfs in same.items():
-            log.warning("VFs excluded reason=%s message=%r vfs=%s", why.reason, str(why), as_ranges(vfs))
-            self.history.add("Excluded", devices=vfs, defect=why)
+def _differing(before: Mapping[PciAddress, object], after: Mapping[PciAddress, object]) -> set[PciAddress]:
+    """Return the addresses of which the two do not say the same."""
+    return {address for address in before.keys() | after.keys() if before.get(address) != after.get(address)}

@@ -3,18 +3,22 @@
 from collections.abc import Collection
 from typing import Protocol
 
+from qatdp.core.model.pci import PciAddress
+from qatdp.core.pools.pools import ResourcePool
+from qatdp.core.release.protocol import Step
+
 
 class Observer(Protocol):
-    """A moment is a count that grows with each call of `moment`, so that it can be told what began after what."""
+    """A moment is the daemon's own count of what it has learned, so that it is known what began after what."""
 
-    def moment(self) -> int:
-        """Return the next moment."""
+    def step_of(self, resource: str, address: PciAddress) -> Step | None:
+        """Return the step of an ID in the ledger, now; None where the ledger does not have it under this resource."""
 
-    def list_sending(self, resource: str) -> None:
-        """Take note that the list of a resource is about to be written to a stream, be it one that is to be retired."""
+    def list_sending(self, pool: ResourcePool) -> None:
+        """Take note that a list is about to be written to a stream, be it one that is to be retired."""
 
-    def list_sent(self, resource: str, began: int) -> None:
-        """Take note that the list of a resource, as it was at a moment, was written to the kubelet's stream."""
+    def list_sent(self, resource: str, revision: int) -> None:
+        """Take note that the list of a resource was written to the kubelet's stream, as a pool of that revision."""
 
     def stream_lost(self, resource: str) -> None:
         """Take note that a resource has no stream, or will have another one."""

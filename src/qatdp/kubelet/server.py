@@ -1,8 +1,9 @@
 """ResourceServer: the five RPCs of one resource, and nothing else.
 
-Every answer comes from the pool that the last list was built from: no lock, and no file but `enable` of what is asked
-for, a number in the kernel's memory. So a pod's admission, which the kubelet serialises for the whole node, never waits
-for the machine; it waits a second at most for somebody who still has its device open, and nobody else waits with it.
+Every answer comes from memory: the ledger decides what is granted, the pool that was published last says what a
+container gets. No lock, and no file but `enable` of what is asked for, a number in the kernel's memory. So a pod's
+admission, which the kubelet serialises for the whole node, never waits for the machine; it waits a second at most for
+somebody who still has its device open, and nobody else waits with it.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import grpc
@@ -19,7 +21,7 @@ from qatdp.api import deviceplugin_v1beta1_pb2 as api
 from qatdp.api.deviceplugin_v1beta1_pb2_grpc import DevicePluginServicer
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.ranges import as_ranges
-from qatdp.core.pools.allocation import Allocation, allocate_each, check_closed, check_start, functions_to_check, prefer
+from qatdp.core.pools.allocation import Allocation, allocate, check_closed, check_start, functions_to_check, prefer
 from qatdp.core.pools.bounds import MOST_CONTAINERS, check_bounds, first_of, most_ids
 from qatdp.core.pools.pools import ResourcePool
 from qatdp.core.text import printable
@@ -107,11 +109,11 @@ class ResourceServer(DevicePluginServicer):
             await context.abort(grpc.StatusCode.ABORTED, ONE_READER)
         try:
             while True:
-                pool, version, began = self._feed.value, self._feed.version, self._observer.moment()
-                self._observer.list_sending(pool.resource)  # can lead to another pool: that is for the next list
+                pool, version = self._feed.value, self._feed.version
+                self._observer.list_sending(pool)
                 yield to_list(pool)  # comes back when the message has been written
                 if self._is_current():
-                    self._observer.list_sent(pool.resource, began)
+                    self._observer.list_sent(pool.resource, pool.revision)
                 await self._feed.after(version)
         finally:
             self._on_ended()
@@ -220,7 +222,8 @@ class ResourceServer(DevicePluginServicer):
     def _at_once(self, request: api.AllocateRequest) -> Sequence[Allocation]:
         pool, asked = self._feed.value, request.container_requests
         check_bounds(pool, len(asked), (len(one.devices_ids) for one in asked))
-        return allocate_each(pool, (one.devices_ids for one in asked))
+        step_of = partial(self._observer.step_of, pool.resource)
+        return [allocate(pool, one.devices_ids, step_of) for one in asked]
 
     def _opened(self, allocations: Iterable[Allocation]) -> Collection[PciAddress]:
         return self._open_now([function for allocation in allocations for function in allocation.functions])

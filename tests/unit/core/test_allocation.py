@@ -11,19 +11,26 @@ from support.strategies import addresses, configs, snapshots
 from qatdp.core.config.model import AddressVariable, Config, DeviceNode, ResourceOptions, parse_config, variable_of
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import Snapshot
-from qatdp.core.pools.allocation import PERMISSIONS, Allocation, allocate, check_start, environment
+from qatdp.core.pools import allocation
+from qatdp.core.pools.allocation import PERMISSIONS, Allocation, check_start, environment
 from qatdp.core.pools.pools import PoolDevice, ResourcePool, build_pools
 from qatdp.core.reasons import Defect, Reason, defect
+from qatdp.core.release.protocol import Step
 from qatdp.errors import AllocationError, UnknownDeviceError
 
 CY = "qat.intel.com/cy"
 DOWN = defect(Reason.PF_DOWN, evidence="is down", pf="0000:6b:00.0")
 
 
-def device(function: int, *, sick: Defect | None = None, withdrawn: bool = False, held: bool = False) -> PoolDevice:
+def allocate(pool: ResourcePool, ids: Iterable[str], step: Step | None = Step.OFFERED) -> Allocation:
+    """Ask for IDs that are all at one step of the ledger."""
+    return allocation.allocate(pool, ids, lambda _: step)
+
+
+def device(function: int, *, sick: Defect | None = None, withdrawn: bool = False) -> PoolDevice:
     address = PciAddress(0, 0x6B, 0, function)
     nodes = (f"/dev/vfio/{function}", "/dev/vfio/vfio")
-    return PoolDevice(address, nodes=nodes, sick=sick, withdrawn=withdrawn, held=held)
+    return PoolDevice(address, nodes=nodes, sick=sick, withdrawn=withdrawn)
 
 
 def a_pool(*devices: PoolDevice, options: ResourceOptions | None = None) -> ResourcePool:
@@ -159,14 +166,14 @@ def test_a_sick_id_that_nobody_has_is_refused_with_the_reason(*, withdrawn: bool
 
 
 def test_a_sick_id_that_somebody_may_have_is_answered_as_a_good_one() -> None:
-    sick = allocate(a_pool(device(1, sick=DOWN, held=True)), ["0000:6b:00.1"])
+    sick = allocate(a_pool(device(1, sick=DOWN)), ["0000:6b:00.1"], Step.HELD)
     assert sick == allocate(a_pool(device(1)), ["0000:6b:00.1"])
 
 
 def test_an_id_whose_node_another_pod_has_is_refused_whoever_may_have_it() -> None:
-    taken = replace(device(1, sick=defect(Reason.NODE_CLAIMED, node="/dev/vfio/1"), held=True), taken=True)
+    taken = replace(device(1, sick=defect(Reason.NODE_CLAIMED, node="/dev/vfio/1")), taken=True)
     with pytest.raises(AllocationError, match="still runs"):
-        allocate(a_pool(taken), ["0000:6b:00.1"])
+        allocate(a_pool(taken), ["0000:6b:00.1"], Step.HELD)
 
 
 def test_an_id_that_is_being_withdrawn_is_granted() -> None:
@@ -175,9 +182,15 @@ def test_an_id_that_is_being_withdrawn_is_granted() -> None:
 
 
 def test_a_device_whose_nodes_are_not_known_is_refused_whoever_has_it() -> None:
-    pool = a_pool(PoolDevice(PciAddress(0, 0x6B, 0, 1), held=True))
+    pool = a_pool(PoolDevice(PciAddress(0, 0x6B, 0, 1)))
     with pytest.raises(AllocationError, match="its nodes are not known"):
-        allocate(pool, ["0000:6b:00.1"])
+        allocate(pool, ["0000:6b:00.1"], Step.HELD)
+
+
+@pytest.mark.parametrize("step", [None, Step.RELEASED, Step.GONE])
+def test_allocate_refuses_what_the_ledger_lists_no_more_whatever_the_pool_has(step: Step | None) -> None:
+    with pytest.raises(UnknownDeviceError):
+        allocate(a_pool(device(1)), ["0000:6b:00.1"], step)
 
 
 def test_a_pool_of_cdev_nodes_is_answered_with_iommufd() -> None:
@@ -188,7 +201,7 @@ def test_a_pool_of_cdev_nodes_is_answered_with_iommufd() -> None:
 
 
 def test_a_container_is_not_started_with_what_is_anothers_by_now() -> None:
-    pool = a_pool(device(1, held=True), replace(device(2, held=True), outdated=True))
+    pool = a_pool(device(1), replace(device(2), outdated=True))
     with pytest.raises(AllocationError, match=r"0000:6b:00.2 of .* has another node than this pod was given") as caught:
         check_start(pool, ["0000:6b:00.1", "0000:6b:00.2"])
     assert "delete the pod" in str(caught.value.hint)
@@ -197,5 +210,5 @@ def test_a_container_is_not_started_with_what_is_anothers_by_now() -> None:
 
 
 def test_starts_are_asked_for_only_while_an_answer_is_outdated() -> None:
-    assert not a_pool(device(1, held=True), device(2, sick=DOWN)).pre_start_required
+    assert not a_pool(device(1), device(2, sick=DOWN)).pre_start_required
     assert a_pool(device(1), replace(device(2), outdated=True)).pre_start_required

@@ -187,12 +187,7 @@ def test_a_vf_that_is_gone_stays_as_it_was_last_seen_until_it_is_released() -> N
     pools = build(a_snapshot([PF], VFS[:1]), known={**known(Step.HELD, VFS[1]), **known(Step.OFFERED, VFS[2])})
     assert listed(pools) == {"cy": ["6b:00.1", "6b:00.2!", "6b:00.3!-"]}
     gone = pools.pools[CY].devices[1]
-    assert (gone.defect, gone.held, gone.nodes[0], gone.pf) == (
-        defect(Reason.NOT_PRESENT),
-        True,
-        "/dev/vfio/1",
-        PF.address,
-    )
+    assert (gone.defect, gone.nodes[0], gone.pf) == (defect(Reason.NOT_PRESENT), "/dev/vfio/1", PF.address)
 
 
 def test_a_vf_that_is_gone_has_no_node_that_is_anothers_by_now() -> None:
@@ -224,14 +219,13 @@ def test_a_device_tells_where_it_lies_and_whether_it_is_to_leave() -> None:
     devices = build(snapshot, some, before, PlacementContext(stale, {}, {})).pools[CY].devices
     assert [device.numa_node for device in devices] == [1, 1, 1]
     assert [device.outdated for device in devices] == [False, True, False]
-    assert [device.held for device in devices] == [True, False, True]
     assert [device.withdrawn for device in devices] == [False, True, False]
     assert [device.awaited for device in devices] == [False, False, False]
 
 
 def test_one_that_somebody_has_and_that_is_to_leave_is_awaited() -> None:
     (device,) = build(a_snapshot([PF], VFS[:1]), config({"name": "dc"}), known(Step.HELD, VFS[0])).pools[CY].devices
-    assert (device.held, device.awaited, device.withdrawn) == (True, True, False)
+    assert (device.awaited, device.withdrawn) == (True, False)
 
 
 def test_a_pool_has_the_options_of_its_resource() -> None:

@@ -20,7 +20,7 @@ CY, DC = "qat.intel.com/cy", "qat.intel.com/dc"
 LEAVING, GRANTED = map(PciAddress.parse, ("0000:6b:00.1", "0000:70:00.1"))
 
 
-class Ledger:
+class Admitting:
     """A node with one VF on its way out, the admissions on it, and a checkpoint that a test writes."""
 
     def __init__(self, folder: Path, step: Step) -> None:
@@ -68,7 +68,7 @@ PROVED = {
 
 @pytest.mark.parametrize("step", PROVED)
 async def test_admission_proves_that_nobody_has_what_it_does_not_name(folder: Path, step: Step) -> None:
-    ledger = Ledger(folder, step)
+    ledger = Admitting(folder, step)
     ledger.allocate()
     ledger.write(new=GRANTED)
     await ledger.admissions.look()
@@ -76,7 +76,7 @@ async def test_admission_proves_that_nobody_has_what_it_does_not_name(folder: Pa
 
 
 async def test_admission_proves_nothing_before_its_checkpoint(folder: Path) -> None:
-    ledger = Ledger(folder, Step.QUIET)
+    ledger = Admitting(folder, Step.QUIET)
     ledger.write(old=GRANTED)  # by an earlier pod that had the same VF
     ledger.allocate()
     await ledger.admissions.look()
@@ -84,7 +84,7 @@ async def test_admission_proves_nothing_before_its_checkpoint(folder: Path) -> N
 
 
 async def test_checkpoint_without_the_granted_proves_nothing(folder: Path) -> None:
-    ledger = Ledger(folder, Step.QUIET)
+    ledger = Admitting(folder, Step.QUIET)
     ledger.allocate()
     ledger.write()  # for a list, between the choice and the answer's arrival
     await ledger.admissions.look()
@@ -95,7 +95,7 @@ async def test_checkpoint_without_the_granted_proves_nothing(folder: Path) -> No
 
 
 async def test_admission_that_began_before_the_step_proves_nothing(folder: Path) -> None:
-    ledger = Ledger(folder, Step.TAKEN)
+    ledger = Admitting(folder, Step.TAKEN)
     began = ledger.node.call_began()
     ledger.node.learn(Fact.IDLE, [LEAVING], ledger.node.moment())
     ledger.allocate(began)
@@ -105,7 +105,7 @@ async def test_admission_that_began_before_the_step_proves_nothing(folder: Path)
 
 
 async def test_checkpoint_that_names_an_id_keeps_it(folder: Path) -> None:
-    ledger = Ledger(folder, Step.QUIET)
+    ledger = Admitting(folder, Step.QUIET)
     ledger.allocate()
     ledger.write(new=GRANTED, other=LEAVING)
     await ledger.admissions.look()
@@ -113,7 +113,7 @@ async def test_checkpoint_that_names_an_id_keeps_it(folder: Path) -> None:
 
 
 async def test_unreadable_checkpoint_proves_nothing(folder: Path) -> None:
-    ledger = Ledger(folder, Step.QUIET)
+    ledger = Admitting(folder, Step.QUIET)
     ledger.allocate()
     (folder / FILE).write_text("{")
     await ledger.admissions.look()
@@ -121,7 +121,7 @@ async def test_unreadable_checkpoint_proves_nothing(folder: Path) -> None:
 
 
 async def test_last_of_many_admissions_counts(folder: Path) -> None:
-    ledger = Ledger(folder, Step.QUIET)
+    ledger = Admitting(folder, Step.QUIET)
     for _ in range(200):
         ledger.allocate()
         ledger.write(new=GRANTED)
@@ -130,7 +130,7 @@ async def test_last_of_many_admissions_counts(folder: Path) -> None:
 
 
 async def test_admission_is_not_noted_while_nothing_is_to_leave(folder: Path) -> None:
-    ledger = Ledger(folder, Step.HELD)
+    ledger = Admitting(folder, Step.HELD)
     ledger.node.leaving.clear()
     ledger.allocate()
     ledger.write(new=GRANTED)

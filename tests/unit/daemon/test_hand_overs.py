@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -58,15 +59,15 @@ class HandOvers(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        self.node = DeviceState(Config(), lambda _: None)
+        self.node = DeviceState(Config(), lambda _: None, soon=lambda _: None)
         self.node.begin(self.snapshot, {})
-        self.node.books_say((), (), ())
+        self.node.adopt((), (), ())
         self._serve()
 
     def _serve(self) -> None:
         self.node.serve()
         if CY in self.node.feeds:
-            self.node.list_sending(CY)
+            self.node.list_sending(self._pool())
 
     def _holdings(self) -> tuple[CheckpointEntry, ...]:
         return tuple(CheckpointEntry(CY, (pod.device,), pod.nodes | SHARED_NODES) for pod in self.pods)
@@ -76,7 +77,8 @@ class HandOvers(RuleBasedStateMachine):
         """PFs lose VFs, get them back, and the kernel numbers them as it likes."""
         self.snapshot = node_with(numbers, present)
         self.node.scanned(self.snapshot, {}, self.written)
-        self.node.list_sending(CY)
+        self.node.flush()
+        self.node.list_sending(self._pool())
 
     @rule(n=st.integers(0, 9))
     def a_pod_comes(self, n: int) -> None:
@@ -136,17 +138,18 @@ class HandOvers(RuleBasedStateMachine):
         """Boot with other numbers: pods go on by their old answers, and a new daemon has the checkpoint alone."""
         self.written = self._holdings()
         self.snapshot = node_with(numbers, present)
-        self.node = DeviceState(Config(), lambda _: None)
+        self.node = DeviceState(Config(), lambda _: None, soon=lambda _: None)
         self.node.begin(self.snapshot, {})
-        self.node.books_say([(pod.device, CY) for pod in self.pods], (), self.written)
+        self.node.adopt([(pod.device, CY) for pod in self.pods], (), self.written)
         self._serve()
 
     def _pool(self) -> ResourcePool:
+        self.node.flush()
         return self.node.pools.pools.get(CY, ResourcePool(CY))
 
     def _ask(self, text: str) -> bool:
         try:
-            answer = allocate(self._pool(), [text])
+            answer = allocate(self._pool(), [text], partial(self.node.step_of, CY))
         except AllocationError:
             return False
         began = self.node.call_began()

@@ -9,6 +9,7 @@ from qatdp.core.model.pci import PciAddress
 from qatdp.core.pools.allocation import Allocation, allocate
 from qatdp.core.pools.pools import PoolDevice, ResourcePool
 from qatdp.core.reasons import Reason, defect
+from qatdp.core.release.protocol import Step
 from qatdp.kubelet.convert import nodes_of_answer, to_allocation, to_list, to_options, to_preference
 
 VFS = tuple(map(PciAddress.parse, ("0000:6b:00.1", "0000:6b:00.2", "0000:70:00.1")))
@@ -75,7 +76,7 @@ def test_a_node_that_resources_share_is_the_same_to_the_byte_in_their_answers() 
     shared = [
         spec.SerializeToString()
         for of in (POOL, other)
-        for spec in to_allocation(allocate(of, [str(VFS[0])])).devices
+        for spec in to_allocation(allocate(of, [str(VFS[0])], lambda _: Step.OFFERED)).devices
         if spec.host_path == "/dev/vfio/vfio"
     ]
     assert len(shared) == 2
@@ -87,7 +88,7 @@ def test_a_preference_keeps_its_order() -> None:
 
 
 def test_the_nodes_of_an_answer_are_read_back() -> None:
-    answer = to_allocation(allocate(POOL, map(str, VFS)))
+    answer = to_allocation(allocate(POOL, map(str, VFS), lambda _: Step.OFFERED))
     wanted = {"/dev/vfio/0", "/dev/vfio/1", "/dev/vfio/2", "/dev/vfio/vfio"}
     assert nodes_of_answer(answer.SerializeToString()) == wanted
     assert nodes_of_answer(b"") == frozenset()

@@ -42,8 +42,8 @@ class Observer(RecordingObserver):
         super().__init__()
         self.list_handed = asyncio.Event()
 
-    def list_sending(self, resource: str) -> None:
-        super().list_sending(resource)
+    def list_sending(self, pool: ResourcePool) -> None:
+        super().list_sending(pool)
         self.list_handed.set()
 
 

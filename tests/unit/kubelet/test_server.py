@@ -125,7 +125,7 @@ async def test_a_pool_that_did_not_change_is_not_sent_again(served: Served) -> N
     stream = aiter(served.kubelet.ListAndWatch(api.Empty()))
     await anext(stream)
     served.feed.set(replace(POOL))
-    served.feed.replace(replace(POOL, devices=(replace(DEVICES[0], held=True), *DEVICES[1:])))
+    served.feed.replace(replace(POOL, devices=(replace(DEVICES[0], awaited=True), *DEVICES[1:])))
     following = asyncio.ensure_future(anext(stream))
     await served.kubelet.GetDevicePluginOptions(api.Empty())
     assert not following.done()
@@ -153,14 +153,16 @@ async def test_a_stream_that_is_not_wanted_is_refused_with_the_reason_and_its_en
     assert served.observer.lists == []
 
 
-async def test_a_list_that_was_written_is_told_with_the_moment_at_which_it_was_begun(served: Served) -> None:
+async def test_list_sent_has_the_revision_of_the_pool_that_was_written(served: Served) -> None:
+    served.feed.replace(replace(POOL, revision=1))
     stream = aiter(served.kubelet.ListAndWatch(api.Empty()))
     await anext(stream)
+    served.feed.replace(replace(POOL, revision=5))  # while the first is on its way
     served.feed.again()
     await anext(stream)
     served.feed.again()
-    await anext(stream)  # so that the second is certainly told now
-    assert served.observer.lists[:2] == [(CY, 1), (CY, 2)]
+    await anext(stream)  # so that the second is certainly reported now
+    assert served.observer.lists[:2] == [(CY, 1), (CY, 5)]
 
 
 async def test_the_lists_of_a_server_that_is_not_the_newest_are_not_told(served: Served) -> None:

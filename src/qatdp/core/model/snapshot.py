@@ -112,12 +112,15 @@ class Snapshot:
     groups: tuple[IommuGroup, ...] = ()
     problems: tuple[Problem, ...] = ()
     drivers: frozenset[str] = frozenset()  # PCI drivers the kernel has loaded, as far as they concern QAT
+    shares_groups: bool = field(init=False, repr=False, compare=False)  # whether VFs share an IOMMU group
     _pfs: Mapping[PciAddress, PhysicalFunction] = field(init=False, repr=False, compare=False)
     _vfs: Mapping[PciAddress, VirtualFunction] = field(init=False, repr=False, compare=False)
     _groups: Mapping[int, IommuGroup] = field(init=False, repr=False, compare=False)
     _problems: Mapping[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        shared = any(sum(member.qat_vf for member in group.members) > 1 for group in self.groups)
+        object.__setattr__(self, "shares_groups", shared)
         object.__setattr__(self, "_pfs", {pf.address: pf for pf in self.pfs})
         object.__setattr__(self, "_vfs", {vf.address: vf for vf in self.vfs})
         object.__setattr__(self, "_groups", {group.number: group for group in self.groups})

@@ -1,6 +1,7 @@
 """Which devices a request gets, and what a container is given with them.
 
-Pure: reads one frozen pool, no file, no clock. The pool is the very value that the last list was built from.
+Pure: reads one frozen pool and the steps of the ledger, no file, no clock. The ledger decides at the moment of the call
+whether an ID is granted; the pool, which can be a moment older, says what is wrong with a device and what it has.
 """
 
 from collections import Counter
@@ -8,18 +9,24 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from types import MappingProxyType
+from typing import TypeAlias
 
 from qatdp.core.config.model import AddressVariable, Policy, kubevirt_variable_of, variable_of
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.ranges import cut
 from qatdp.core.pools.pools import Health, PoolDevice, ResourcePool
 from qatdp.core.reasons import Reason, defect
+from qatdp.core.release.protocol import MAYBE_IN_USE, OUT_OF_LIST, Step
 from qatdp.errors import AllocationError, OpenDeviceError, UnknownDeviceError
 
 # VFIO maps and ioctls need read and write; making nodes ("m") is nobody's business.
 PERMISSIONS = "rw"
 
 ANOTHER_DEVICE = "try again: another device is chosen once the kubelet has been told, within some seconds"
+
+
+# The step of an ID of the resource in the ledger, now; None where the ledger does not have it under that resource.
+StepOf: TypeAlias = Callable[[PciAddress], Step | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,7 @@ class Allocation:
     functions: tuple[PciAddress, ...] = ()
 
 
-def allocate(pool: ResourcePool, ids: Iterable[str]) -> Allocation:
+def allocate(pool: ResourcePool, ids: Iterable[str], step_of: StepOf) -> Allocation:
     """Return what the container gets that the kubelet chose these IDs for; the same IDs always give the same answer.
 
     An ID that somebody may have is answered whatever its state: the kubelet asks again for a pod that it has admitted
@@ -44,28 +51,20 @@ def allocate(pool: ResourcePool, ids: Iterable[str]) -> Allocation:
 
     Raises AllocationError for a sick ID that nobody has, UnknownDeviceError for one that is not in the list.
     """
-    return allocate_each(pool, (ids,))[0]
-
-
-def allocate_each(pool: ResourcePool, containers: Iterable[Iterable[str]]) -> list[Allocation]:
-    """Return what each of these containers gets, as `allocate` does."""
-    return [_allocate(pool, ids) for ids in containers]
-
-
-def _allocate(pool: ResourcePool, ids: Iterable[str]) -> Allocation:
-    devices = sorted((_granted(pool, text) for text in set(ids)), key=lambda device: device.address)
+    devices = sorted((_granted(pool, text, step_of) for text in set(ids)), key=lambda device: device.address)
     addresses = tuple(device.address for device in devices)
     nodes = sorted({node for device in devices for node in device.nodes})
     functions = tuple(function for device in devices for function in device.functions)
     return Allocation(addresses, tuple(nodes), environment(pool, addresses), functions)
 
 
-def _granted(pool: ResourcePool, text: str) -> PoolDevice:
+def _granted(pool: ResourcePool, text: str, step_of: StepOf) -> PoolDevice:
     device = pool.device(text)
-    if device is None:
+    step = step_of(device.address) if device else None
+    if device is None or step is None or step in OUT_OF_LIST:
         unknown = defect(Reason.NOT_LISTED, device=cut(text), resource=pool.resource)
         raise UnknownDeviceError(unknown, unknown.reason, hint="it has left the list; try again")
-    if (device.sick and not device.held) or device.taken or not device.nodes:
+    if (device.sick and step not in MAYBE_IN_USE) or device.taken or not device.nodes:
         why = device.sick or defect(Reason.NODES_UNKNOWN)
         raise AllocationError(f"{text} of {pool.resource} cannot be used: {why}", why.reason)
     return device

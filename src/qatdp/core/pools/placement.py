@@ -4,7 +4,7 @@ Two questions that must not be mixed: a VF with a defect still has its place, so
 Unhealthy, and one that was not is left out with the defect as the reason.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from qatdp.core.config.model import Config, DeviceNode, Selector, default_resource, full_name
@@ -68,9 +68,16 @@ def placements(
     context: PlacementContext = EMPTY_CONTEXT,
     read: Collection[PciAddress] = frozenset(),
 ) -> Mapping[PciAddress, Placement]:
-    """Return the offer of each VF of the snapshot; `read` are those in a list that a kubelet may have read."""
+    """Return the placement of each VF of the snapshot; `read` are those in a list that a kubelet may have read."""
     standing = {group.number: _group_representative(group, snapshot, config, read) for group in snapshot.groups}
     return {vf.address: _placement(vf, snapshot, config, context, standing) for vf in snapshot.vfs}
+
+
+def placements_of(
+    vfs: Iterable[VirtualFunction], snapshot: Snapshot, config: Config, context: PlacementContext
+) -> Mapping[PciAddress, Placement]:
+    """Return the placements of some VFs of the snapshot, each of which has its IOMMU group alone."""
+    return {vf.address: _placement(vf, snapshot, config, context, {}) for vf in vfs}
 
 
 def _placement(

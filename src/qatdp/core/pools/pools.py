@@ -6,14 +6,22 @@ the VFs: none is in two pools, none is left out without a reason.
 
 from bisect import bisect_left
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from qatdp.core.config.model import Config, ResourceOptions
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import NodeKind, Snapshot, VirtualFunction
 from qatdp.core.pools.open_vfs import functions_of
-from qatdp.core.pools.placement import EMPTY_CONTEXT, Placement, PlacementContext, defect_of, node_of, placements
+from qatdp.core.pools.placement import (
+    EMPTY_CONTEXT,
+    Placement,
+    PlacementContext,
+    defect_of,
+    node_of,
+    placements,
+    placements_of,
+)
 from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.core.release.protocol import LEAVING, MAYBE_IN_USE, OUT_OF_LIST, WITHDRAWN, Ledger, LedgerEntry, Step, settle
 
@@ -33,7 +41,7 @@ class PoolDevice:
     """A device in a resource's list.
 
     `sick` says what is wrong with the VF itself, `withdrawn` tells that it is on its way out of the list: either makes
-    it Unhealthy. `held` tells that somebody may have it, `awaited` that it is to leave once nobody has, `taken` that
+    it Unhealthy. `awaited` tells that somebody may have it and that it is to leave once nobody has, `taken` that
     somebody has its node by another name, `outdated` that a pod has an old answer for it (core/pools/stale.py),
     `shared` that the kubelet has given it to two pods. `nodes` are paths on the host, the same in the container;
     `functions` those that must be closed before somebody can open it (core/pools/open_vfs.py).
@@ -45,7 +53,6 @@ class PoolDevice:
     nodes: tuple[str, ...] = ()
     sick: Defect | None = None
     withdrawn: bool = False
-    held: bool = False
     awaited: bool = False
     taken: bool = False
     outdated: bool = False
@@ -69,6 +76,7 @@ class ResourcePool:
     resource: str
     devices: tuple[PoolDevice, ...] = ()
     options: ResourceOptions = ResourceOptions()
+    revision: int = field(default=0, compare=False)  # the moment of the ledger that it was built from
 
     def device(self, text: str) -> PoolDevice | None:
         """Return the device of an ID; None where the list has none."""
@@ -118,13 +126,60 @@ def build_pools(
     read = {address for address, entry in _listed(ledger).items() if entry.step is not Step.NEW}
     found = placements(snapshot, config, context, read)
     ledger = _remember(settle(ledger, places(found, config, ledger), moment), snapshot, context.stale.taken)
+    devices = _devices(ledger, found, snapshot, config, context)
+    pools = {name: ResourcePool(name, tuple(of), config.options(name)) for name, of in sorted(devices.items())}
+    return Pools(pools, _left_out(found, ledger)), ledger
+
+
+def rebuild_pools(
+    before: Pools,
+    changed: Collection[PciAddress],
+    snapshot: Snapshot,
+    config: Config,
+    ledger: Ledger,
+    moment: int,
+    context: PlacementContext = EMPTY_CONTEXT,
+) -> tuple[Pools, Ledger]:
+    """Return what `build_pools` does, by a look at these VFs alone: nothing else has changed since `before` was built.
+
+    Where one VF decides about another, as they share a group or a limit, all are looked at.
+    """
+    if snapshot.shares_groups or any(rule.limit is not None for rule in config.resources):
+        return build_pools(snapshot, config, ledger, moment, context)
+    found = placements_of((vf for at in changed if (vf := snapshot.vf(at))), snapshot, config, context)
+    old = {address: ledger[address] for address in changed if address in ledger}
+    new = _remember(settle(old, places(found, config, old), moment), snapshot, context.stale.taken)
+    devices = _devices(new, found, snapshot, config, context)
+    pools = dict(before.pools)
+    for name in {entry.resource for entry in (*old.values(), *new.values())}:
+        kept = (device for device in pools[name].devices if device.address not in changed) if name in pools else ()
+        all_of = sorted((*kept, *devices.get(name, ())), key=lambda device: device.address)
+        pools[name] = ResourcePool(name, tuple(all_of), config.options(name))
+    excluded = {address: why for address, why in before.excluded.items() if address not in changed}
+    ledger = {**{address: entry for address, entry in ledger.items() if address not in changed}, **new}
+    pools = {name: pool for name, pool in sorted(pools.items()) if pool.devices}
+    return Pools(pools, {**excluded, **_left_out(found, new)}), ledger
+
+
+def shows(step: Step) -> tuple[bool, ...]:
+    """Return what pools show of a step: between two steps that show the same, no pool is another."""
+    return step is Step.GONE, step in OUT_OF_LIST, step in WITHDRAWN, step in MAYBE_IN_USE and step in LEAVING
+
+
+def _devices(
+    ledger: Ledger,
+    found: Mapping[PciAddress, Placement],
+    snapshot: Snapshot,
+    config: Config,
+    context: PlacementContext,
+) -> Mapping[str, Collection[PoolDevice]]:
+    """Return the devices of each resource, in the order of their addresses."""
     devices: dict[str, list[PoolDevice]] = {}
     for address, entry in sorted(_listed(ledger).items()):
         sick = _sick(address, entry.resource, found.get(address), snapshot, config, context)
         device = _device(address, entry, snapshot, config, context, sick)
         devices.setdefault(entry.resource, []).append(device)
-    pools = {name: ResourcePool(name, tuple(of), config.options(name)) for name, of in sorted(devices.items())}
-    return Pools(pools, _left_out(found, ledger)), ledger
+    return devices
 
 
 def _listed(ledger: Ledger) -> Ledger:
@@ -189,9 +244,8 @@ def _remember(ledger: Ledger, snapshot: Snapshot, taken: Collection[PciAddress])
 
     But for nodes that are another's now, or that a pod has by another name: two would have one VF.
     """
-    seen = {
-        vf.address: _without_nodes(vf) if vf.address in taken else vf for vf in snapshot.vfs if vf.address in ledger
-    }
+    present = [vf for address in ledger if (vf := snapshot.vf(address))]
+    seen = {vf.address: _without_nodes(vf) if vf.address in taken else vf for vf in present}
     if absent := [vf for entry in ledger.values() if (vf := entry.vf) and vf.nodes and vf.address not in seen]:
         owned = {node.path for vf in snapshot.vfs for node in vf.nodes}
         seen |= {vf.address: _without_nodes(vf) for vf in absent if any(node.path in owned for node in vf.nodes)}
@@ -234,7 +288,6 @@ def _device(
         nodes=_nodes(vf, entry.resource, config) if vf else (),
         sick=sick,
         withdrawn=entry.step in WITHDRAWN,
-        held=entry.step in MAYBE_IN_USE,
         awaited=entry.step in MAYBE_IN_USE and entry.step in LEAVING,
         taken=address in context.stale.taken,
         outdated=address in context.stale.outdated,

@@ -34,6 +34,13 @@ class Stale:
     def __bool__(self) -> bool:
         return bool(self.reasons)
 
+    def differing(self, other: "Stale") -> set[PciAddress]:
+        """Return the VFs of which the two do not say the same."""
+        reasons = {
+            at for at in self.reasons.keys() | other.reasons.keys() if self.reasons.get(at) != other.reasons.get(at)
+        }
+        return reasons | (self.taken ^ other.taken) | (self.outdated ^ other.outdated)
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class CheckpointEntry:
@@ -69,6 +76,13 @@ def stale_allocations(pod_entries: Collection[CheckpointEntry], snapshot: Snapsh
         for address in (*filter(snapshot.vf, pod_entry.devices), *by_node):
             taken.setdefault(address, defect(Reason.OTHER_PLUGIN, resource=pod_entry.resource))
     return Stale({**taken, **reasons}, frozenset(taken), frozenset(reasons))
+
+
+def is_current(answer: CheckpointEntry, snapshot: Snapshot) -> bool:
+    """Return whether an answer's nodes are its devices' own, so that it is stale for nobody."""
+    vfs = [snapshot.vf(device) for device in answer.devices]
+    own = {node.path for vf in vfs if vf for node in vf.nodes}
+    return all(vfs) and answer.nodes - SHARED_NODES <= own
 
 
 def _outdated(pod_entry: CheckpointEntry, snapshot: Snapshot, owners: Mapping[str, PciAddress]) -> list[str]:
