@@ -19,10 +19,10 @@ from dataclasses import replace
 from qatdp.core.config.model import Config, is_ours
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import Snapshot
-from qatdp.core.pools.placement import PlacementContext
 from qatdp.core.pools.pools import Pools, ResourcePool, build_pools, rebuild_pools, shows
 from qatdp.core.pools.provisional import Lists, never_fewer, provisional_pools
 from qatdp.core.pools.stale import CheckpointEntry, Stale, is_current, stale_allocations
+from qatdp.core.pools.view import PlacementContext
 from qatdp.core.provision.progress import Progress
 from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.core.release.kubelet_calls import Calls

@@ -10,17 +10,16 @@ from support.strategies import FAMILY, IN_MACHINE, a_pf, a_snapshot, a_vf, confi
 from qatdp.core.config.model import Config, DeviceNode, parse_config
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import GroupMember, NodeKind, PhysicalFunction, Problem, Snapshot, VfioNode
+from qatdp.core.pools.checks import defect_of
 from qatdp.core.pools.placement import (
     Placement,
-    PlacementContext,
-    defect_of,
-    node_of,
     of_unknown_services,
     of_unknown_words,
     placements,
     resource_of,
 )
 from qatdp.core.pools.stale import Stale
+from qatdp.core.pools.view import PlacementContext, node_of, view_of
 from qatdp.core.reasons import Reason, defect
 
 PF = a_pf("0000:6b:00.0")
@@ -302,7 +301,8 @@ def test_a_verdict_outranks_that_a_scan_saw_the_pf_down(pf: PhysicalFunction) ->
     down = replace(pf, state="down")
     sick = PlacementContext(Stale(), {}, {}, sick={PF.address: FENCED})
     assert offer_of_first(a_snapshot([down], [VF]), DEFAULTS, sick).defect == sick.sick[PF.address]
-    assert defect_of(VF, a_snapshot([down], [VF]), DEFAULTS, "qat.intel.com/dc", sick) == sick.sick[PF.address]
+    view = view_of(VF, a_snapshot([down], [VF]), DEFAULTS, sick)
+    assert defect_of(view, DEFAULTS.options("qat.intel.com/dc")) == sick.sick[PF.address]
 
 
 def test_vfs_of_a_pf_that_is_to_change_belong_nowhere() -> None:

@@ -10,9 +10,9 @@ from support.strategies import a_pf, a_snapshot, addresses, configs, its_vfs, le
 from qatdp.core.config.model import Config, Policy, parse_config
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import Problem, Snapshot, VirtualFunction
-from qatdp.core.pools.placement import EMPTY_CONTEXT, PlacementContext
 from qatdp.core.pools.pools import Health, PoolDevice, Pools, ResourcePool, build_pools
 from qatdp.core.pools.stale import Stale
+from qatdp.core.pools.view import EMPTY_CONTEXT, PlacementContext
 from qatdp.core.reasons import Reason, defect
 from qatdp.core.release.protocol import MAYBE_IN_USE, OUT_OF_LIST, Ledger, LedgerEntry, Step
 

@@ -18,8 +18,8 @@ from qatdp.core.config.model import Config, parse_config
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import Snapshot, VirtualFunction
 from qatdp.core.pools.allocation import allocate
-from qatdp.core.pools.placement import PlacementContext
 from qatdp.core.pools.pools import Pools, ResourcePool, build_pools
+from qatdp.core.pools.view import PlacementContext
 from qatdp.core.reasons import Reason, defect
 from qatdp.core.release.protocol import MAYBE_IN_USE, OUT_OF_LIST, Fact, Ledger, Observation, Step, observe
 from qatdp.daemon.state import DeviceState

@@ -12,16 +12,10 @@ from enum import StrEnum
 from qatdp.core.config.model import Config, ResourceOptions
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import NodeKind, Snapshot, VirtualFunction
+from qatdp.core.pools.checks import defect_of
 from qatdp.core.pools.open_vfs import functions_of
-from qatdp.core.pools.placement import (
-    EMPTY_CONTEXT,
-    Placement,
-    PlacementContext,
-    defect_of,
-    node_of,
-    placements,
-    placements_of,
-)
+from qatdp.core.pools.placement import Placement, placements, placements_of
+from qatdp.core.pools.view import EMPTY_CONTEXT, PlacementContext, node_of, view_of
 from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.core.release.protocol import LEAVING, MAYBE_IN_USE, OUT_OF_LIST, WITHDRAWN, Ledger, LedgerEntry, Step, settle
 
@@ -269,7 +263,9 @@ def _sick(
     if placement and (placement.unknown_services or placement.resource == resource):
         return placement.defect
     vf = snapshot.vf(address)
-    return defect_of(vf, snapshot, config, resource, context) if vf else defect(Reason.NOT_PRESENT)
+    if vf is None:
+        return defect(Reason.NOT_PRESENT)
+    return defect_of(view_of(vf, snapshot, config, context), config.options(resource))
 
 
 def _device(

@@ -6,8 +6,8 @@ from qatdp.core.config.model import Config
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.qat import in_order
 from qatdp.core.model.snapshot import PhysicalFunction, Snapshot, VirtualFunction
-from qatdp.core.pools.placement import node_of
 from qatdp.core.pools.pools import PoolDevice, Pools
+from qatdp.core.pools.view import node_of
 from qatdp.core.reasons import Defect
 from qatdp.core.release.protocol import LEAVING, Ledger
 from qatdp.core.status.report import DeviceReport, Holder
