@@ -14,14 +14,13 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
 
 from qatdp.core.config.model import Config, is_ours
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import Snapshot
 from qatdp.core.pools.pools import Pools, ResourcePool, build_pools, rebuild_pools, shows
 from qatdp.core.pools.provisional import Lists, never_fewer, provisional_pools
-from qatdp.core.pools.stale import CheckpointEntry, Stale, is_current, stale_allocations
+from qatdp.core.pools.stale import CheckpointEntry, Stale
 from qatdp.core.pools.view import PlacementContext
 from qatdp.core.provision.progress import Progress
 from qatdp.core.reasons import Defect, Reason, defect
@@ -37,8 +36,10 @@ from qatdp.core.release.protocol import (
     found,
     observe,
 )
+from qatdp.daemon.answers import Answers
 from qatdp.daemon.change_log import ChangeLog
 from qatdp.daemon.history import History
+from qatdp.daemon.publisher import Publisher
 from qatdp.feed import Feed
 
 log = logging.getLogger(__name__)
@@ -66,13 +67,10 @@ class DeviceState:
         self.config = config
         self.snapshot = Snapshot()
         self.ledger: Ledger = {}
-        self.pod_entries: tuple[CheckpointEntry, ...] = ()
-        # What was answered here, while somebody may have it: nodes can change hands before a checkpoint names it.
-        self._answers: dict[PciAddress, CheckpointEntry] = {}
+        self._answers = Answers()
         self.unread: str | None = None  # why the kubelet's checkpoint was never read
         self._in_doubt: Mapping[PciAddress, Defect] = {}  # who came into a list meanwhile, as Unhealthy
         self.unbound: Mapping[PciAddress, Defect] = {}
-        self.stale = Stale()
         self.sick: Mapping[PciAddress, Defect] = {}  # PFs, and why
         self.opened: frozenset[PciAddress] = frozenset()  # VFs that somebody has open whom the kubelet does not know
         self.shared: frozenset[PciAddress] = frozenset()  # VFs that the kubelet has given to two pods
@@ -80,9 +78,9 @@ class DeviceState:
         self.progress: Mapping[PciAddress, Progress] = {}  # of PFs to what they should be
         self.sought: frozenset[PciAddress] = frozenset()  # PFs that are waited for until nobody has any of their VFs
         self.pools = Pools({}, {})
-        self.feeds: dict[str, Feed[ResourcePool]] = {}
         self.history = History()
         self._change_log = ChangeLog(self.history)
+        self._publisher = Publisher(on_resource, self._change_log)
         self.leaving = asyncio.Event()
         self.on_granted: Callable[[str, Collection[PciAddress], int], None] | None = None
         self.clock = clock
@@ -90,7 +88,6 @@ class DeviceState:
         self.given_again = asyncio.Event()  # set when an Allocate was granted what somebody may have
         self._waiting: Counter[PciAddress] = Counter()  # in how many Allocates that are under way
         self._found_open: set[PciAddress] = set()  # by Allocates
-        self._on_resource = on_resource
         self._moment = 0
         self.serves = False  # what is known of the node, not only stand-ins for it
         self._soon = soon
@@ -98,7 +95,19 @@ class DeviceState:
         self.is_dirty = False  # something is known that the pools, or their revisions, do not have yet
         self._all_changed = False
         self._changed: set[PciAddress] = set()  # VFs whose place or state may be another
-        self._answers_changed = False  # so that other VFs may be claimed by old answers
+
+    @property
+    def feeds(self) -> Mapping[str, Feed[ResourcePool]]:
+        return self._publisher.feeds
+
+    @property
+    def pod_entries(self) -> tuple[CheckpointEntry, ...]:
+        """What the kubelet's last checkpoint says of who was given what."""
+        return self._answers.pod_entries
+
+    @property
+    def stale(self) -> Stale:
+        return self._answers.stale
 
     def moment(self) -> int:
         self._moment += 1
@@ -115,7 +124,7 @@ class DeviceState:
         held = {(address, one.resource) for one in pod_entries for address in one.devices}
         self.ledger = {**found(held & listed, listed, self.moment()), **self.ledger}
         self.pools = provisional_pools(lists, why)
-        self._publish_all()
+        self._publisher.publish(self.pools, self.moment())
 
     def begin(self, snapshot: Snapshot, unbound: Mapping[PciAddress, Defect]) -> None:
         """Take the node as it is at the start of the daemon. Nothing is published yet."""
@@ -138,7 +147,7 @@ class DeviceState:
         ledger = {**ledger, **{address: one for address, one in self.ledger.items() if address not in decided}}
         # Of those that were listed before the kubelet's state was read.
         self.ledger = observe(ledger, Observation(Fact.NAMED, [address for address, _ in held], moment, moment))
-        self.pod_entries = tuple(pod_entries)
+        self._answers.written_down(pod_entries)
         self._mark_all()
 
     def scanned(
@@ -150,7 +159,7 @@ class DeviceState:
         """Take a scan, with what the checkpoint said at that time; None where it could not be read."""
         self.snapshot, self.unbound = snapshot, unbound
         if pod_entries is not None:
-            self.pod_entries = tuple(pod_entries)
+            self._answers.written_down(pod_entries)
         self._mark_all()
 
     def configured(self, config: Config) -> None:
@@ -159,8 +168,7 @@ class DeviceState:
 
     def written_down(self, pod_entries: Iterable[CheckpointEntry]) -> None:
         """Take what the kubelet's checkpoint says of who was given which nodes."""
-        self.pod_entries = tuple(pod_entries)
-        self._answers_changed = True
+        self._answers.written_down(pod_entries)
         self._mark()
 
     def judged(self, sick: Mapping[PciAddress, Defect]) -> None:
@@ -218,18 +226,15 @@ class DeviceState:
         given = self._addresses(resource, ids)
         for device in map(self.feeds[resource].value.device, ids) if resource in self.feeds else ():
             if device:
-                self._answered(CheckpointEntry(resource, (device.address,), frozenset(device.nodes)))
+                answer = CheckpointEntry(resource, (device.address,), frozenset(device.nodes))
+                self._answers.answered(answer, self.snapshot)
+        if self._answers.is_due:
+            self._mark()
         if any(self.ledger[address].step in MAYBE_IN_USE for address in given):
             self.given_again.set()
         self.learn(Fact.ALLOCATED, given, self._moment)
         if self.on_granted and self.leaving.is_set():
             self.on_granted(resource, given, began)
-
-    def _answered(self, answer: CheckpointEntry) -> None:
-        self._answers[answer.devices[0]] = answer
-        if self.stale or not is_current(answer, self.snapshot):
-            self._answers_changed = True
-            self._mark()
 
     def wait_began(self, resource: str, ids: Collection[str]) -> None:
         """Keep IDs in their list, as they may yet be granted, and have it found out who has them open.
@@ -279,8 +284,8 @@ class DeviceState:
             old, new = before.get(address), self.ledger.get(address)
             if old is None or new is None or old is new:
                 continue
-            if new.step not in MAYBE_IN_USE and self._answers.pop(address, None) is not None and self.stale:
-                self._answers_changed = True
+            if new.step not in MAYBE_IN_USE:
+                self._answers.forget(address)
             if shows(old.step) != shows(new.step):
                 changed.add(address)
         return changed
@@ -318,27 +323,19 @@ class DeviceState:
         if not self.is_dirty or not self.serves:
             return
         before = self.pools
-        self._take_answers()
+        if self._all_changed or self._answers.is_due:
+            held = {address for address, entry in self.ledger.items() if entry.step in MAYBE_IN_USE}
+            self._changed |= set(self._answers.take(held, self.snapshot))
         self._build()
-        self._publish_all()
+        self._publisher.publish(self.pools, self.moment())
         self._change_log.excluded(before.excluded, self.pools.excluded)
         if self.sought or self.stale or any(entry.step in LEAVING for entry in self.ledger.values()):
             self.leaving.set()
         else:
             self.leaving.clear()
         # Not before: what has failed is done again.
-        self.is_dirty = self._all_changed = self._answers_changed = False
+        self.is_dirty = self._all_changed = False
         self._changed = set()
-
-    def _take_answers(self) -> None:
-        """Find out which VFs old answers claim."""
-        if not (self._all_changed or self._answers_changed):
-            return
-        before = self.stale
-        held = {address for address, entry in self.ledger.items() if entry.step in MAYBE_IN_USE}
-        self._answers = {address: one for address, one in self._answers.items() if address in held}
-        self.stale = stale_allocations((*self.pod_entries, *self._answers.values()), self.snapshot)
-        self._changed |= before.differing(self.stale)
 
     def _build(self) -> None:
         before, self._in_doubt = self._in_doubt, self._doubts()
@@ -359,27 +356,6 @@ class DeviceState:
         known = self.ledger.keys() - self._in_doubt.keys()
         unknown = defect(Reason.HOLDERS_UNKNOWN, problem=self.unread)
         return {vf.address: unknown for vf in self.snapshot.vfs if vf.address not in known}
-
-    def _publish_all(self) -> None:
-        """Publish each pool with the revision of the ledger, to which all of them belong now."""
-        revision = self.moment()
-        for resource in sorted(self.feeds.keys() | self.pools.pools.keys()):
-            pool = self.pools.pools.get(resource, ResourcePool(resource))
-            self._publish(replace(pool, revision=revision))
-
-    def _publish(self, pool: ResourcePool) -> None:
-        feed = self.feeds.get(pool.resource)
-        if feed and feed.value.devices is pool.devices:
-            feed.replace(pool)
-            return
-        self._change_log.devices(feed.value if feed else ResourcePool(pool.resource), pool)
-        if feed is None:
-            self.feeds[pool.resource] = feed = Feed(pool)
-            self._on_resource(feed)
-        elif (feed.value.listed, feed.value.pre_start_required) == (pool.listed, pool.pre_start_required):
-            feed.replace(pool)  # a list that says nothing new makes the kubelet write its checkpoint for nothing
-        else:
-            feed.set(pool)
 
     def send_again(self, resource: str) -> None:
         """Have the list of a resource sent once more, of what is known now."""
