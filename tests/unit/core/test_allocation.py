@@ -12,11 +12,11 @@ from qatdp.core.config.model import AddressVariable, Config, DeviceNode, Resourc
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import Snapshot
 from qatdp.core.pools import allocation
-from qatdp.core.pools.allocation import PERMISSIONS, Allocation, check_start, environment
+from qatdp.core.pools.allocation import PERMISSIONS, Allocation, check_closed, check_start, environment
 from qatdp.core.pools.pools import PoolDevice, ResourcePool, build_pools
 from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.core.release.protocol import Step
-from qatdp.errors import AllocationError, UnknownDeviceError
+from qatdp.errors import AllocationError, OpenDeviceError, UnknownDeviceError
 
 CY = "qat.intel.com/cy"
 DOWN = defect(Reason.PF_DOWN, evidence="is down", pf="0000:6b:00.0")
@@ -151,18 +151,19 @@ def test_nodes_can_be_read_and_written_but_not_made() -> None:
 
 
 def test_an_id_that_is_not_in_the_list_is_refused() -> None:
-    with pytest.raises(UnknownDeviceError, match=r"0000:6b:00\.2 is not a device of qat\.intel\.com/cy") as caught:
+    with pytest.raises(UnknownDeviceError) as caught:
         allocate(a_pool(device(1)), ["0000:6b:00.1", "0000:6b:00.2"])
-    assert caught.value.grpc_code == "NOT_FOUND"
+    assert (caught.value.grpc_code, caught.value.reason) == ("NOT_FOUND", Reason.NOT_LISTED)
+    assert "0000:6b:00.2" in str(caught.value)
     assert "try again" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("withdrawn", [True, False])
 def test_a_sick_id_that_nobody_has_is_refused_with_the_reason(*, withdrawn: bool) -> None:
     pool = a_pool(device(1, sick=DOWN, withdrawn=withdrawn), device(2))
-    with pytest.raises(AllocationError, match=r"0000:6b:00\.1 of qat.* cannot be used: its PF .* is down") as caught:
+    with pytest.raises(AllocationError, match=r"0000:6b:00\.1 of qat.*") as caught:
         allocate(pool, ["0000:6b:00.2", "0000:6b:00.1"])
-    assert caught.value.grpc_code == "FAILED_PRECONDITION"
+    assert (caught.value.grpc_code, caught.value.reason) == ("FAILED_PRECONDITION", Reason.PF_DOWN)
 
 
 def test_a_sick_id_that_somebody_may_have_is_answered_as_a_good_one() -> None:
@@ -172,8 +173,9 @@ def test_a_sick_id_that_somebody_may_have_is_answered_as_a_good_one() -> None:
 
 def test_an_id_whose_node_another_pod_has_is_refused_whoever_may_have_it() -> None:
     taken = replace(device(1, sick=defect(Reason.NODE_CLAIMED, node="/dev/vfio/1")), taken=True)
-    with pytest.raises(AllocationError, match="still runs"):
+    with pytest.raises(AllocationError) as caught:
         allocate(a_pool(taken), ["0000:6b:00.1"], Step.HELD)
+    assert caught.value.reason is Reason.NODE_CLAIMED
 
 
 def test_an_id_that_is_being_withdrawn_is_granted() -> None:
@@ -183,8 +185,9 @@ def test_an_id_that_is_being_withdrawn_is_granted() -> None:
 
 def test_a_device_whose_nodes_are_not_known_is_refused_whoever_has_it() -> None:
     pool = a_pool(PoolDevice(PciAddress(0, 0x6B, 0, 1)))
-    with pytest.raises(AllocationError, match="its nodes are not known"):
+    with pytest.raises(AllocationError) as caught:
         allocate(pool, ["0000:6b:00.1"], Step.HELD)
+    assert caught.value.reason is Reason.NODES_UNKNOWN
 
 
 @pytest.mark.parametrize("step", [None, Step.RELEASED, Step.GONE])
@@ -202,8 +205,9 @@ def test_a_pool_of_cdev_nodes_is_answered_with_iommufd() -> None:
 
 def test_a_container_is_not_started_with_what_is_anothers_by_now() -> None:
     pool = a_pool(device(1), replace(device(2), outdated=True))
-    with pytest.raises(AllocationError, match=r"0000:6b:00.2 of .* has another node than this pod was given") as caught:
+    with pytest.raises(AllocationError, match=r"0000:6b:00.2 of .*") as caught:
         check_start(pool, ["0000:6b:00.1", "0000:6b:00.2"])
+    assert caught.value.reason is Reason.NODE_CHANGED
     assert "delete the pod" in str(caught.value.hint)
     check_start(pool, ["0000:6b:00.1"])
     check_start(pool, ["0000:6b:00.3", "no address"])  # what is not known is let start
@@ -212,3 +216,22 @@ def test_a_container_is_not_started_with_what_is_anothers_by_now() -> None:
 def test_starts_are_asked_for_only_while_an_answer_is_outdated() -> None:
     assert not a_pool(device(1), device(2, sick=DOWN)).pre_start_required
     assert a_pool(device(1), replace(device(2), outdated=True)).pre_start_required
+
+
+def test_check_closed_names_the_function_that_is_open() -> None:
+    own, neighbour = PciAddress(0, 0x6B, 0, 1), PciAddress(0, 0x6B, 0, 2)
+    allocated = Allocation((own,), ("/dev/vfio/1",), {}, (own, neighbour))
+    check_closed(a_pool(device(1)), allocated, ())
+    for opened, reason in ((own, Reason.DEVICE_OPEN), (neighbour, Reason.GROUP_OPEN)):
+        with pytest.raises(OpenDeviceError) as caught:
+            check_closed(a_pool(device(1)), allocated, {opened})
+        assert caught.value.reason is reason
+        assert str(opened) in str(caught.value)
+
+
+def test_check_start_refuses_a_vf_of_two_pods_while_it_is_open() -> None:
+    shared = replace(device(1), shared=True, functions=(PciAddress(0, 0x6B, 0, 1),))
+    check_start(a_pool(shared), ["0000:6b:00.1"])
+    with pytest.raises(OpenDeviceError) as caught:
+        check_start(a_pool(shared), ["0000:6b:00.1"], shared.functions)
+    assert caught.value.reason is Reason.GIVEN_TWICE

@@ -235,35 +235,32 @@ NODE_GONE = replace(VF, nodes=(VfioNode(NodeKind.GROUP, "/dev/vfio/0", present=F
 
 
 @pytest.mark.parametrize(
-    ("snapshot", "words"),
+    ("snapshot", "reason"),
     [
-        (a_snapshot([PF], [VF], problems=[Problem("0000:6b:00.1", "cannot read numa_node")]), "cannot read numa_node"),
-        (a_snapshot([PF], [VF], problems=[Problem("0000:6b:00.0", "cannot read it")]), "its PF 0000:6b:00.0: cannot"),
-        (a_snapshot([replace(PF, driver=None)], [VF]), "modprobe qat_4xxx"),
-        (a_snapshot([PF], [UNBOUND]), "has no driver (qatdp run --bind"),
-        (a_snapshot([PF], [UNBOUND], drivers=()), "vfio-pci, which is not loaded (modprobe vfio-pci)"),
-        (a_snapshot([PF], [ON_HOST]), "driver 4xxxvf has it (qatdp run --bind=take"),
-        (a_snapshot([PF], [ON_HOST], drivers=()), "modprobe vfio-pci"),
-        (
-            a_snapshot([PF], [replace(VF, iommu_group=None)]),
-            "has no IOMMU group (is the IOMMU on? kernel parameter intel",
-        ),
-        (a_snapshot([PF], [VF], others={0: [STRANGER]}), "not viable: driver ixgbe has 0000:6b:03.0"),
-        (a_snapshot([PF], [replace(VF, nodes=())]), "has no group node"),
-        (a_snapshot([PF], [NODE_GONE]), "/dev/vfio/0 is not there"),
+        (a_snapshot([PF], [VF], problems=[Problem("0000:6b:00.1", "cannot read numa_node")]), Reason.UNREADABLE),
+        (a_snapshot([PF], [VF], problems=[Problem("0000:6b:00.0", "cannot read it")]), Reason.PF_UNREADABLE),
+        (a_snapshot([replace(PF, driver=None)], [VF]), Reason.PF_NO_DRIVER),
+        (a_snapshot([PF], [UNBOUND]), Reason.NO_DRIVER),
+        (a_snapshot([PF], [UNBOUND], drivers=()), Reason.VFIO_NOT_LOADED),
+        (a_snapshot([PF], [ON_HOST]), Reason.KERNEL_DRIVER),
+        (a_snapshot([PF], [ON_HOST], drivers=()), Reason.VFIO_NOT_LOADED),
+        (a_snapshot([PF], [replace(VF, iommu_group=None)]), Reason.NO_IOMMU_GROUP),
+        (a_snapshot([PF], [VF], others={0: [STRANGER]}), Reason.GROUP_NOT_VIABLE),
+        (a_snapshot([PF], [replace(VF, nodes=())]), Reason.NO_DEVICE_NODE),
+        (a_snapshot([PF], [NODE_GONE]), Reason.DEVICE_NODE_MISSING),
     ],
 )
-def test_what_is_wrong_is_said(snapshot: Snapshot, words: str) -> None:
+def test_placement_names_what_is_wrong_with_a_vf(snapshot: Snapshot, reason: Reason) -> None:
     placement = offer_of_first(snapshot)
     assert placement.resource == "qat.intel.com/cy"
-    assert words in str(placement.defect)
+    assert placement.defect and placement.defect.reason is reason
 
 
 @pytest.mark.parametrize("driver", ["igb_uio", "uio_pci_generic", "nvme"])
 @pytest.mark.parametrize("drivers", [("vfio-pci",), ()])
 def test_vf_that_nobody_takes_is_not_promised_to_be_taken(driver: str, drivers: tuple[str, ...]) -> None:
     placement = offer_of_first(a_snapshot([PF], [replace(UNBOUND, driver=driver)], drivers=drivers))
-    assert driver in str(placement.defect)
+    assert placement.defect == defect(Reason.FOREIGN_DRIVER, driver=driver)
     assert "--bind" not in str(placement.defect)
 
 

@@ -249,6 +249,11 @@ def test_a_vf_that_has_just_left_a_list_is_left_out_for_that_reason() -> None:
     assert pools.excluded[VFS[0].address] == defect(Reason.MOVING, old=CY, new=DC)
 
 
+def test_vf_released_for_a_limit_is_excluded_for_that_reason() -> None:
+    pools = build(of=config({"name": "cy", "limit": 2}), known=known(Step.RELEASED, VFS[0]))
+    assert pools.excluded[VFS[0].address] == defect(Reason.RELEASED, resource=CY)
+
+
 def test_a_listed_vf_is_judged_by_the_resource_that_lists_it() -> None:
     without_cdev = [replace(vf, nodes=vf.nodes[:1]) for vf in VFS[:1]]
     pools = build(

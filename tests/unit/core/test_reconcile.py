@@ -13,6 +13,7 @@ from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import Snapshot
 from qatdp.core.provision.reconcile import ReconcileInput, ReconcilePlan, becomes, repartition
 from qatdp.core.provision.steps import Goal
+from qatdp.core.reasons import Reason
 from qatdp.core.release.protocol import MAYBE_IN_USE, Ledger, LedgerEntry, Step
 
 PFS = tuple(a_pf(str(slot)) for slot in SLOTS[:4])
@@ -77,6 +78,7 @@ def test_pfs_that_pods_use_are_waited_for_and_idle_ones_taken() -> None:
     assert (numbers(found.changing), numbers(found.blocked)) == ([2], [])
     found = todo({**at(Step.HELD, 0, 1, 2), **at(Step.OFFERED, 3)})
     assert (numbers(found.changing), len(found.blocked)) == ([3], 1)
+    assert {one.why.reason for one in found.plan.pfs if one.later and one.why} == {Reason.MAYBE_HELD}
 
 
 def test_with_drain_the_free_vfs_of_pfs_in_use_leave_as_well() -> None:

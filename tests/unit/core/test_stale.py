@@ -9,6 +9,7 @@ from support.strategies import VANISHED, a_pf, a_snapshot, its_vfs, snapshots
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import NodeKind, Snapshot, VfioNode, VirtualFunction
 from qatdp.core.pools.stale import SHARED_NODES, CheckpointEntry, stale_allocations
+from qatdp.core.reasons import Defect, Reason, defect
 
 CY = "qat.intel.com/cy"
 PF = a_pf("0000:6b:00.0")
@@ -25,8 +26,8 @@ def pod_entry(*devices: PciAddress, groups: tuple[int, ...] = ()) -> CheckpointE
     return CheckpointEntry(CY, devices, frozenset(f"/dev/vfio/{number}" for number in groups) | {"/dev/vfio/vfio"})
 
 
-def why(pod_entries: list[CheckpointEntry], snapshot: Snapshot) -> Mapping[PciAddress, str]:
-    return {vf: str(why) for vf, why in stale_allocations(pod_entries, snapshot).reasons.items()}
+def why(pod_entries: list[CheckpointEntry], snapshot: Snapshot) -> Mapping[PciAddress, Defect]:
+    return stale_allocations(pod_entries, snapshot).reasons
 
 
 def node(*vfs: VirtualFunction) -> Snapshot:
@@ -58,8 +59,8 @@ def test_what_another_plugin_gave_is_taken_by_its_node_or_its_address() -> None:
     by_node = CheckpointEntry("example.com/a", (), frozenset({"/dev/vfio/10", "/dev/vfio/99"}))
     by_address = CheckpointEntry("example.com/b", (B.address, GONE))
     assert why([by_node, by_address], NOW) == {
-        A.address: "a pod has it as example.com/a, from another plugin",
-        B.address: "a pod has it as example.com/b, from another plugin",
+        A.address: defect(Reason.OTHER_PLUGIN, resource="example.com/a"),
+        B.address: defect(Reason.OTHER_PLUGIN, resource="example.com/b"),
     }
 
 
@@ -72,8 +73,8 @@ def test_an_answer_without_nodes_is_not_stale(snapshot: Snapshot) -> None:
 def test_a_group_number_that_moved_makes_the_device_and_the_nodes_new_owner_stale() -> None:
     reasons = why([pod_entry(A.address, groups=(11,))], NOW)
     assert reasons == {
-        A.address: "a pod that has it was given /dev/vfio/11, which it no longer is",
-        B.address: "a pod that was given /dev/vfio/11 for another VF still runs",
+        A.address: defect(Reason.STALE_ALLOCATION, nodes="/dev/vfio/11"),
+        B.address: defect(Reason.NODE_CLAIMED, node="/dev/vfio/11"),
     }
 
 
@@ -83,14 +84,14 @@ def test_a_node_that_is_nobodys_by_now_makes_the_device_stale() -> None:
 
 def test_all_nodes_that_belong_to_others_by_now_are_told() -> None:
     reasons = why([pod_entry(A.address, groups=(12, 11, 10))], NOW)
-    assert reasons[A.address] == "a pod that has it was given /dev/vfio/11 /dev/vfio/12, which it no longer is"
+    assert reasons[A.address] == defect(Reason.STALE_ALLOCATION, nodes="/dev/vfio/11 /dev/vfio/12")
     assert reasons.keys() == {A.address, B.address, C.address}
 
 
 def test_two_that_changed_places_are_both_stale() -> None:
     reasons = why([pod_entry(A.address, groups=(11,)), pod_entry(B.address, groups=(10,))], NOW)
     assert reasons.keys() == {A.address, B.address}
-    assert all("which it no longer is" in reason for reason in reasons.values())
+    assert {found.reason for found in reasons.values()} == {Reason.STALE_ALLOCATION}
 
 
 def test_the_nodes_of_one_answer_belong_to_all_its_devices() -> None:

@@ -51,6 +51,10 @@ def to_dc(host: FakeHost) -> tuple[PfPlan, ...]:
     return plan(host.scan(), Config(), DC, {}).pfs
 
 
+def reason(outcome: PfResult) -> Reason | None:
+    return outcome.why.reason if outcome.why else None
+
+
 def became(outcomes: tuple[PfResult, ...]) -> list[Status]:
     return [outcome.status for outcome in outcomes]
 
@@ -82,7 +86,8 @@ async def test_a_pf_that_somebody_opens_meanwhile_is_busy_and_as_it_was(host: Fa
     host.open_vf(host.vfs(TWO)[0])
     outcomes = await configure(plans, site)
     assert became(outcomes) == [Status.CHANGED, Status.BUSY, Status.CHANGED]
-    assert outcomes[1].message == f"down: {host.vfs(TWO)[0]} is open: somebody uses it"
+    assert reason(outcomes[1]) is Reason.STEP_HELD
+    assert str(host.vfs(TWO)[0]) in str(outcomes[1].message)
     assert is_dc(host) == [True, False, True]
 
 
@@ -111,6 +116,7 @@ async def test_a_pf_whose_services_are_refused_is_brought_back_as_it_was(host: F
     host.refusals[plans[0].address, "qat/cfg_services dc"] = errno.EINVAL  # a kernel that does not know them
     outcomes = await configure(plans, site)
     assert outcomes[0].status is Status.FAILED
+    assert reason(outcomes[0]) is Reason.STEP_FAILED
     assert str(outcomes[0].message).startswith("services dc: Invalid argument (this kernel does not know ")
     first = host.scan().pfs[0]
     assert (first.services_text, first.state, len(host.vfs(ONE))) == ("sym;asym", "up", 2)
@@ -181,11 +187,12 @@ async def test_a_pf_that_another_process_configures_is_left_to_it(host: FakeHost
     outcomes = await configure(plans, site)
     lock.close()
     assert became(outcomes) == [Status.BUSY, Status.CHANGED]
-    assert outcomes[0].message == "qatdp-abc (process 7, run) configures it since long ago"
+    assert outcomes[0].why == defect(
+        Reason.PF_LOCKED, problem="qatdp-abc (process 7, run) configures it since long ago"
+    )
 
 
 async def test_a_writer_that_ends_by_itself_is_a_failure(host: FakeHost, site: PfContext) -> None:
-    (outcome,) = await configure(to_dc(host)[:1], replace(site, child=("/bin/false",)))
-    assert outcome.status is Status.FAILED
-    (outcome,) = await configure(to_dc(host)[:1], replace(site, child=("/nowhere/at/all",)))
-    assert outcome.status is Status.FAILED
+    for child in ("/bin/false", "/nowhere/at/all"):
+        (outcome,) = await configure(to_dc(host)[:1], replace(site, child=(child,)))
+        assert (outcome.status, reason(outcome)) == (Status.FAILED, Reason.WRITER_ENDED)
