@@ -14,6 +14,9 @@ SUITES := tests/attack tests/mutants $(addprefix tests/integration/,guest image 
 
 C_FILES := $(wildcard csrc/*.[ch] csrc/*/*.[ch])
 
+SCRIPTS := .ci/run tests/integration/guest/init tests/integration/guest/packages tools/packages tools/sanitized-python tools/venv
+PAGES := $(wildcard *.md docs/*.md deploy/*.md bench/*.md)
+
 PROTO := $(VENV)/proto
 PROTOS := $(patsubst proto/%,%,$(wildcard proto/qatdp/api/*.proto))
 
@@ -22,11 +25,11 @@ PROTOS := $(patsubst proto/%,%,$(wildcard proto/qatdp/api/*.proto))
 .PHONY: help
 help:
 	@echo 'make setup         put qatdp and the development tools into $(VENV), where they are not yet or not as new'
-	@echo 'make run           show what qatdp does, on a made node with an embedded kubelet'
+	@echo 'make run           show what qatdp does, on a simulated node with an embedded kubelet'
 	@echo 'make test          lint, proto-check and the fast tests, those of the C helper as well'
 	@echo 'make test-c        the C helper under sanitizers: tests in C, those of both implementations, a story of simulate'
 	@echo 'make fuzz          throw things at the C helper under sanitizers, for FUZZ_S ($(FUZZ_S)) seconds'
-	@echo 'make lint          clang-format, ruff, mypy and import-linter'
+	@echo 'make lint          of code, imports, scripts and texts'
 	@echo 'make format        let ruff mend and format what it can'
 	@echo 'make lock          resolve all Python packages again and pin them with hashes, in requirements/'
 	@echo 'make proto         generate src/qatdp/api from proto/'
@@ -177,7 +180,7 @@ lock: $(VENV)/.tools
 # --- lint ------------------------------------------------------------------------------------------------------------
 
 .PHONY: lint
-lint: setup
+lint: setup $(VENV)/.lint
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
@@ -185,6 +188,20 @@ lint: setup
 	@$(foreach suite,$(SUITES) tools,$(call mypy_suite,$(suite)) && ) true
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/python tools/lint-words
+	@if [ -e $(BIN)/shellcheck ]; then $(MAKE) --no-print-directory lint-texts; \
+		else echo 'lint: no codespell, shellcheck, hadolint and pymarkdown, which come for x86_64 alone'; fi
+
+.PHONY: lint-texts
+lint-texts:
+	$(BIN)/codespell -D - -D tools/dictionary.txt $$(git ls-files ':!requirements' ':!LICENSE' ':!CHANGELOG.md' ':!tools/dictionary.txt')
+	$(BIN)/shellcheck --severity=warning $(SCRIPTS)
+	$(BIN)/hadolint deploy/Containerfile
+	$(BIN)/pymarkdown --config pyproject.toml scan $(PAGES)
+
+$(VENV)/.lint: requirements/lint.txt $(VENV)/.tools
+	@echo 'setup: linters of texts and scripts'
+	@if [ "$$(uname -m)" = x86_64 ]; then $(PIP) $(LOCKED) $<; fi
+	@touch $@
 
 # Each by a call of its own, as two of them have a package `ground`; with one cache, so that src is read once.
 mypy_suite = echo 'mypy $(1)' && MYPYPATH=src:tests:$(1):tests/integration/guest:$(if $(filter %/image %/kernel,$(1)),tests/integration/node:)$(if $(filter %/attack,$(1)),tests/integration/kubelet:)tools $(BIN)/mypy --no-error-summary \

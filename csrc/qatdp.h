@@ -65,7 +65,7 @@ struct qatdp_watched {
 	uint32_t data, length; /* what came back is text[data .. data + length - 1] */
 	int32_t descriptor;    /* of the file that is kept open, where is_open */
 	uint32_t is_open;
-	uint64_t device, inode; /* of that file: the number may be another file's by now */
+	uint64_t device, inode; /* of that file: the number may be another file's now */
 };
 
 /*

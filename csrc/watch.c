@@ -25,7 +25,7 @@ static int open_watched(struct qatdp_watched *watched, const char *path)
 
 /*
  * Whether the descriptor leads to the file that was opened, and that is still there. One that leads
- * to another file is somebody else's by now and is not touched. A file of sysfs has an inode number
+ * to another file is somebody else's now and is not touched. A file of sysfs has an inode number
  * that no later one gets (its upper half counts, fs/kernfs/dir.c); a removed one keeps its link
  * count and tells by ENODEV.
  */

@@ -64,7 +64,7 @@ def parse(content: bytes) -> Config:
 class _Loader(yaml.SafeLoader):
     """The safe loader, less what a configuration has no need of and a fault, or malice, can blow up.
 
-    A key that stands twice is a fault: YAML would let the last one win silently.
+    A duplicate key is a fault: YAML would let the last one win silently.
     """
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:

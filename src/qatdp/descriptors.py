@@ -14,8 +14,8 @@ from qatdp.errors import QatdpError
 
 # Left to sockets, connections, probes and processes; what is kept open shares the rest.
 RESERVED = 256
-# With one resource the daemon has 16 files open and with each other one 2 more, besides those that it keeps; with 16
-# resources 59 at most while a kubelet starts again (counted in /proc/PID/fd, gRPC 1.85).
+# With one resource the daemon has 16 files open and with each other one 2 more, in addition to those that it keeps;
+# with 16 resources 59 at most while a kubelet starts again (counted in /proc/PID/fd, gRPC 1.85).
 LEAST = 64
 # What one more server of gRPC's, and the call that registers it, may open.
 OF_A_SERVER = 16

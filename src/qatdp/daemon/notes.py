@@ -10,7 +10,7 @@ from qatdp.host.poller import files_of
 log = logging.getLogger(__name__)
 
 FEW_FILES_HINT = (
-    "attributes that exceed it are opened anew at each look, which takes longer: raise RLIMIT_NOFILE (LimitNOFILE= of "
+    "attributes that exceed it are opened again at each look, which takes longer: raise RLIMIT_NOFILE (LimitNOFILE= of "
     "the runtime's or the daemon's unit)"
 )
 

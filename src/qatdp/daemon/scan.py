@@ -48,7 +48,7 @@ class ScanAndBind:
         self._scanner = SysfsScanner(sysfs, dev, bulk or calls)
         self._binder = Binder(sysfs, calls)
         self._mode = mode
-        self._refused: dict[Binding, Refused] = {}  # those that cost another driver its device in vain
+        self._refused: dict[Binding, Refused] = {}  # those that cost another driver its device for nothing
 
     def __call__(self, config: Config) -> ScanResult:
         """Scan, bind what is to be bound, and scan again where something was."""

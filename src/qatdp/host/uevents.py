@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import pyudev
 
-# Of the driver core besides devices: a driver that is loaded tells so under `drivers` and `module`.
+# Of the driver core, in addition to devices: a driver that is loaded tells so under `drivers` and `module`.
 SUBSYSTEMS = frozenset({"pci", "vfio", "vfio-dev", "drivers", "module"})
 
 # 64 VFs that come and go make 640 messages of about 300 bytes.

@@ -1,4 +1,4 @@
-"""Core values to and from protobuf: the only place that knows both."""
+"""Core values back and forthm protobuf: the only place that knows both."""
 
 from collections.abc import Iterable
 

@@ -15,7 +15,7 @@ class Observer(Protocol):
         """Return the step of an ID in the ledger, now; None where the ledger does not have it under this resource."""
 
     def list_sending(self, pool: ResourcePool) -> None:
-        """Take note that a list is about to be written to a stream, be it one that is to be retired."""
+        """Take note that a list is about to be written to a stream, or to one that is to be retired."""
 
     def list_sent(self, resource: str, revision: int) -> None:
         """Take note that the list of a resource was written to the kubelet's stream, as a pool of that revision."""

@@ -63,8 +63,8 @@ async def register(folder: Path, endpoint: str, resource: str, options: api.Devi
     """Register a socket of the folder as a resource's.
 
     Raises grpc.aio.AioRpcError with the kubelet's words; FileNotFoundError where the socket goes meanwhile: a kubelet
-    removes it as it starts. It can have been bound before, and be registered after; then the kubelet dials in vain, and
-    answers after 10 s. Not waiting has a price up to 1.34: the kubelet then forgets the client registered next. It
+    removes it as it starts. It can have been bound before, and be registered after; then the kubelet dials for nothing,
+    and answers after 10 s. Not waiting has a price up to 1.34: the kubelet then forgets the client registered next. It
     serves that, but does not see its end, unless another Register follows (plugin/v1beta1/server.go, connectClient).
     """
     registering = asyncio.ensure_future(_register(folder, endpoint, resource, options))

@@ -1,7 +1,7 @@
 """Watches for the kubelet: its socket appears, goes, or is another one than before.
 
 By looking, a few times a second, at one path: inotify on a folder that may itself be replaced, or not be there yet,
-needs the same looking besides, and tells nothing that this does not.
+needs the same looking as well, and tells nothing that this does not.
 """
 
 import asyncio

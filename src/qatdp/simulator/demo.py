@@ -110,7 +110,7 @@ class Story:
                 return
             await asyncio.sleep(LOOK_S)
         hint = "where this machine has much to do, a small node is quicker: --pfs 2 --vfs 2"
-        raise QatdpError(f"waited {self.setup.patience_s:g} s in vain until the kubelet {what}", hint=hint)
+        raise QatdpError(f"waited {self.setup.patience_s:g} s without success until the kubelet {what}", hint=hint)
 
     def _at_rest(self, daemon: RunningDaemon) -> bool:
         """Return whether the daemon knows the node as it is, and the kubelet has just what comes of it for good."""

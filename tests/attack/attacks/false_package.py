@@ -39,7 +39,7 @@ def put_false_package(folder: Path, marker: Path) -> None:
 
 
 async def provision(folder: Path, host: FakeHost) -> str:
-    """Have a PF configured, for which a process is started; the made node takes no notice."""
+    """Have a PF configured, for which a process is started; the simulated node takes no notice."""
     words: tuple[str | Path, ...] = (
         *("--sysfs", host.sysfs, "--dev", host.dev, "--config", folder / "config.yaml"),
         *("--kubelet-dir", folder / "kubelet", "--lock-dir", folder / "locks", "--deadline", str(DEADLINE_S)),

@@ -3,7 +3,7 @@
  * vfio_probe - proves from inside a container that the VFs named in its environment are its own.
  *
  *	vfio_probe		prove each once; exit status 0 when all of them did
- *	vfio_probe hold [S]	keep them open, prove each anew every S seconds (2), until a signal
+ *	vfio_probe hold [S]	keep them open, prove each again every S seconds (2), until a signal
  *	vfio_probe names	only say which are named, open nothing, stay until a signal
  *	vfio_probe cdev ...	by iommufd and the device's own node, not by its group's
  *

@@ -4,7 +4,7 @@ import os
 
 RELEASE = tuple(int(number) for number in os.uname().release.split(".")[:2])
 
-ONE_SERVICE_ALONE = RELEASE >= (6, 5)  # besides dc
+ONE_SERVICE_ALONE = RELEASE >= (6, 5)  # in addition to dc
 HEARTBEAT = RELEASE >= (6, 6)
 ERROR_COUNTERS = RELEASE >= (6, 7)
 AUTO_RESET = RELEASE >= (6, 9)

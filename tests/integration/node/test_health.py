@@ -1,4 +1,4 @@
-"""Whatever becomes of a PF or a VF, the kubelet's list follows, and node/run prints how soon: median (worst).
+"""Whatever happens to a PF or a VF, the kubelet's list follows, and node/run prints how soon: median (worst).
 
 On real uevents and attributes, and on those of the driver double that it copies from the QAT driver. The tests build on
 one another, in the order they stand here. Whatever was sick is quiet for ten seconds before it is offered again, which
@@ -144,7 +144,7 @@ def test_reads_that_block_cost_their_own_pfs_and_nobody_else(
     for _ in range(min(FEW, 10)):
         view.follows("a PF went down while three block", lambda: pfs.bring_down(free), frozenset())
         view.follows("a PF came up while three block", lambda: pfs.bring_up(free), of.vfs[free])
-    pod = node.pods.put(Container(limits={DC: 4}), name="besides")
+    pod = node.pods.put(Container(limits={DC: 4}), name="also")
     pod.wait("Running")
     report = node.prove(pod)
     assert len(report.addresses) == 4 and set(report.addresses) <= of.vfs[free]

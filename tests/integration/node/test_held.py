@@ -153,7 +153,7 @@ def check_given(pod: Pod, pfs: tuple[str, str]) -> str:
 
 def check_held(node: Node, daemon: Daemon, device: str) -> None:
     """Wait until everything free has followed the configuration, then see the device stay in the old resource alone."""
-    wanted = {"old": 1, "new": 2, "offered besides": set(), "named by": {CY}}
+    wanted = {"old": 1, "new": 2, "also offered": set(), "named by": {CY}}
     until_equal("all but the held device has moved", lambda: lists_around(daemon, device), wanted, timeout_s=MOVES_S)
     throughout("the held device stays", lambda: lists_around(daemon, device), wanted, duration_s=STAYS_S)
     since = node.kubelet.lists(daemon.since)
@@ -162,7 +162,7 @@ def check_held(node: Node, daemon: Daemon, device: str) -> None:
 
 def check_left(daemon: Daemon, device: str) -> None:
     """Wait until no list has the device; its PF is not selected, so it must not come up in the new resource."""
-    wanted = {"old": 0, "new": 2, "offered besides": set(), "named by": set()}
+    wanted = {"old": 0, "new": 2, "also offered": set(), "named by": set()}
     until_equal("the device has left", lambda: lists_around(daemon, device), wanted)
 
 
@@ -173,6 +173,6 @@ def lists_around(daemon: Daemon, device: str) -> dict[str, object]:
     return {
         "old": sizes.get(CY, 0),
         "new": sizes.get(RENAMED),
-        "offered besides": set(books.offered.get(CY, ())) - {device},
+        "also offered": set(books.offered.get(CY, ())) - {device},
         "named by": set(books.resources_that_name(device)),
     }

@@ -126,7 +126,7 @@ def test_pods_whose_vfs_have_other_numbers_are_started_no_more_and_nobody_gets_w
     for one in given:
         one.pod.delete()
     until_equal("all VFs are offered", view.offered, frozenset(all_vfs()))
-    pod = node.pods.put(Container(limits={CY: 3, DC: 3}, command=BY_CDEV), name="anew")
+    pod = node.pods.put(Container(limits={CY: 3, DC: 3}, command=BY_CDEV), name="again")
     report = node.prove(pod)
     assert len(report.addresses) == 6 and not report.failures
     pod.delete()

@@ -38,7 +38,7 @@ VFS = 16  # of a PF
 
 
 class Moving:
-    """A node on which a managing daemon moves the line to and fro. Its writers stumble as `stumble` says."""
+    """A node on which a managing daemon moves the line back and forth. Its writers stumble as `stumble` says."""
 
     def __init__(self, node: Node, folder: Path) -> None:
         self._crypto, self._stumbling = 50, folder / "stumbling.json"

@@ -84,7 +84,7 @@ def test_after_a_boot_with_other_numbers_no_pod_is_started_by_what_it_was_given_
 
 def check_new_pods(node: Node) -> None:
     """See that whoever comes is given what is right."""
-    pod = node.pods.put(Container(limits={CY: 3, DC: 3}), name="anew")
+    pod = node.pods.put(Container(limits={CY: 3, DC: 3}), name="again")
     report = node.prove(pod)
     assert len(report.addresses) == 6 and not report.failures
     pod.delete()

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "requirements"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
-FILES = ("run", "build", "dev", "mutation", "proto")
+FILES = ("run", "build", "dev", "lint", "mutation", "proto")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 OPTIONS = {"--require-hashes", "--only-binary :all:"}

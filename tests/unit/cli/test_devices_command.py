@@ -27,7 +27,7 @@ FIELDS = ["address", "pf", "services", "resource", "numaNode", "iommuGroup", "dr
 
 @pytest.fixture
 def listed(qatdp: Qatdp, host: FakeHost) -> Qatdp:
-    """Run the command on the made node."""
+    """Run the command on the simulated node."""
 
     def run(*words: object, **environment: object) -> Result:
         return qatdp("devices", "--sysfs", host.sysfs, "--dev", host.dev, *words, **environment)

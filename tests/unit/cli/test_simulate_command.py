@@ -103,7 +103,7 @@ async def test_where_nothing_is_offered_the_kubelet_advertises_nothing(folder: P
 
 
 async def test_what_does_not_come_to_be_is_an_error_with_a_hint(folder: Path) -> None:
-    with pytest.raises(QatdpError, match="in vain until the kubelet offers what this node has") as raised:
+    with pytest.raises(QatdpError, match="without success until the kubelet offers what this node has") as raised:
         await told(folder, Setup(pfs=1, vfs=0, patience_s=0))
     assert raised.value.hint
 

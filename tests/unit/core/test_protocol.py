@@ -233,7 +233,7 @@ def test_all_that_is_named_at_the_start_is_held_under_one_name(named: list[tuple
     assert ledger == found(reversed(named), (), 3)
 
 
-def test_what_is_offered_at_the_start_is_in_a_list_and_what_is_held_besides_is_held() -> None:
+def test_what_is_offered_at_the_start_is_in_a_list_and_what_is_also_held_is_held() -> None:
     ledger = found([(VF, CY)], [(VF, DC), (OTHER, DC)], 3)
     assert ledger == {VF: LedgerEntry(CY, Step.HELD, 3), OTHER: LedgerEntry(DC, Step.OFFERED, 3)}
 

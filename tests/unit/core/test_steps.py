@@ -12,7 +12,7 @@ from qatdp.core.provision.steps import Goal, Step, What, may_take, needed_steps
 CY, DC = frozenset({Service.SYM, Service.ASYM}), frozenset({Service.DC})
 UP, DOWN = a_pf(SLOTS[0], services="dc"), a_pf(SLOTS[0], services="dc", state="down")
 NO_PROBE, VFS, BIND = Step(What.NO_PROBE), Step(What.VFS), Step(What.BIND, "vfio-pci")
-ANEW = [NO_PROBE, VFS, BIND]
+AGAIN = [NO_PROBE, VFS, BIND]
 
 
 def steps(pf: PhysicalFunction, goal: Goal, *, vfs: int = 2, driver: str | None = "vfio-pci") -> list[Step]:
@@ -25,9 +25,9 @@ def test_a_pf_that_is_as_it_should_be_needs_nothing() -> None:
 
 def test_services_are_written_while_the_pf_is_down_alone() -> None:
     written = [Step(What.SERVICES, "sym;asym"), Step(What.UP)]
-    assert steps(UP, Goal(CY)) == [Step(What.DOWN), *written, *ANEW]
-    assert steps(UP, Goal(CY), vfs=0) == [Step(What.DOWN), *written, *ANEW]
-    assert steps(DOWN, Goal(CY), vfs=0) == [*written, *ANEW]
+    assert steps(UP, Goal(CY)) == [Step(What.DOWN), *written, *AGAIN]
+    assert steps(UP, Goal(CY), vfs=0) == [Step(What.DOWN), *written, *AGAIN]
+    assert steps(DOWN, Goal(CY), vfs=0) == [*written, *AGAIN]
 
 
 def test_vfs_of_a_pf_that_is_said_to_be_down_are_taken_away_all_the_same() -> None:
@@ -35,12 +35,12 @@ def test_vfs_of_a_pf_that_is_said_to_be_down_are_taken_away_all_the_same() -> No
 
 
 def test_a_pf_that_is_down_is_brought_up_with_its_vfs() -> None:
-    assert steps(DOWN, Goal(DC), vfs=0) == [Step(What.UP), *ANEW]
-    assert steps(DOWN, Goal(None), vfs=0) == [Step(What.UP), *ANEW]
+    assert steps(DOWN, Goal(DC), vfs=0) == [Step(What.UP), *AGAIN]
+    assert steps(DOWN, Goal(None), vfs=0) == [Step(What.UP), *AGAIN]
 
 
 def test_a_pf_without_vfs_gets_them() -> None:
-    assert steps(UP, Goal(DC), vfs=0) == ANEW
+    assert steps(UP, Goal(DC), vfs=0) == AGAIN
 
 
 def test_auto_reset_is_switched_where_the_kernel_has_it_otherwise() -> None:

@@ -1,4 +1,4 @@
-"""Whatever becomes of group numbers and of the kubelet's checkpoint, no two pods have one VF's node by our answers."""
+"""Whatever happens to group numbers and of the kubelet's checkpoint, no two pods have one VF's node by our answers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

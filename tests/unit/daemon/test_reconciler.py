@@ -280,14 +280,14 @@ async def test_while_another_one_configures_the_node_it_waits_and_says_who(
 
 async def test_a_pf_that_was_reset_is_brought_back_as_it_was(node: Stage) -> None:
     """As by kernels that keep no VFs over a reset: all are taken away and made again, on no driver."""
-    anew, others = PFS[1], [vf for vf in of(node, *PFS) if vf not in node.host.vfs(PFS[1])]
-    node.host.set_state(anew, "down")
+    again, others = PFS[1], [vf for vf in of(node, *PFS) if vf not in node.host.vfs(PFS[1])]
+    node.host.set_state(again, "down")
     await node.offers(CY, others)
-    node.host.set_state(anew, "up")
-    node.host.add_vfs(anew, 2, driver=None)
+    node.host.set_state(again, "up")
+    node.host.add_vfs(again, 2, driver=None)
     await node.offers(CY, of(node, *PFS))
     # The daemon may have brought it up itself meanwhile, and made its VFs once more.
-    await node.until(lambda: {node.host.driver(vf) for vf in node.host.vfs(anew)} == {"vfio-pci"})
+    await node.until(lambda: {node.host.driver(vf) for vf in node.host.vfs(again)} == {"vfio-pci"})
     assert services(node.host) == ["asym;sym"] * 4
 
 

@@ -10,7 +10,7 @@ from qatdp.host.calls import choose
 from qatdp.host.calls.choose import VARIABLE, compiled_calls, host_calls
 from qatdp.simulator.host.node import FakeHost
 
-# In a process of its own, as an audit hook is there for good. Besides, what has no audit event does not work any more.
+# In a process of its own, as an audit hook is there for good. Also, what has no audit event does not work any more.
 HOT_PATH = """
 import os, sys
 from pathlib import Path

@@ -139,22 +139,22 @@ async def test_it_registers_whoever_comes_first(folder: Path, version: str, *, k
 async def test_it_registers_again_to_be_asked_before_starts_and_not_to_be_asked_no_more(
     folder: Path, version: str
 ) -> None:
-    anew = registers_anew(version)
+    again = registers_anew(version)
     async with FakeKubelet(folder, version, dial_s=0.1) as kubelet, a_plugin(folder, CY, DC) as plugin:
         await kubelet.until(settled(kubelet, plugin))
         pool, pod = plugin.feeds[CY].value, Pod.of(cy=2)
         assert (await kubelet.admit(pod)).admitted
         plugin.feeds[CY].set(replace(pool, devices=tuple(replace(one, outdated=True) for one in pool.devices)))
-        await kubelet.until(lambda: len(endpoints_used(kubelet)) == anew and settled(kubelet, plugin)())
+        await kubelet.until(lambda: len(endpoints_used(kubelet)) == again and settled(kubelet, plugin)())
         with pytest.raises(RefusedError, match=r"PreStartContainer rpc failed .* another node than this pod was given"):
             await kubelet.options(pod)
         assert len(endpoints_used(kubelet, DC)) == 1
         plugin.feeds[CY].set(pool)
         await kubelet.until(settled(kubelet, plugin))
         assert (await kubelet.options(pod)).devices
-        assert len(endpoints_used(kubelet)) == anew
+        assert len(endpoints_used(kubelet)) == again
         await kubelet.restart(kill=True)
-        await kubelet.until(lambda: len(endpoints_used(kubelet)) > anew and settled(kubelet, plugin)())
+        await kubelet.until(lambda: len(endpoints_used(kubelet)) > again and settled(kubelet, plugin)())
         assert not kubelet.registrations(CY)[-1].options.pre_start_required
 
 

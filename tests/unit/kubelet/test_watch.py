@@ -1,4 +1,4 @@
-"""The kubelet's coming and going is seen whatever becomes of its socket, or of the folder around it."""
+"""The kubelet's coming and going is seen whatever happens to its socket, or of the folder around it."""
 
 import asyncio
 from collections.abc import AsyncIterator

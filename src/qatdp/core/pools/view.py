@@ -14,7 +14,7 @@ KINDS = {DeviceNode.GROUP: (NodeKind.GROUP, NodeKind.NOIOMMU), DeviceNode.CDEV: 
 
 @dataclass(frozen=True, slots=True)
 class PlacementContext:
-    """What bears on VFs besides the snapshot and the configuration, by the VF's address, or by its PF's."""
+    """What bears on VFs in addition to the snapshot and the configuration, by the VF's address, or by its PF's."""
 
     stale: Stale
     unbound: Mapping[PciAddress, Defect]  # why binding it to VFIO did not work

@@ -29,7 +29,7 @@ def _quota(part: Partition, able: int, share: int | None) -> Quota:
         return Quota(share, share, None if exact == share else exact)
     if part.count is not None:
         return Quota(min(part.count, able), part.count)
-    return Quota(able, 0)  # all that is left, be it nothing
+    return Quota(able, 0)  # all that is left, or nothing
 
 
 def _whole_shares(parts: Sequence[Partition], able: Sequence[Sequence[PciAddress]]) -> Mapping[int, int]:

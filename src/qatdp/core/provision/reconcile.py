@@ -40,7 +40,8 @@ class ReconcileInput:
 @dataclass(frozen=True, slots=True)
 class ReconcilePlan:
     """`changing` are PFs whose VFs have to leave their lists, with what becomes of them; `ready` can be changed now;
-    `waits` are PFs that are waited for, as pods use them; `given_back` those of them that were drained in vain."""
+    `blocked` are PFs that are waited for, as pods use them; `given_back` those of them that were drained for
+    nothing."""
 
     plan: Plan
     changing: Mapping[PciAddress, str]

@@ -35,8 +35,8 @@ DEBUG_FOLDER = "qat_"
 class WatchdogTiming:
     """Seconds that all may take together before the same is asked one by one, and that a single call may take then.
 
-    `last_s`: what a call is given besides, once this has found that its time is over, as this process may not have been
-    let run meanwhile. A tick whose read blocks is seen after its period and the sum of the three at the latest.
+    `last_s`: what a call is given in addition, once this has found that its time is over, as this process may not have
+    been let run meanwhile. A tick whose read blocks is seen after its period and the sum of the three at the latest.
     """
 
     bulk_s: float = 0.5

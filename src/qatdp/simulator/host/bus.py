@@ -148,7 +148,7 @@ class FakeBus:
         return Path(os.path.realpath(self.devices / str(address)))
 
     def attribute(self, address: Address, name: str, content: str | bytes | None) -> None:
-        """Make an attribute hold a line of text, or just these bytes; None takes it away, be it a link or a folder."""
+        """Make an attribute hold a line of text, or just these bytes; None takes it away, or a link or a folder."""
         if content is None:
             tree.remove(self.path(address, name))
         else:

@@ -266,7 +266,7 @@ class FakeHost(FakeBus):
                 self.bind(at, driver)
 
     def probe(self, at: PciAddress, driver: str) -> None:
-        """Besides what others do: vfio-pci refuses what is on its denylist (drivers/vfio/pci/vfio_pci.c)."""
+        """In addition to what others do: vfio-pci refuses what is on its denylist (drivers/vfio/pci/vfio_pci.c)."""
         of = self._families.get(at)
         denied = driver == "vfio-pci" and of is not None and of.denylisted
         if denied and self._denylist.read_text() != "Y\n":
@@ -278,7 +278,7 @@ class FakeHost(FakeBus):
         super().probe(at, driver)
 
     def release(self, at: PciAddress, driver: str) -> None:
-        """Besides what others do: a PF's driver takes the VFs with it."""
+        """In addition to what others do: a PF's driver takes the VFs with it."""
         if at in self._numa_nodes:
             for vf in self.vfs(at):
                 self.remove(vf)

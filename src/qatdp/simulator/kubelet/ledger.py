@@ -36,8 +36,8 @@ GivenTo: TypeAlias = dict[str, dict[str, dict[str, Given]]]  # by the pod's UID,
 class Ledger:
     """A kubelet's memory. It ends with it: what the next one knows comes from the checkpoint.
 
-    `in_use` is what may not be chosen. It is corrected by what `given` says now and then only: what is chosen in vain
-    can stay in use.
+    `in_use` is what may not be chosen. It is corrected by what `given` says now and then only: what is chosen for
+    nothing can stay in use.
     """
 
     devices: dict[str, dict[str, api.Device]] = field(default_factory=dict)  # by resource and ID: the last lists

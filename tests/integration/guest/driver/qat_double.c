@@ -430,7 +430,7 @@ static bool qd_busy(const struct qd *qd)
 
 /*
  * A reset as kernels have it whose resets do not keep VFs (mainline up to 7.1, adf_aer.c: adf_dev_restart(), then
- * adf_reenable_sriov()): all VFs are taken away, waiting for whoever holds one, and made anew. These
+ * adf_reenable_sriov()): all VFs are taken away, waiting for whoever holds one, and made again. These
  * have no driver_override, so only a driver that takes them by their id gets them.
  */
 static int qd_reset(void *data, u64 value)

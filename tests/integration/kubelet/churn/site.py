@@ -1,4 +1,4 @@
-"""The made node that pods come and go on, and the daemon on it, a process of its own as on a node."""
+"""The simulated node that pods come and go on, and the daemon on it, a process of its own as on a node."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ FIRST_PF, SECOND_PF = "0000:6b:00.0", "0000:e8:00.0"
 VFS_OF_PF = 16
 END_S = 10.0
 
-# `qatdp`, with the made node's own processes for configuring PFs.
+# `qatdp`, with the simulated node's own processes for configuring PFs.
 WITH_CHILD = "import json, sys; from qatdp.cli import main; main(obj=json.loads(sys.argv.pop(1)))"
 
 

@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 )
 
-// command is a line of stdin. Which of the fields matter besides the first two depends on the command.
+// command is a line of stdin. Which of the fields matter after the first two depends on the command.
 type command struct {
 	ID         int64     `json:"id"` // comes back in the answer; answers can overtake one another
 	Command    string    `json:"command"`

@@ -60,7 +60,7 @@ class View:
         while (seen := self.offered()) != wanted or not too():
             assert kept <= seen, f"{what}: nothing has become of {sorted(kept - seen)}"
             assert time.monotonic() - done_s < within_s, (
-                f"{what}: not within {within_s:g} s, missing {sorted(wanted - seen)}, besides {sorted(seen - wanted)}"
+                f"{what}: not within {within_s:g} s, lacks {sorted(wanted - seen)}, unexpected {sorted(seen - wanted)}"
             )
             time.sleep(LOOK_S)
         now_s = time.monotonic()
