@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.pools.stale import CheckpointEntry
 from qatdp.core.release.protocol import Fact
-from qatdp.daemon.checkpoint_reader import CheckpointReader, named_in
+from qatdp.daemon.kubelet_state import KubeletState, named_in
 from qatdp.daemon.state import DeviceState
 from qatdp.daemon.timing import ReleaseTiming
 from qatdp.errors import KubeletStateError
@@ -40,8 +40,8 @@ class Grant:
 class Admissions:
     """Watches for checkpoints while something is to leave and pods come."""
 
-    def __init__(self, node: DeviceState, checkpoint: CheckpointReader, pace: ReleaseTiming) -> None:
-        self._node, self._checkpoint, self._pace = node, checkpoint, pace
+    def __init__(self, node: DeviceState, kubelet: KubeletState, pace: ReleaseTiming) -> None:
+        self._node, self._kubelet, self._pace = node, kubelet, pace
         self._pending: deque[Grant] = deque(maxlen=MOST)
         self._came = asyncio.Event()
         node.on_granted = self.granted
@@ -49,7 +49,7 @@ class Admissions:
     def granted(self, resource: str, devices: Collection[PciAddress], began: int) -> None:
         """Take note of an Allocate that is about to be answered."""
         until_s = self._node.clock() + self._pace.write_s
-        grant = Grant(resource, frozenset(devices), began, self._checkpoint.identity(), until_s)
+        grant = Grant(resource, frozenset(devices), began, self._kubelet.identity(), until_s)
         self._pending.append(grant)
         self._came.set()
 
@@ -62,7 +62,7 @@ class Admissions:
             if not self._pending:
                 self._came.clear()
                 continue
-            now = self._checkpoint.identity()
+            now = self._kubelet.identity()
             if now != read and any(grant.before != now for grant in self._pending):
                 read = now
                 await self.look()
@@ -77,10 +77,10 @@ class Admissions:
     async def look(self) -> None:
         """Read the checkpoint; take what the last of the Allocates proves that it was written after."""
         try:
-            read = await self._checkpoint.read()
+            read = await self._kubelet.written()
         except KubeletStateError:  # the release says so
             return
-        if read.identity is None:
+        if read is None:
             return
         began = max(
             (one.began for one in self._pending if one.before != read.identity and one.is_in(read.pod_entries)),

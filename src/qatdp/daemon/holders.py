@@ -15,7 +15,7 @@ from qatdp.core.model.pci import PciAddress
 from qatdp.core.pools.stale import CheckpointEntry
 from qatdp.core.status.pod_names import ListedDevices, Names, holders, names_in_list
 from qatdp.core.status.report import Holder
-from qatdp.daemon.checkpoint_reader import CheckpointReader
+from qatdp.daemon.kubelet_state import KubeletState
 from qatdp.errors import KubeletStateError
 from qatdp.host.thread import Worker
 from qatdp.kubelet.pod_logs import pod_names
@@ -28,8 +28,8 @@ class Holders:
     why the checkpoint cannot be read. Seconds are Unix times.
     """
 
-    def __init__(self, checkpoint: CheckpointReader, pod_logs: Path, period_s: float) -> None:
-        self._checkpoint, self._pod_logs, self._period_s = checkpoint, pod_logs, period_s
+    def __init__(self, kubelet: KubeletState, pod_logs: Path, period_s: float) -> None:
+        self._kubelet, self._pod_logs, self._period_s = kubelet, pod_logs, period_s
         self._worker = Worker("pod names")
         self._holdings: tuple[CheckpointEntry, ...] = ()
         self._names: Names = {}
@@ -63,7 +63,7 @@ class Holders:
     async def _read(self) -> bool:
         """Read the checkpoint; return whether it has changed."""
         try:
-            read = await self._checkpoint.read()
+            read = await self._kubelet.checkpoint()
         except KubeletStateError as error:
             self.unread = str(error)
             return False

@@ -26,7 +26,7 @@ from qatdp.core.pools.open_vfs import (
     without,
 )
 from qatdp.core.release.protocol import MAYBE_IN_USE
-from qatdp.daemon.checkpoint_reader import CheckpointReader
+from qatdp.daemon.kubelet_state import KubeletState
 from qatdp.daemon.state import DeviceState
 from qatdp.errors import KubeletStateError
 from qatdp.host.calls.abc import BulkCalls
@@ -56,12 +56,12 @@ class OpenVfPoller:
     def __init__(
         self,
         node: DeviceState,
-        checkpoint: CheckpointReader,
+        kubelet: KubeletState,
         sysfs: Path,
         calls: BulkCalls,
         timing: OpenTiming = OpenTiming(),
     ) -> None:
-        self._node, self._checkpoint, self._timing = node, checkpoint, timing
+        self._node, self._kubelet, self._timing = node, kubelet, timing
         self._worker = Worker("open vfs")
         # Each keeps its files open while it is asked about the same VFs: those that are open mostly are.
         self._of_slice, self._of_open = EnabledFunctions(sysfs, calls), EnabledFunctions(sysfs, calls)
@@ -137,7 +137,7 @@ class OpenVfPoller:
         return held | named_devices(self._node.pod_entries)
 
     def _is_due(self, state: OpenVfs, now_s: float) -> bool:
-        identity = self._checkpoint.identity()
+        identity = self._kubelet.identity()
         if identity is None or (self._read is not None and identity == self._read.identity):
             return False
         asked = bool(state.confirmed) or now_s < self._fresh_until_s
@@ -146,14 +146,14 @@ class OpenVfPoller:
     async def _read_checkpoint(self, now_s: float) -> None:
         self._read_s = now_s
         try:
-            read = await self._checkpoint.read()
+            read = await self._kubelet.written()
         except KubeletStateError as error:
             if self._unread != str(error):
                 log.warning("checkpoint unreadable, open VFs are judged by the last one reason=%r", str(error))
             self._unread = str(error)
             return
         self._unread = None
-        if read.identity is not None:  # else it was just removed: that says nothing
+        if read:
             self._read, self._names = read, named_devices(read.pod_entries)
             self._shared = shared_devices([one for one in read.pod_entries if is_ours(one.resource)])
 

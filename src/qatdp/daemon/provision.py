@@ -14,7 +14,7 @@ from qatdp.core.provision.in_use import Evidence, in_use, named
 from qatdp.core.provision.outcome import PfResult, Status, verified
 from qatdp.core.provision.planner import PfPlan, Plan, plan
 from qatdp.core.reasons import Defect, Reason, defect
-from qatdp.daemon.checkpoint_reader import CheckpointReader
+from qatdp.daemon.kubelet_state import KubeletState
 from qatdp.errors import KubeletStateError, QatdpError
 from qatdp.host.calls.abc import HostCalls
 from qatdp.host.enabled import enable_of, is_open
@@ -23,7 +23,6 @@ from qatdp.host.pf.context import PfContext
 from qatdp.host.pf.locks import NODE_LOCK, Lock, LockedError
 from qatdp.host.scanner import SysfsScanner, check_listed
 from qatdp.host.thread import Worker
-from qatdp.kubelet.podresources import PodResources
 
 SCAN_S = 60.0
 
@@ -44,7 +43,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Kubelet:
-    """Where its ledger are: the device-plugins folder (where there is none, no kubelet ever ran), and PodResources."""
+    """Where its state is: the device-plugins folder (where there is none, no kubelet ever ran), and PodResources."""
 
     plugins: Path
     pod_resources: Path
@@ -56,8 +55,7 @@ class Provision:
     def __init__(self, config: Config, node: str | None, calls: HostCalls, site: PfContext, kubelet: Kubelet) -> None:
         self._config, self._calls, self._site = config, calls, site
         self._spec = spec_for_node(config.provision, node)
-        self._plugins, self._pod_resources = kubelet.plugins, PodResources(kubelet.pod_resources)
-        self._checkpoint = CheckpointReader(kubelet.plugins)
+        self._kubelet = KubeletState(kubelet.plugins, kubelet.pod_resources)
         self._worker = Worker("scan")
 
     async def look(self) -> Report:
@@ -117,19 +115,10 @@ class Provision:
 
     async def _evidence(self, enabled: frozenset[PciAddress]) -> Evidence:
         try:
-            self._plugins.stat()
-        except FileNotFoundError:  # no kubelet ever ran
-            return Evidence({}, enabled)
-        except OSError as error:
-            return Evidence({}, enabled, f"{self._plugins}: {error.strerror}")
-        try:
-            ledger = await self._checkpoint.read()
-            # No List: it could make the kubelet give a device twice, and shows no more than the checkpoint does.
-            offered = await self._pod_resources.offered()
+            claims = await self._kubelet.claims()
         except KubeletStateError as error:
             return Evidence({}, enabled, str(error))
-        held = ((device, one.resource) for one in ledger.pod_entries for device in one.devices)
-        return Evidence(named(held, offered), enabled)
+        return Evidence(named(*claims) if claims else {}, enabled)
 
 
 def _unchanged(one: PfPlan) -> PfResult:

@@ -17,15 +17,14 @@ from qatdp.core.model.pci import PciAddress
 from qatdp.core.pools.stale import CheckpointEntry
 from qatdp.core.provision.in_use import ended_perhaps, looked_for, may_be_over
 from qatdp.core.release.protocol import LEAVING, Fact, Step
-from qatdp.daemon.checkpoint_reader import CheckpointReader, named_in
 from qatdp.daemon.holders import Holders
+from qatdp.daemon.kubelet_state import KubeletState, named_in
 from qatdp.daemon.pod_lists import PodLists
 from qatdp.daemon.state import DeviceState
 from qatdp.daemon.timing import ReleaseTiming
 from qatdp.errors import KubeletStateError
 from qatdp.host.enabled import EnabledFunctions
 from qatdp.host.thread import Worker
-from qatdp.kubelet.podresources import PodResources
 
 log = logging.getLogger(__name__)
 
@@ -40,14 +39,13 @@ class Release:
     def __init__(
         self,
         node: DeviceState,
-        pod_resources: PodResources,
-        checkpoint: CheckpointReader,
+        kubelet: KubeletState,
         lists: PodLists,
         holders: Holders,
         opened: EnabledFunctions,
         pace: ReleaseTiming,
     ) -> None:
-        self._node, self._pod_resources, self._checkpoint, self._pace = node, pod_resources, checkpoint, pace
+        self._node, self._kubelet, self._pace = node, kubelet, pace
         self._lists, self._holders = lists, holders
         self._opened, self._worker = opened, Worker("opened")
         self._have_open: frozenset[PciAddress] = frozenset()
@@ -139,7 +137,7 @@ class Release:
             return
         began = self._node.moment()
         versions = {resource: self._node.feeds[resource].version for resource in set(waiting.values())}
-        offered = await self._pod_resources.allocatable()
+        offered = await self._kubelet.allocatable()
         self._node.flush()  # which lists are the last ones
         for resource, version in versions.items():
             feed = self._node.feeds[resource]
@@ -177,12 +175,12 @@ class Release:
     async def _read(self) -> tuple[CheckpointEntry, ...] | None:
         """Return what the checkpoint says; None where that is not known. Raises KubeletStateError where nobody does."""
         try:
-            read = await self._checkpoint.read()
+            read = await self._kubelet.written()
         except KubeletStateError:
             if self._lists.allowed:
                 return None
             raise
-        return None if read.identity is None else read.pod_entries
+        return read.pod_entries if read else None
 
     def _ended_perhaps(self, named: Collection[PciAddress]) -> frozenset[PciAddress]:
         found = ended_perhaps(self._node.ledger, self._node.sought, self._have_open, named)
@@ -219,15 +217,15 @@ class Release:
         resources = set(waiting.values()) | self._stale_resources()
         if not resources:
             return
-        before = self._checkpoint.identity()
+        before = self._kubelet.identity()
         for resource in resources:
             self._node.send_again(resource)
         await self._until(lambda: not self._node.at(*REWRITING))
-        if not await self._until(lambda: self._checkpoint.identity() != before):
+        if not await self._until(lambda: self._kubelet.identity() != before):
             return
         began = self._node.moment()
-        read = await self._checkpoint.read()
-        if read.identity is None:  # removed by somebody: that says nothing
+        read = await self._kubelet.written()
+        if read is None:
             return
         self._node.written_down(read.pod_entries)
         self._named(named_in(read.pod_entries), Fact.NOT_IN_CHECKPOINT, began)

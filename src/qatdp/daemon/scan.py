@@ -1,4 +1,4 @@
-"""Look: one scan of the node, and the bindings that follow from it. Runs in the worker's thread."""
+"""ScanAndBind: one scan of the node, and the bindings that follow from it. Runs in the worker's thread."""
 
 import logging
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ WORDS_HINT = "its VFs are generic, as this qatdp does not know these words of it
 
 @dataclass(frozen=True, slots=True)
 class ScanResult:
-    """What a look has shown: `unbound` tells why VFs that were to be bound are not."""
+    """What a scan has shown: `unbound` tells why VFs that were to be bound are not."""
 
     snapshot: Snapshot
     bound: tuple[Binding, ...]
@@ -74,8 +74,8 @@ def _why(snapshot: Snapshot, binding: Binding, error: Refused) -> Defect:
     return defect(Reason.BIND_FAILED, problem=problem)
 
 
-def log_look(seen: ScanResult, before: Snapshot) -> None:
-    """Log what a look has bound, and what cannot be read or known that could be before."""
+def log_scan(seen: ScanResult, before: Snapshot) -> None:
+    """Log what a scan has bound, and what cannot be read or known that could be before."""
     for binding in seen.bound:
         log.info("bound vf=%s driver=%s from=%s", binding.address, binding.driver, binding.release)
     for problem in sorted(set(seen.snapshot.problems) - set(before.problems)):

@@ -10,12 +10,11 @@ from collections.abc import Callable
 
 from qatdp.core.pools.provisional import provisional
 from qatdp.core.reasons import Reason, defect
-from qatdp.daemon.checkpoint_reader import CheckpointReader
+from qatdp.daemon.kubelet_state import KubeletState
 from qatdp.daemon.settings import Settings
 from qatdp.daemon.state import DeviceState
 from qatdp.errors import KubeletStateError
 from qatdp.kubelet import watch
-from qatdp.kubelet.podresources import PodResources
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +26,11 @@ class StandIn:
         self,
         settings: Settings,
         node: DeviceState,
-        pod_resources: PodResources,
-        checkpoint: CheckpointReader,
+        kubelet: KubeletState,
         obstacle: Callable[[], str | None],
     ) -> None:
         self._plugins, self._after_s = settings.plugins, settings.stand_in_s
-        self._node, self._pod_resources, self._checkpoint = node, pod_resources, checkpoint
+        self._node, self._kubelet = node, kubelet
         self._obstacle = obstacle
         self._said: dict[str, str] = {}
 
@@ -51,9 +49,9 @@ class StandIn:
 
     async def _register(self, why: str) -> None:
         try:
-            read = await self._checkpoint.read()
+            read = await self._kubelet.checkpoint()
             # Not List, which makes the kubelet forget what it has just chosen for a pod.
-            found = provisional(read.known, await self._pod_resources.allocatable())
+            found = provisional(read.known, await self._kubelet.allocatable())
         except KubeletStateError as error:
             self._say("kubelet", str(error))
             return

@@ -135,8 +135,12 @@ class DeviceState:
         named: Iterable[tuple[PciAddress, str]],
         offered: Iterable[tuple[PciAddress, str]],
         pod_entries: Iterable[CheckpointEntry],
+        *,
+        unread: str | None = None,
     ) -> None:
         """Take what the kubelet's state names, and what it may hand out, into the ledger.
+
+        `unread`: why its checkpoint was never read; VFs that are not in the ledger are not offered until it was.
 
         They decide on what was in doubt until now, also where it came into the list of another resource.
         """
@@ -148,6 +152,7 @@ class DeviceState:
         # Of those that were listed before the kubelet's state was read.
         self.ledger = observe(ledger, Observation(Fact.NAMED, [address for address, _ in held], moment, moment))
         self._answers.written_down(pod_entries)
+        self.unread = unread
         self._mark_all()
 
     def scanned(

@@ -58,7 +58,7 @@ def _identity(status: os.stat_result) -> Identity:
 def read(folder: Path) -> Checkpoint:
     """Return the checkpoint of a device-plugins folder; an empty one where no kubelet has written any.
 
-    A large one takes seconds: not on an event loop (daemon/checkpoint_reader.py).
+    A large one takes seconds: not on an event loop (daemon/kubelet_state.py).
     """
     try:
         content, status = read_regular(folder / FILE, MOST_BYTES)

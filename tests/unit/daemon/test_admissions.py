@@ -9,7 +9,7 @@ from qatdp.core.config.model import Config
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.release.protocol import Fact, LedgerEntry, Step
 from qatdp.daemon.admissions import Admissions
-from qatdp.daemon.checkpoint_reader import CheckpointReader
+from qatdp.daemon.kubelet_state import KubeletState
 from qatdp.daemon.state import DeviceState
 from qatdp.daemon.timing import ReleaseTiming
 from qatdp.kubelet.checkpoint import FILE
@@ -33,7 +33,7 @@ class Admitting:
         }
         self.node.leaving.set()
         self._folder = folder
-        self.admissions = Admissions(self.node, CheckpointReader(folder), ReleaseTiming())
+        self.admissions = Admissions(self.node, KubeletState(folder, folder), ReleaseTiming())
 
     def step(self) -> Step:
         return self.node.ledger[LEAVING].step

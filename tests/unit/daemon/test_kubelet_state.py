@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qatdp.daemon.checkpoint_reader import CheckpointReader
+from qatdp.daemon.kubelet_state import KubeletState
 from qatdp.errors import KubeletStateError
 from qatdp.kubelet.checkpoint import FILE
 
@@ -22,7 +22,7 @@ def write(folder: Path, count: int) -> None:
 @pytest.mark.parametrize("count", [10_000, pytest.param(100_000, marks=pytest.mark.nightly)])
 async def test_loop_turns_while_many_entries_are_read(tmp_path: Path, count: int) -> None:
     write(tmp_path, count)
-    reading, turns = asyncio.create_task(CheckpointReader(tmp_path).read()), 0
+    reading, turns = asyncio.create_task(KubeletState(tmp_path, tmp_path).checkpoint()), 0
     while not reading.done():
         await asyncio.sleep(0)
         turns += 1
@@ -32,11 +32,11 @@ async def test_loop_turns_while_many_entries_are_read(tmp_path: Path, count: int
 
 
 async def test_reads_come_back_in_their_order(tmp_path: Path) -> None:
-    checkpoints, order = CheckpointReader(tmp_path), []
+    checkpoints, order = KubeletState(tmp_path, tmp_path), []
     write(tmp_path, 10_000)
 
     async def read(number: int) -> None:
-        order.append((number, len((await checkpoints.read()).pod_entries)))
+        order.append((number, len((await checkpoints.checkpoint()).pod_entries)))
 
     first = asyncio.create_task(read(1))
     await asyncio.sleep(0)
@@ -51,4 +51,4 @@ async def test_reads_come_back_in_their_order(tmp_path: Path) -> None:
 async def test_error_of_the_file_belongs_to_who_reads(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
     with pytest.raises(KubeletStateError, match="not a regular file"):
-        await CheckpointReader(tmp_path).read()
+        await KubeletState(tmp_path, tmp_path).checkpoint()
