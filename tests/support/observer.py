@@ -29,7 +29,7 @@ class RecordingObserver:
         return self.moments
 
     def step_of(self, resource: str, address: PciAddress) -> Step | None:
-        return self.steps.get(address, Step.OFFERED)
+        return self.steps.get(address, Step.AVAILABLE)
 
     def list_sending(self, pool: ResourcePool) -> None:
         self.handed_over.append(pool.resource)

@@ -39,7 +39,7 @@ def a_report() -> Report:
         scanned_at_s=1001.5,
         endpoints=(EndpointReport(CY, "live", registered=True),),
         devices=(
-            a_device("0000:6b:00.1", holders=held, step="held"),
+            a_device("0000:6b:00.1", holders=held, hold="Held"),
             a_device("0000:6b:00.2", health="Unhealthy", reason="NoDriver", message="has no driver", withdrawing=True),
             a_device("0000:6b:00.3", health=None, resource=None, reason="HostReserved", message="reserved"),
         ),

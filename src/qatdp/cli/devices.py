@@ -43,7 +43,7 @@ COLUMNS = (
 )
 TITLES = {"address": "vf", "numaNode": "numa", "iommuGroup": "group", "holders": "held by"}
 # What a scan cannot know.
-OF_A_DAEMON = {"step", "withdrawing", "holders"}
+OF_A_DAEMON = {"hold", "proof", "withdrawing", "holders"}
 
 
 @click.command()

@@ -29,8 +29,8 @@ from qatdp.host.thread import Worker
 log = logging.getLogger(__name__)
 
 # What its list is sent for once more, and what a checkpoint written after that is read for.
-REWRITING = (Step.UNNAMED, Step.LOOKED, Step.UNSEEN)
-REREADING = (Step.REWRITTEN, Step.RELISTED, Step.UNCLAIMED)
+REWRITING = (Step.NOT_IN_PODS, Step.CORDONED_NOT_IN_PODS, Step.HELD_NOT_IN_PODS)
+REREADING = (Step.LIST_RESENT, Step.CORDONED_LIST_RESENT, Step.HELD_LIST_RESENT)
 
 
 class Release:
@@ -146,7 +146,7 @@ class Release:
 
     async def _idle(self) -> None:
         """c: a call can be on its way, and one that has come may not be answered yet."""
-        waiting = self._node.at(Step.TAKEN)
+        waiting = self._node.at(Step.SEEN_BY_KUBELET)
         if not waiting:
             return
         began = self._node.moment()

@@ -26,7 +26,7 @@ from qatdp.simulator.kubelet import Container, FakeKubelet, Pod
 
 Event: TypeAlias = Mapping[str, object]
 
-AT_REST = frozenset({Step.OFFERED, Step.AWAITED}) | STAYING
+AT_REST = frozenset({Step.AVAILABLE, Step.CORDONED}) | STAYING
 PATIENCE_S = 30.0
 LOOK_S = 0.02
 

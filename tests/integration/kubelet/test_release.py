@@ -72,7 +72,7 @@ async def test_a_free_vf_leaves_by_all_steps_each_begun_after_the_one_before_has
     assert taken.step is Step.SENT
     assert Call.LIST not in {one.passage.call for one in seen}, "nobody had it: there was nothing to forget"
     assert health_in(again.passage, CY) == "Unhealthy"
-    assert again.step in (Step.UNNAMED, Step.REWRITTEN)
+    assert again.step in (Step.NOT_IN_PODS, Step.LIST_RESENT)
     assert gone.checkpoint != again.checkpoint, "it left before there was another checkpoint"
     before = seen[: seen.index(gone)]
     assert all(health_in(one.passage, CY) != "" for one in before), "it was away for a moment"
@@ -96,7 +96,7 @@ async def test_ended_pods_vf_stays_while_list_is_unanswered(node: Stage, way: Wa
         node.configure(only(RENAMED))
         await node.end(pod)
         await hold.until_held()
-        await check_stays(node, frozenset({Step.AWAITED}))
+        await check_stays(node, frozenset({Step.CORDONED}))
     await check_moved(node)
 
 
@@ -110,8 +110,8 @@ async def with_grace(node: Stage, grace_s: float) -> None:
 async def test_no_step_begins_before_a_grace_has_passed(node: Stage) -> None:
     await with_grace(node, 2 * STAYS_S)
     node.configure(only(RENAMED))
-    await until("the kubelet has taken the list", lambda: node.step(DEVICE) is Step.TAKEN)
-    await check_stays(node, frozenset({Step.TAKEN}))
+    await until("the kubelet has taken the list", lambda: node.step(DEVICE) is Step.SEEN_BY_KUBELET)
+    await check_stays(node, frozenset({Step.SEEN_BY_KUBELET}))
     await check_moved(node)
 
 
@@ -119,8 +119,8 @@ async def test_nothing_leaves_before_there_is_another_checkpoint(node: Stage) ->
     assert node.proxy
     node.proxy.forge_checkpoint((node.kubelet.folder / "device-plugins" / checkpoint.FILE).read_bytes())
     node.configure(only(RENAMED))
-    await until("its list was sent once more", lambda: node.step(DEVICE) is Step.REWRITTEN)
-    await check_stays(node, frozenset({Step.REWRITTEN}))
+    await until("its list was sent once more", lambda: node.step(DEVICE) is Step.LIST_RESENT)
+    await check_stays(node, frozenset({Step.LIST_RESENT}))
     node.proxy.show_checkpoint()
     await check_moved(node)
 
@@ -138,11 +138,11 @@ async def test_a_held_vf_stays_in_its_list_and_healthy_until_its_pod_is_removed(
     await check_moved(node)
 
 
-@pytest.mark.parametrize("step", [Step.SENT, Step.TAKEN, Step.QUIET, Step.REWRITTEN])
+@pytest.mark.parametrize("step", [Step.SENT, Step.SEEN_BY_KUBELET, Step.QUIET, Step.LIST_RESENT])
 async def test_an_allocate_that_names_a_vf_in_withdrawal_is_granted_and_ends_the_withdrawal(
     node: Stage, step: Step
 ) -> None:
-    if step is Step.TAKEN:
+    if step is Step.SEEN_BY_KUBELET:
         await with_grace(node, 2 * STAYS_S)
     with ExitStack() as held:
         allocate = held.enter_context(node.gates.held(Call.ALLOCATE, Way.REQUEST))
@@ -154,7 +154,7 @@ async def test_an_allocate_that_names_a_vf_in_withdrawal_is_granted_and_ends_the
         await until(f"it is {step}", lambda: node.step(DEVICE) is step)
         allocate.release()
         admission = await coming
-        assert node.step(DEVICE) is Step.AWAITED
+        assert node.step(DEVICE) is Step.CORDONED
     assert admission.ids == set(VFS), admission.error
     await until_equal("they are healthy again", lambda: node.lists[CY], dict.fromkeys(VFS, HEALTHY))
     await until_equal("they are offered again", node.offered, {CY: frozenset(VFS)})

@@ -95,7 +95,7 @@ async def test_nothing_leaves_while_a_step_is_impossible(node: Stage, trouble: s
     await hold_device(node, INIT_ONLY)
     async with TROUBLES[trouble](node):
         node.configure(only(RENAMED))
-        await until("the configuration is known", lambda: node.step(VFS[1]) is not Step.OFFERED)
+        await until("the configuration is known", lambda: node.step(VFS[1]) is not Step.AVAILABLE)
         await throughout("all stay", lambda: listed(node, CY), set(VFS), duration_s=STAYS_S)
     await check_others_move(node)
     await node.end(INIT_ONLY)
@@ -161,9 +161,9 @@ async def test_a_daemon_that_starts_in_the_middle_of_a_withdrawal_begins_with_th
 
 async def test_a_daemon_that_starts_while_a_held_vf_is_looked_for_begins_with_the_books(node: Stage) -> None:
     await hold_device(node, INIT_ONLY)
-    with node.gates.held(*LIST_OF_CY, when=lambda: node.step(DEVICE) in LOOKED_FOR - {Step.AWAITED}):
+    with node.gates.held(*LIST_OF_CY, when=lambda: node.step(DEVICE) in LOOKED_FOR - {Step.CORDONED}):
         node.configure(only(RENAMED))
-        await until("its list was sent once more", lambda: node.step(DEVICE) is Step.RELISTED)
+        await until("its list was sent once more", lambda: node.step(DEVICE) is Step.CORDONED_LIST_RESENT)
         await node.end_daemon()
     await check_begins_with_the_books(node)
 

@@ -22,7 +22,7 @@ CY = "qat.intel.com/cy"
 DOWN = defect(Reason.PF_DOWN, evidence="is down", pf="0000:6b:00.0")
 
 
-def allocate(pool: ResourcePool, ids: Iterable[str], step: Step | None = Step.OFFERED) -> Allocation:
+def allocate(pool: ResourcePool, ids: Iterable[str], step: Step | None = Step.AVAILABLE) -> Allocation:
     """Ask for IDs that are all at one step of the ledger."""
     return allocation.allocate(pool, ids, lambda _: step)
 

@@ -30,7 +30,7 @@ def rows(
 
 
 def test_a_vf_that_is_offered_has_a_row_with_all_of_it() -> None:
-    known = {FIRST: LedgerEntry(CY, Step.OFFERED, 1, VFS[0])}
+    known = {FIRST: LedgerEntry(CY, Step.AVAILABLE, 1, VFS[0])}
     assert rows(known=known)[0] == DeviceReport(
         address="0000:6b:00.1",
         pf="0000:6b:00.0",
@@ -43,7 +43,8 @@ def test_a_vf_that_is_offered_has_a_row_with_all_of_it() -> None:
         health="Healthy",
         reason=None,
         message=None,
-        step="offered",
+        hold="Available",
+        proof="None",
         withdrawing=False,
         holders=(),
     )
@@ -62,7 +63,7 @@ def test_a_vf_that_has_gone_is_told_as_it_was_last_seen() -> None:
     known = {FIRST: LedgerEntry(CY, Step.HELD, 1, VFS[0])}
     row = rows(a_snapshot([PF], VFS[1:]), known=known)[0]
     assert (row.address, row.pf, row.driver, row.numa_node) == (str(FIRST), str(PF.address), "vfio-pci", 1)
-    assert (row.resource, row.step, row.health, row.reason) == (CY, "awaited", "Unhealthy", "NotPresent")
+    assert (row.resource, row.hold, row.health, row.reason) == (CY, "Cordoned", "Unhealthy", "NotPresent")
 
 
 def test_one_that_was_never_seen_is_told_as_far_as_it_is_known() -> None:
@@ -74,12 +75,12 @@ def test_one_that_was_never_seen_is_told_as_far_as_it_is_known() -> None:
 def test_a_vf_that_no_list_has_is_told_with_its_reason() -> None:
     loose = replace(VFS[0], driver="4xxxvf", nodes=())
     row = rows(a_snapshot([PF], (loose,)))[0]
-    assert (row.resource, row.health, row.step, row.node) == (None, None, None, None)
+    assert (row.resource, row.health, row.hold, row.node) == (None, None, None, None)
     assert (row.reason, "4xxxvf" in str(row.message)) == ("KernelDriver", True)
 
 
 def test_a_vf_on_its_way_out_is_leaving() -> None:
-    known = {FIRST: LedgerEntry(CY, Step.HELD, 1, VFS[0]), SECOND: LedgerEntry(CY, Step.OFFERED, 1, VFS[1])}
+    known = {FIRST: LedgerEntry(CY, Step.HELD, 1, VFS[0]), SECOND: LedgerEntry(CY, Step.AVAILABLE, 1, VFS[1])}
     renamed = parse_config({"version": 1, "resources": [{"name": "fast", "services": ["sym", "asym"]}]})
     assert [row.withdrawing for row in rows(config=renamed, known=known)] == [True, True, False]
     assert not any(row.withdrawing for row in rows(known=known))

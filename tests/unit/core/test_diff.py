@@ -64,4 +64,4 @@ def test_another_reason_is_a_change() -> None:
 
 
 def test_who_has_a_device_is_no_change() -> None:
-    assert list(changes(a_pool(PoolDevice(FIRST)), a_pool(PoolDevice(FIRST, awaited=True)))) == []
+    assert list(changes(a_pool(PoolDevice(FIRST)), a_pool(PoolDevice(FIRST, cordoned=True)))) == []

@@ -54,7 +54,7 @@ def book(step: Step, *vfs: VirtualFunction) -> Ledger:
     return {vf.address: LedgerEntry("cy", step, 1, vf) for vf in vfs}
 
 
-ONE_LEAVES = {**book(Step.AWAITED, VFS[0]), **book(Step.HELD, VFS[1]), **book(Step.OFFERED, VFS[2])}
+ONE_LEAVES = {**book(Step.CORDONED, VFS[0]), **book(Step.HELD, VFS[1]), **book(Step.AVAILABLE, VFS[2])}
 
 
 def test_looked_for_are_vfs_that_are_to_leave_and_those_of_a_pf_that_is_waited_for() -> None:
@@ -76,7 +76,7 @@ def test_a_pf_is_waited_for_as_a_whole() -> None:
 
 
 def test_a_vf_that_another_driver_has_enabled_tells_nothing() -> None:
-    assert may_be_over(book(Step.AWAITED, replace(VFS[0], driver="4xxxvf")), (), {ONE})
+    assert may_be_over(book(Step.CORDONED, replace(VFS[0], driver="4xxxvf")), (), {ONE})
 
 
 def test_where_nothing_is_waited_for_nothing_can_be_over() -> None:
@@ -84,7 +84,7 @@ def test_where_nothing_is_waited_for_nothing_can_be_over() -> None:
 
 
 def test_ended_perhaps_is_what_the_checkpoint_names_and_nobody_has_open() -> None:
-    both = {**book(Step.AWAITED, *VFS[:2]), **book(Step.HELD, VFS[2])}
+    both = {**book(Step.CORDONED, *VFS[:2]), **book(Step.HELD, VFS[2])}
     assert ended_perhaps(both, (), (), (ONE, TWO, THREE)) == {ONE, TWO}
     assert ended_perhaps(both, (), {ONE}, (ONE, TWO, THREE)) == {TWO}
     assert ended_perhaps(both, (), (), (THREE,)) == frozenset()
@@ -97,6 +97,6 @@ def test_ended_perhaps_takes_a_pf_as_a_whole() -> None:
 
 
 def test_ended_perhaps_is_nothing_of_what_the_kubelet_may_still_choose() -> None:
-    for step in (Step.WITHDRAWN, Step.SENT, Step.TAKEN, Step.OFFERED):
+    for step in (Step.WITHDRAWN, Step.SENT, Step.SEEN_BY_KUBELET, Step.AVAILABLE):
         assert ended_perhaps(book(step, VFS[0]), (), (), (ONE,)) == frozenset()
     assert ended_perhaps(book(Step.QUIET, VFS[0]), (), (), (ONE,)) == {ONE}

@@ -157,7 +157,7 @@ def test_a_defect_leaves_out_what_is_new_and_makes_unhealthy_what_is_listed(
 ) -> None:
     new = build(snapshot, context=context)
     assert (listed(new), len(new.excluded)) == ({}, 3)
-    old = build(snapshot, known=known(Step.OFFERED, *VFS), context=context)
+    old = build(snapshot, known=known(Step.AVAILABLE, *VFS), context=context)
     assert listed(old) == {"cy": ["6b:00.1!", "6b:00.2!", "6b:00.3!"]}
 
 
@@ -166,7 +166,7 @@ def test_the_verdict_on_a_pf_is_told_also_where_its_services_cannot_be_read() ->
     snapshot = a_snapshot([silent], VFS, problems=[Problem(str(PF.address), "qat/auto_reset cannot be read: EAGAIN")])
     verdict = defect(Reason.PF_FENCED, evidence="qat/cfg_services has not come back within 0.5 s").of_pf(PF.address)
     sick = PlacementContext(Stale(), {}, {}, sick={PF.address: verdict})
-    pools = build(snapshot, known=known(Step.OFFERED, *VFS), context=sick)
+    pools = build(snapshot, known=known(Step.AVAILABLE, *VFS), context=sick)
     assert {device.sick for device in pools.pools[CY].devices} == {verdict}
 
 
@@ -184,7 +184,7 @@ def test_what_is_in_doubt_is_listed_as_unhealthy_unless_something_else_is_wrong_
 
 
 def test_a_vf_that_is_gone_stays_as_it_was_last_seen_until_it_is_released() -> None:
-    pools = build(a_snapshot([PF], VFS[:1]), known={**known(Step.HELD, VFS[1]), **known(Step.OFFERED, VFS[2])})
+    pools = build(a_snapshot([PF], VFS[:1]), known={**known(Step.HELD, VFS[1]), **known(Step.AVAILABLE, VFS[2])})
     assert listed(pools) == {"cy": ["6b:00.1", "6b:00.2!", "6b:00.3!-"]}
     gone = pools.pools[CY].devices[1]
     assert (gone.defect, gone.nodes[0], gone.pf) == (defect(Reason.NOT_PRESENT), "/dev/vfio/1", PF.address)
@@ -214,18 +214,18 @@ def test_what_a_pod_has_by_another_name_is_remembered_without_its_nodes() -> Non
 def test_a_device_tells_where_it_lies_and_whether_it_is_to_leave() -> None:
     stale = Stale(outdated=frozenset({VFS[1].address}))
     snapshot = a_snapshot([PF], [replace(vf, numa_node=1) for vf in VFS])
-    before = {**known(Step.HELD, VFS[0]), **known(Step.OFFERED, VFS[1]), **known(Step.HELD, VFS[2])}
+    before = {**known(Step.HELD, VFS[0]), **known(Step.AVAILABLE, VFS[1]), **known(Step.HELD, VFS[2])}
     some = config({"name": "cy", "limit": 2})
     devices = build(snapshot, some, before, PlacementContext(stale, {}, {})).pools[CY].devices
     assert [device.numa_node for device in devices] == [1, 1, 1]
     assert [device.outdated for device in devices] == [False, True, False]
     assert [device.withdrawn for device in devices] == [False, True, False]
-    assert [device.awaited for device in devices] == [False, False, False]
+    assert [device.cordoned for device in devices] == [False, False, False]
 
 
 def test_one_that_somebody_has_and_that_is_to_leave_is_awaited() -> None:
     (device,) = build(a_snapshot([PF], VFS[:1]), config({"name": "dc"}), known(Step.HELD, VFS[0])).pools[CY].devices
-    assert (device.awaited, device.withdrawn) == (True, False)
+    assert (device.cordoned, device.withdrawn) == (True, False)
 
 
 def test_a_pool_has_the_options_of_its_resource() -> None:
@@ -239,7 +239,7 @@ def test_what_is_new_is_so_since_this_moment() -> None:
 
 def test_a_vf_is_withdrawn_from_its_list_before_it_is_in_another() -> None:
     to_dc = a_snapshot([a_pf("0000:6b:00.0", services="dc")], VFS)
-    pools = build(to_dc, known={**known(Step.OFFERED, VFS[0]), **known(Step.HELD, VFS[1])})
+    pools = build(to_dc, known={**known(Step.AVAILABLE, VFS[0]), **known(Step.HELD, VFS[1])})
     assert listed(pools) == {"cy": ["6b:00.1-", "6b:00.2"], "dc": ["6b:00.3"]}
 
 
@@ -275,14 +275,14 @@ def test_a_held_vf_that_belongs_nowhere_is_unhealthy_if_something_is_wrong_with_
 def test_a_limit_keeps_what_may_be_in_use_then_what_is_listed_then_the_first() -> None:
     two = config({"name": "cy", "limit": 2})
     assert listed(build(of=two)) == {"cy": ["6b:00.1", "6b:00.2"]}
-    assert listed(build(of=two, known=known(Step.OFFERED, VFS[2]))) == {"cy": ["6b:00.1", "6b:00.3"]}
-    held = {**known(Step.OFFERED, *VFS[:2]), **known(Step.HELD, VFS[2])}
+    assert listed(build(of=two, known=known(Step.AVAILABLE, VFS[2]))) == {"cy": ["6b:00.1", "6b:00.3"]}
+    held = {**known(Step.AVAILABLE, *VFS[:2]), **known(Step.HELD, VFS[2])}
     assert listed(build(of=two, known=held)) == {"cy": ["6b:00.1", "6b:00.2-", "6b:00.3"]}
     assert build(of=two).excluded == {VFS[2].address: defect(Reason.OVER_LIMIT, resource=CY)}
     assert listed(build(of=config({"name": "cy", "limit": 0}))) == {}
 
 
-@pytest.mark.parametrize("step", [Step.HELD, Step.OFFERED, Step.RELEASED])
+@pytest.mark.parametrize("step", [Step.HELD, Step.AVAILABLE, Step.RELEASED])
 def test_what_another_list_has_does_not_use_up_a_limit(step: Step) -> None:
     pools = build(of=config({"name": "one", "limit": 1}), known=known(step, VFS[0]))
     assert listed(pools)["one"] == ["6b:00.2"]
@@ -294,7 +294,7 @@ def test_what_no_kubelet_has_read_moves_to_another_resource_at_once() -> None:
 
 
 def test_what_has_just_left_a_list_does_not_push_another_out_of_its_limit() -> None:
-    before = {**known(Step.RELEASED, VFS[0]), **known(Step.OFFERED, VFS[1])}
+    before = {**known(Step.RELEASED, VFS[0]), **known(Step.AVAILABLE, VFS[1])}
     assert listed(build(of=config({"name": "cy", "limit": 1}), known=before)) == {"cy": ["6b:00.2"]}
 
 
@@ -308,21 +308,21 @@ def test_of_a_shared_group_the_lowest_address_is_offered() -> None:
     assert pools.excluded[VFS[1].address] == defect(Reason.GROUP_REPRESENTED, group=7, vf="0000:6b:00.1")
 
 
-@pytest.mark.parametrize("step", [Step.OFFERED, *sorted(MAYBE_IN_USE)])
+@pytest.mark.parametrize("step", [Step.AVAILABLE, *sorted(MAYBE_IN_USE, key=str)])
 def test_of_a_shared_group_the_vf_that_is_listed_already_stands_for_it(step: Step) -> None:
     pools = build(shared(*VFS), known=known(step, VFS[1]))
     assert listed(pools) == {"cy": ["6b:00.2"]}
 
 
 def test_a_vf_that_is_kept_for_the_host_again_leaves_its_list_unless_somebody_has_it() -> None:
-    before = {**known(Step.OFFERED, VFS[0]), **known(Step.HELD, VFS[1])}
+    before = {**known(Step.AVAILABLE, VFS[0]), **known(Step.HELD, VFS[1])}
     pools = build(of=config(hostReserved=[{"vfs": 2}]), known=before)
     assert listed(pools) == {"cy": ["6b:00.1-", "6b:00.2", "6b:00.3"]}
 
 
 def test_pool_makes_open_vf_unhealthy_and_lists_no_new_one() -> None:
     opened = PlacementContext(Stale(), {}, {}, opened=frozenset({VFS[0].address}))
-    pools = build(known=known(Step.OFFERED, *VFS[:2]), context=opened)
+    pools = build(known=known(Step.AVAILABLE, *VFS[:2]), context=opened)
     assert [device.sick for device in pools.pools[CY].devices[:2]] == [defect(Reason.OPEN), None]
     assert build(context=opened).excluded == {VFS[0].address: defect(Reason.OPEN)}
 

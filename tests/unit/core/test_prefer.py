@@ -120,7 +120,7 @@ def test_no_question_raises(pool: ResourcePool, available: list[str], must: list
 @pytest.mark.parametrize("policy", Policy)
 def test_a_device_that_is_to_leave_is_the_last_of_the_healthy_ones(policy: Policy) -> None:
     sick, leaving, staying = device(0, 1, sick=GONE), device(0, 2), device(1, 1)
-    pool = a_pool(policy, sick, replace(leaving, awaited=True), staying)
+    pool = a_pool(policy, sick, replace(leaving, cordoned=True), staying)
     everything = ids(pool.devices)
     assert prefer(pool, everything, [], 1) == (everything[2],)
     assert set(prefer(pool, everything, [], 2)) == set(everything[1:])

@@ -37,7 +37,7 @@ def found(ledger: Ledger, services: str = "dc", when: str = "idle", **of: Collec
 
 
 def test_each_stage_is_told() -> None:
-    offered, held = at(Step.OFFERED, *BOTH), at(Step.HELD, *BOTH)
+    offered, held = at(Step.AVAILABLE, *BOTH), at(Step.HELD, *BOTH)
     assert phases(offered, "sym;asym") == [Phase.READY] * 2
     assert phases(offered) == [Phase.WITHDRAWING, Phase.QUEUED]
     assert phases({}, changing=BOTH) == [Phase.CONFIGURING] * 2
@@ -48,7 +48,7 @@ def test_each_stage_is_told() -> None:
 
 
 def test_each_has_a_goal_and_what_is_not_done_may_have_a_reason() -> None:
-    offered, held = at(Step.OFFERED, *BOTH), at(Step.HELD, *BOTH)
+    offered, held = at(Step.AVAILABLE, *BOTH), at(Step.HELD, *BOTH)
     assert found(offered, "sym;asym") == [Progress(Phase.READY, "asym;sym")] * 2
     assert found(offered, resting=[PF.address])[0] == Progress(Phase.BACKING_OFF, "dc", FAILED)
     waiting, _ = found(held)
@@ -83,12 +83,12 @@ def test_it_is_told_in_words(of: Progress, users: Users, words: str) -> None:
 def test_users_are_those_the_kubelet_names_and_those_of_the_books() -> None:
     nothing = dict.fromkeys(("services", "numa_node", "iommu_group", "driver", "node", "health", "reason"))
     devices = [
-        DeviceReport(address, pf, resource=CY, step=step, holders=holders, **nothing)  # type: ignore[arg-type]
-        for address, pf, step, holders in (
-            ("a", "one", "held", (Holder("ns", "pod", "c"), Holder("ns", "pod", "d"))),
-            ("b", "one", "held", ()),
-            ("c", "one", "offered", ()),
-            ("d", "two", "offered", ()),
+        DeviceReport(address, pf, resource=CY, hold=hold, holders=holders, **nothing)  # type: ignore[arg-type]
+        for address, pf, hold, holders in (
+            ("a", "one", "Held", (Holder("ns", "pod", "c"), Holder("ns", "pod", "d"))),
+            ("b", "one", "Held", ()),
+            ("c", "one", "Available", ()),
+            ("d", "two", "Available", ()),
         )
     ]
     assert users_by_pf(devices) == {"one": Users(2, frozenset({"ns/pod"}))}

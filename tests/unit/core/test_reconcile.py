@@ -58,31 +58,31 @@ EVERYTHING = (0, 1, 2, 3)
 
 
 def test_vfs_leave_their_list_first_one_pf_at_a_time() -> None:
-    found = todo(at(Step.OFFERED, *EVERYTHING))
+    found = todo(at(Step.AVAILABLE, *EVERYTHING))
     assert (numbers(found.changing), ready(found), numbers(found.blocked)) == ([0], [], [])
     assert found.changing[PFS[0].address] == "dc"
-    assert numbers(todo(at(Step.OFFERED, *EVERYTHING), maxUnavailable=2).changing) == [0, 1]
+    assert numbers(todo(at(Step.AVAILABLE, *EVERYTHING), maxUnavailable=2).changing) == [0, 1]
 
 
 def test_a_pf_whose_vfs_are_in_no_list_is_ready() -> None:
-    assert ready(todo(at(Step.OFFERED, 1, 2, 3), changing=[0])) == [0]
+    assert ready(todo(at(Step.AVAILABLE, 1, 2, 3), changing=[0])) == [0]
 
 
-@pytest.mark.parametrize("step", sorted(set(Step) - {Step.GONE}))
+@pytest.mark.parametrize("step", sorted(set(Step) - {Step.GONE}, key=str))
 def test_a_pf_with_a_vf_in_the_books_is_not_ready(step: Step) -> None:
-    assert 0 not in ready(todo({**at(step, 0), **at(Step.OFFERED, 1, 2, 3)}, changing=[0]))
+    assert 0 not in ready(todo({**at(step, 0), **at(Step.AVAILABLE, 1, 2, 3)}, changing=[0]))
 
 
 def test_pfs_that_pods_use_are_waited_for_and_idle_ones_taken() -> None:
-    found = todo({**at(Step.HELD, 0, 1), **at(Step.OFFERED, 2, 3)})
+    found = todo({**at(Step.HELD, 0, 1), **at(Step.AVAILABLE, 2, 3)})
     assert (numbers(found.changing), numbers(found.blocked)) == ([2], [])
-    found = todo({**at(Step.HELD, 0, 1, 2), **at(Step.OFFERED, 3)})
+    found = todo({**at(Step.HELD, 0, 1, 2), **at(Step.AVAILABLE, 3)})
     assert (numbers(found.changing), len(found.blocked)) == ([3], 1)
     assert {one.why.reason for one in found.plan.pfs if one.later and one.why} == {Reason.MAYBE_HELD}
 
 
 def test_with_drain_the_free_vfs_of_pfs_in_use_leave_as_well() -> None:
-    found = todo({**at(Step.HELD, 0, 1, 2), **at(Step.OFFERED, 3)}, when="cordon")
+    found = todo({**at(Step.HELD, 0, 1, 2), **at(Step.AVAILABLE, 3)}, when="cordon")
     one, idle = sorted(numbers(found.changing))
     assert (one in {0, 1, 2}, idle, ready(found)) == (True, 3, [])
 
@@ -102,19 +102,19 @@ def test_one_that_is_given_back_is_waited_for_and_another_is_drained() -> None:
 
 
 def test_a_resource_keeps_what_it_must_keep() -> None:
-    assert numbers(todo(at(Step.OFFERED, *EVERYTHING), maxUnavailable=4, minAvailable={"cy": 5}).changing) == [0]
-    assert numbers(todo(at(Step.OFFERED, *EVERYTHING), maxUnavailable=4, minAvailable={"cy": 8}).changing) == []
+    assert numbers(todo(at(Step.AVAILABLE, *EVERYTHING), maxUnavailable=4, minAvailable={"cy": 5}).changing) == [0]
+    assert numbers(todo(at(Step.AVAILABLE, *EVERYTHING), maxUnavailable=4, minAvailable={"cy": 8}).changing) == []
 
 
 def test_a_resource_may_come_down_to_just_what_it_must_keep_or_to_nothing() -> None:
-    offered = at(Step.OFFERED, *EVERYTHING)
+    offered = at(Step.AVAILABLE, *EVERYTHING)
     assert numbers(todo(offered, dc=4, maxUnavailable=4, minAvailable={"cy": 6}).changing) == [0]
     assert numbers(todo(offered, dc=4, maxUnavailable=4).changing) == [0, 1, 2, 3]
 
 
 def test_what_has_left_or_leaves_for_another_reason_keeps_nothing_up() -> None:
     def taken(step: Step, changing: Iterable[int] = (), least: int = 5) -> list[int]:
-        ledger = {**at(step, 0), **at(Step.OFFERED, 1, 2, 3)}
+        ledger = {**at(step, 0), **at(Step.AVAILABLE, 1, 2, 3)}
         return numbers(todo(ledger, changing, dc=4, maxUnavailable=2, minAvailable={"cy": least}).changing)
 
     assert taken(Step.WITHDRAWN, changing=[0], least=4) == [0, 1]
@@ -122,49 +122,49 @@ def test_what_has_left_or_leaves_for_another_reason_keeps_nothing_up() -> None:
 
 
 def test_one_that_has_to_stay_for_its_resource_keeps_none_of_another_resource() -> None:
-    other = {vf.address: LedgerEntry("qat.intel.com/other", Step.OFFERED, 1, vf) for vf in VFS[PFS[1].address]}
-    ledger = {**at(Step.OFFERED, 0, 2, 3), **other}
+    other = {vf.address: LedgerEntry("qat.intel.com/other", Step.AVAILABLE, 1, vf) for vf in VFS[PFS[1].address]}
+    ledger = {**at(Step.AVAILABLE, 0, 2, 3), **other}
     assert numbers(todo(ledger, dc=4, maxUnavailable=4, minAvailable={"cy": 6}).changing) == [1]
 
 
 def test_a_vf_in_the_books_that_has_gone_or_was_never_seen_keeps_no_pf_waiting() -> None:
     gone = its_vfs(PFS[0], 3)[2]
-    ledger = {gone.address: LedgerEntry(CY, Step.OFFERED, 1, gone), VANISHED[1]: LedgerEntry(CY, Step.OFFERED, 1)}
+    ledger = {gone.address: LedgerEntry(CY, Step.AVAILABLE, 1, gone), VANISHED[1]: LedgerEntry(CY, Step.AVAILABLE, 1)}
     assert ready(todo(ledger, changing=[0], dc=1)) == [0]
 
 
 def test_what_takes_no_vf_away_is_done_at_once_however_many_it_is_of_and_whoever_waits() -> None:
     vfs = [replace(vf, driver=None, nodes=()) for vf in NODE.vfs]
-    found = todo(at(Step.OFFERED, *EVERYTHING), dc=0, node=a_snapshot(PFS, vfs))
+    found = todo(at(Step.AVAILABLE, *EVERYTHING), dc=0, node=a_snapshot(PFS, vfs))
     assert (ready(found), found.changing) == ([0, 1, 2, 3], {})
 
 
 def test_what_a_pf_becomes_is_told() -> None:
-    found = todo(at(Step.OFFERED, *EVERYTHING))
+    found = todo(at(Step.AVAILABLE, *EVERYTHING))
     assert sorted(map(becomes, found.plan.pfs)) == ["asym;sym", "asym;sym", "dc", "dc"]
     (one, *_) = found.plan.pfs
     assert becomes(replace(one, goal=None)) == becomes(replace(one, goal=Goal(None))) == "what the configuration says"
 
 
 def test_one_that_is_on_its_way_is_not_given_up_for_another() -> None:
-    assert numbers(todo(at(Step.OFFERED, *EVERYTHING), changing=[1]).changing) == [1]
+    assert numbers(todo(at(Step.AVAILABLE, *EVERYTHING), changing=[1]).changing) == [1]
 
 
 def test_one_that_has_failed_rests_and_another_is_taken() -> None:
-    assert numbers(todo(at(Step.OFFERED, *EVERYTHING), resting=[0]).changing) == [1]
+    assert numbers(todo(at(Step.AVAILABLE, *EVERYTHING), resting=[0]).changing) == [1]
 
 
 @pytest.mark.parametrize("resting", [(), (0,)])
 def test_where_more_have_failed_and_lost_their_vfs_than_may_be_away_no_more_is_taken(resting: tuple[int, ...]) -> None:
-    one, two = at(Step.OFFERED, 1, 2, 3), at(Step.OFFERED, 2, 3)
+    one, two = at(Step.AVAILABLE, 1, 2, 3), at(Step.AVAILABLE, 2, 3)
     assert 1 in numbers(todo(one, resting=resting, failed=[0], dc=4).changing)
     assert 2 not in numbers(todo(two, resting=resting, failed=[0, 1], dc=4).changing)
     assert 2 in numbers(todo(two, resting=resting, failed=[0, 1], dc=4, maxUnavailable=2).changing)
-    assert 2 in numbers(todo({**two, **at(Step.OFFERED, 1)}, resting=[0, 1], failed=[0, 1], dc=4).changing)
+    assert 2 in numbers(todo({**two, **at(Step.AVAILABLE, 1)}, resting=[0, 1], failed=[0, 1], dc=4).changing)
 
 
 def test_a_wish_that_is_met_or_taken_back_leaves_nothing_to_do() -> None:
-    found = todo(at(Step.OFFERED, *EVERYTHING), changing=[0], dc=0)
+    found = todo(at(Step.AVAILABLE, *EVERYTHING), changing=[0], dc=0)
     assert (found.changing, found.ready, found.blocked) == ({}, (), frozenset())
 
 

@@ -29,7 +29,7 @@ class Admitting:
         self.node.clock = lambda: self.now_s
         self.node.ledger = {
             LEAVING: LedgerEntry(CY, step, self.node.moment()),
-            GRANTED: LedgerEntry(DC, Step.OFFERED, self.node.moment()),
+            GRANTED: LedgerEntry(DC, Step.AVAILABLE, self.node.moment()),
         }
         self.node.leaving.set()
         self._folder = folder
@@ -59,10 +59,10 @@ class Admitting:
 
 PROVED = {
     Step.QUIET: Step.RELEASED,
-    Step.UNNAMED: Step.RELEASED,
-    Step.REWRITTEN: Step.RELEASED,
-    Step.AWAITED: Step.WITHDRAWN,
-    Step.HELD: Step.OFFERED,
+    Step.NOT_IN_PODS: Step.RELEASED,
+    Step.LIST_RESENT: Step.RELEASED,
+    Step.CORDONED: Step.WITHDRAWN,
+    Step.HELD: Step.AVAILABLE,
 }
 
 
@@ -95,7 +95,7 @@ async def test_checkpoint_without_the_granted_proves_nothing(folder: Path) -> No
 
 
 async def test_admission_that_began_before_the_step_proves_nothing(folder: Path) -> None:
-    ledger = Admitting(folder, Step.TAKEN)
+    ledger = Admitting(folder, Step.SEEN_BY_KUBELET)
     began = ledger.node.call_began()
     ledger.node.learn(Fact.IDLE, [LEAVING], ledger.node.moment())
     ledger.allocate(began)
@@ -109,7 +109,7 @@ async def test_checkpoint_that_names_an_id_keeps_it(folder: Path) -> None:
     ledger.allocate()
     ledger.write(new=GRANTED, other=LEAVING)
     await ledger.admissions.look()
-    assert ledger.step() is Step.AWAITED
+    assert ledger.step() is Step.CORDONED
 
 
 async def test_unreadable_checkpoint_proves_nothing(folder: Path) -> None:

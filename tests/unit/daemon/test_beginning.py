@@ -38,7 +38,7 @@ async def test_what_a_pod_has_is_held_and_nothing_else_changes(stage: Stage) -> 
     await stage.start_daemon()
     await stage.offers(CY, [*held, *free])
     assert [stage.step(vf) for vf in held] == [Step.HELD]
-    assert {stage.step(vf) for vf in free} == {Step.OFFERED}
+    assert {stage.step(vf) for vf in free} == {Step.AVAILABLE}
     assert (await stage.kubelet.admit(Pod.of(cy=3))).ids == set(map(str, free))
     assert (await stage.kubelet.options(pod)).envs["PCIDEVICE_QAT_INTEL_COM_CY"] == str(held[0])
 
@@ -108,7 +108,7 @@ async def test_while_the_kubelet_is_down_its_checkpoint_tells_what_is_held(stage
     stage.configure(RENAME)
     await stage.start_daemon()
     await stage.scanned()
-    assert [stage.step(vf) for vf in held] == [Step.AWAITED]
+    assert [stage.step(vf) for vf in held] == [Step.CORDONED]
     await stage.kubelet.start(sources_ready=False, running=[f"{pod.uid}/main"])
     assert {*map(PciAddress.parse, (await stage.kubelet.admit(pod)).ids)} == set(held)
     await stage.kubelet.set_sources(ready=True)

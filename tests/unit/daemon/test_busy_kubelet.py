@@ -59,7 +59,7 @@ async def test_list_waits_for_the_quiet_time(busy: Stage) -> None:
     pod, (held,) = await busy.give(CY)
     await busy.kubelet.remove(pod)
     busy.configure(RENAME)
-    await busy.until(lambda: busy.step(held) is Step.AWAITED)
+    await busy.until(lambda: busy.step(held) is Step.CORDONED)
     await busy.scanned(10)
     assert lists(busy) == 0
     let_be_quiet(busy)
@@ -73,7 +73,7 @@ async def test_list_waits_for_a_call_in_flight(busy: Stage) -> None:
     began = busy.node.call_began()  # an Allocate that is not answered yet
     let_be_quiet(busy)
     busy.configure(RENAME)
-    await busy.until(lambda: busy.step(held) is Step.AWAITED)
+    await busy.until(lambda: busy.step(held) is Step.CORDONED)
     await busy.scanned(10)
     assert lists(busy) == 0
     busy.node.call_ended(began)
@@ -85,9 +85,9 @@ async def test_call_in_flight_holds_a_withdrawal_back(busy: Stage) -> None:
     vfs = busy.host.vfs(PF)
     began = busy.node.call_began()
     busy.configure(RENAME)
-    await busy.until(lambda: {busy.step(vf) for vf in vfs} == {Step.TAKEN})
+    await busy.until(lambda: {busy.step(vf) for vf in vfs} == {Step.SEEN_BY_KUBELET})
     await busy.scanned(10)
-    assert {busy.step(vf) for vf in vfs} == {Step.TAKEN}
+    assert {busy.step(vf) for vf in vfs} == {Step.SEEN_BY_KUBELET}
     busy.node.call_ended(began)
     await busy.until(lambda: {busy.step(vf) for vf in vfs} == {Step.QUIET})
 
@@ -106,10 +106,10 @@ async def test_one_admission_releases_what_is_free(busy: Stage) -> None:
 async def test_two_admissions_release_what_an_ended_pod_had(busy: Stage) -> None:
     pod, (held,) = await busy.give(CY)
     busy.configure(RENAME)
-    await busy.until(lambda: busy.step(held) is Step.AWAITED)
+    await busy.until(lambda: busy.step(held) is Step.CORDONED)
     await a_pod_comes_and_goes(busy)
     await busy.scanned(5)
-    assert busy.step(held) is Step.AWAITED, "its pod runs"
+    assert busy.step(held) is Step.CORDONED, "its pod runs"
     await busy.kubelet.remove(pod)
     await a_pod_comes_and_goes(busy)
     await busy.until(lambda: busy.step(held) is Step.QUIET)

@@ -41,7 +41,7 @@ async def test_an_allocate_that_was_on_its_way_is_granted_and_ends_the_withdrawa
         await stage.lists(CY, (), vfs)
         hold.release()
         (held,) = map(PciAddress.parse, (await admission).ids)
-        assert stage.step(held) is Step.AWAITED
+        assert stage.step(held) is Step.CORDONED
         await stage.lists(CY, [held], [vf for vf in vfs if vf != held])
     await stage.lists(RENAMED, [vf for vf in vfs if vf != held])
     await stage.lists(CY, [held])
@@ -57,7 +57,7 @@ async def test_what_the_kubelet_has_chosen_may_be_on_its_way_for_as_long_as_the_
         admission = asyncio.create_task(stage.kubelet.admit(Pod.of(cy=2)))
         await hold.reached()
         stage.configure(RENAME)
-        await stage.until(lambda: {stage.step(vf) for vf in vfs} == {Step.TAKEN})
+        await stage.until(lambda: {stage.step(vf) for vf in vfs} == {Step.SEEN_BY_KUBELET})
         await stage.scanned(5)
         await stage.lists(CY, (), vfs)
     assert (await admission).ids == set(map(str, vfs))
@@ -86,7 +86,7 @@ async def test_a_preference_that_is_asked_for_makes_the_withdrawal_begin_again(
         await asks.reached()
         with stage.kubelet.held(Call.CHECKPOINT):
             stage.configure(RENAME)
-            await stage.until(lambda: {stage.step(vf) for vf in vfs} == {Step.REWRITTEN})
+            await stage.until(lambda: {stage.step(vf) for vf in vfs} == {Step.LIST_RESENT})
             asks.release()
             (held,) = map(PciAddress.parse, (await admission).ids)
     others = [vf for vf in vfs if vf != held]
@@ -137,7 +137,7 @@ async def test_a_checkpoint_that_cannot_be_read_holds_everything_loudly(
         await hold.reached()
         new = checkpoint.with_name("new")
         new.write_text('{"Data": {"Version": 3}}')
-        await stage.until(lambda: Step.REWRITTEN in {stage.step(vf) for vf in vfs})
+        await stage.until(lambda: Step.LIST_RESENT in {stage.step(vf) for vf in vfs})
         new.rename(checkpoint)
         await stage.until(lambda: "is not understood" in caplog.text)
         assert {stage.step(vf) for vf in vfs} <= LEAVING
@@ -154,7 +154,7 @@ async def test_a_kubelet_that_restarts_in_between_makes_the_withdrawal_begin_aga
     free = [vf for vf in vfs if vf not in held]
     with stage.kubelet.held(Call.CHECKPOINT):
         stage.configure(RENAME)
-        await stage.until(lambda: {stage.step(vf) for vf in free} == {Step.REWRITTEN})
+        await stage.until(lambda: {stage.step(vf) for vf in free} == {Step.LIST_RESENT})
         running = [f"{pod.uid}/main"]
         await stage.kubelet.restart(kill=kill, sources_ready=False, running=running)
     assert {PciAddress.parse(text) for text in (await stage.kubelet.admit(pod)).ids} == set(held)

@@ -97,7 +97,7 @@ async def test_allocate_refuses_open_vf_and_books_stay(blind: Stage, vfs: tuple[
     admission = await blind.kubelet.admit(Pod("pod", (Container(limits=ALL),)))
     assert not admission.admitted
     assert f"{vfs[2]} of {CY} is open" in (admission.error or "")
-    assert {blind.step(vf) for vf in vfs} == {Step.OFFERED}
+    assert {blind.step(vf) for vf in vfs} == {Step.AVAILABLE}
     blind.host.close_vf(vfs[2])
     await blind.give(CY, 4)
 
@@ -128,12 +128,12 @@ async def test_vf_of_waiting_allocate_is_kept_in_list(blind: Stage, vfs: tuple[P
     admission = asyncio.create_task(blind.kubelet.admit(Pod("pod", (Container(limits=ALL),))))
     await blind.until(lambda: bool(blind.kubelet.passed(Call.ALLOCATE, CY)))
     blind.configure("version: 1\nresources: [{name: renamed, services: [sym, asym]}]\n")
-    await blind.until(lambda: {blind.step(vf) for vf in vfs} == {Step.TAKEN})
+    await blind.until(lambda: {blind.step(vf) for vf in vfs} == {Step.SEEN_BY_KUBELET})
     await blind.scanned(5)
-    assert {blind.step(vf) for vf in vfs} == {Step.TAKEN}
+    assert {blind.step(vf) for vf in vfs} == {Step.SEEN_BY_KUBELET}
     blind.host.close_vf(vfs[0])
     assert (await admission).ids == set(map(str, vfs))
-    await blind.until(lambda: {blind.step(vf) for vf in vfs} <= {Step.AWAITED, Step.LOOKED})
+    await blind.until(lambda: {blind.step(vf) for vf in vfs} <= {Step.CORDONED, Step.CORDONED_NOT_IN_PODS})
 
 
 # Who may have a VF open when Allocate is called

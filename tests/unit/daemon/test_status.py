@@ -71,9 +71,9 @@ async def test_it_tells_who_holds_which_vf_and_how_far_a_withdrawal_is(shown: St
     pod, (held,) = await shown.give(CY)
     await shown.until(lambda: holders(shown) == {str(held): (Holder(None, None, "main", pod.uid),)})
     shown.configure("version: 1\nresources: [{name: fast}]")
-    await shown.until(lambda: shown.step(held) is Step.AWAITED)
+    await shown.until(lambda: shown.step(held) is Step.CORDONED)
     (row,) = [one for one in report(shown).devices if one.address == str(held)]
-    assert (row.resource, row.step, row.withdrawing) == (CY, "awaited", True)
+    assert (row.resource, row.hold, row.withdrawing) == (CY, "Cordoned", True)
 
 
 def holders(stage: Stage) -> dict[str, tuple[Holder, ...]]:

@@ -76,7 +76,7 @@ def test_a_node_that_resources_share_is_the_same_to_the_byte_in_their_answers() 
     shared = [
         spec.SerializeToString()
         for of in (POOL, other)
-        for spec in to_allocation(allocate(of, [str(VFS[0])], lambda _: Step.OFFERED)).devices
+        for spec in to_allocation(allocate(of, [str(VFS[0])], lambda _: Step.AVAILABLE)).devices
         if spec.host_path == "/dev/vfio/vfio"
     ]
     assert len(shared) == 2
@@ -88,7 +88,7 @@ def test_a_preference_keeps_its_order() -> None:
 
 
 def test_the_nodes_of_an_answer_are_read_back() -> None:
-    answer = to_allocation(allocate(POOL, map(str, VFS), lambda _: Step.OFFERED))
+    answer = to_allocation(allocate(POOL, map(str, VFS), lambda _: Step.AVAILABLE))
     wanted = {"/dev/vfio/0", "/dev/vfio/1", "/dev/vfio/2", "/dev/vfio/vfio"}
     assert nodes_of_answer(answer.SerializeToString()) == wanted
     assert nodes_of_answer(b"") == frozenset()

@@ -125,7 +125,7 @@ async def test_a_pool_that_did_not_change_is_not_sent_again(served: Served) -> N
     stream = aiter(served.kubelet.ListAndWatch(api.Empty()))
     await anext(stream)
     served.feed.set(replace(POOL))
-    served.feed.replace(replace(POOL, devices=(replace(DEVICES[0], awaited=True), *DEVICES[1:])))
+    served.feed.replace(replace(POOL, devices=(replace(DEVICES[0], cordoned=True), *DEVICES[1:])))
     following = asyncio.ensure_future(anext(stream))
     await served.kubelet.GetDevicePluginOptions(api.Empty())
     assert not following.done()

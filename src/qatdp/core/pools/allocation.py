@@ -157,7 +157,7 @@ def _best(free: list[str], need: int, known: Mapping[str, PoolDevice]) -> list[s
     pod is followed by another, would never leave.
     """
     healthy = [text for text in free if text in known and known[text].health is Health.HEALTHY]
-    staying = [text for text in healthy if not known[text].awaited]
+    staying = [text for text in healthy if not known[text].cordoned]
     return next((some for some in (staying, healthy) if len(some) >= need), free)
 
 

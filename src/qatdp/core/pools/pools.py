@@ -35,7 +35,7 @@ class PoolDevice:
     """A device in a resource's list.
 
     `sick` says what is wrong with the VF itself, `withdrawn` tells that it is on its way out of the list: either makes
-    it Unhealthy. `awaited` tells that somebody may have it and that it is to leave once nobody has, `taken` that
+    it Unhealthy. `cordoned` tells that somebody may have it and that it is to leave once nobody has, `taken` that
     somebody has its node by another name, `outdated` that a pod has an old answer for it (core/pools/stale.py),
     `shared` that the kubelet has given it to two pods. `nodes` are paths on the host, the same in the container;
     `functions` those that must be closed before somebody can open it (core/pools/open_vfs.py).
@@ -47,7 +47,7 @@ class PoolDevice:
     nodes: tuple[str, ...] = ()
     sick: Defect | None = None
     withdrawn: bool = False
-    awaited: bool = False
+    cordoned: bool = False
     taken: bool = False
     outdated: bool = False
     shared: bool = False
@@ -284,7 +284,7 @@ def _device(
         nodes=_nodes(vf, entry.resource, config) if vf else (),
         sick=sick,
         withdrawn=entry.step in WITHDRAWN,
-        awaited=entry.step in MAYBE_IN_USE and entry.step in LEAVING,
+        cordoned=entry.step in MAYBE_IN_USE and entry.step in LEAVING,
         taken=address in context.stale.taken,
         outdated=address in context.stale.outdated,
         shared=address in context.shared,

@@ -14,7 +14,7 @@ from qatdp.core.reasons import Defect, Reason, defect
 from qatdp.core.release.protocol import LEAVING, MAYBE_IN_USE, Ledger, Step
 
 # Of what is to leave, the steps at which it matters whom the checkpoint names.
-NAMED_BY_WHOM = LEAVING - {Step.WITHDRAWN, Step.SENT, Step.TAKEN}
+NAMED_BY_WHOM = LEAVING - {Step.WITHDRAWN, Step.SENT, Step.SEEN_BY_KUBELET}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from qatdp.core.model.pci import PciAddress
 from qatdp.core.provision.planner import PfPlan
 from qatdp.core.provision.reconcile import ReconcileInput, ReconcilePlan, becomes
-from qatdp.core.release.protocol import MAYBE_IN_USE
+from qatdp.core.release.protocol import Hold
 from qatdp.core.status.report import DeviceReport
 
 
@@ -41,7 +41,7 @@ def users_by_pf(devices: Iterable[DeviceReport]) -> Mapping[str, Users]:
     """Return the users of each PF that has any."""
     found: dict[str, Users] = {}
     for one in devices:
-        if one.pf and (one.holders or one.step in MAYBE_IN_USE):
+        if one.pf and (one.holders or one.hold in (Hold.HELD, Hold.CORDONED)):
             found[one.pf] = found.get(one.pf, Users()).with_(one)
     return found
 

@@ -1,17 +1,19 @@
-"""The ledger on who may hold a VF, and the release protocol: how a device ID leaves the list of its resource.
+"""The ledger of who may hold a VF, and the release protocol: how a device ID leaves the list of its resource.
 
 The kubelet crashes, or gives one device to two pods, when an ID that may be in use leaves its list or comes up in
 another (k8s.io/kubernetes pkg/kubelet/cm/devicemanager, 1.34 to 1.37). It never says that a device is free again. So an
 ID is let go only after facts that were established one after the other, each begun after the one before had ended; a
 fact that is missing, or could not be read, leaves the ID where it is.
 
-    a  it was sent as Unhealthy                              WITHDRAWN -> SENT
-    b  the kubelet offers it no more: it took that list           SENT -> TAKEN
-    c  no call is in flight, and a grace has passed              TAKEN -> QUIET
+An ID has a `Hold`, which says who may have it, and a `Proof`, which says how far it is proved that the hold can end:
+
+    a  it was sent as Unhealthy                              Sent
+    b  the kubelet offers it no more: it took that list      SeenByKubelet
+    c  no call is in flight, and a grace has passed          Quiet
     d  the checkpoint as it is names it for nobody,
-       or else PodResources does (List)                          QUIET -> UNNAMED
-    e  its list was sent once more: a checkpoint is due        UNNAMED -> REWRITTEN
-    f  that checkpoint names it for nobody                   REWRITTEN -> RELEASED
+       or else PodResources does (List)                      NotInPods
+    e  its list was sent once more: a checkpoint is due      ListResent
+    f  that checkpoint names it for nobody                   and what is WITHDRAWN is RELEASED
 
 What proves that nobody has it is f alone: the checkpoint is written from what the kubelet has in memory (podDevices),
 and List shows no more than that. But the kubelet forgets a pod that has ended only when it admits another pod or serves
@@ -19,20 +21,17 @@ a List. So List is needed where the checkpoint still names a device whose pod ma
 
 A node that admits pods without pause has no quiet moment for d. There the admissions prove the same: each one forgets
 the pods that have ended, calls Allocate, and then writes the checkpoint (allocateContainerResources). So an Allocate of
-ours that began after a step was reached, and a checkpoint that names what it granted, prove d to f at once:
+ours that began after c, and a checkpoint that names what it granted, prove d to f at once, if that checkpoint names the
+ID for nobody. That it names what was granted shows that it was written after the answer.
 
-    any of QUIET, UNNAMED, REWRITTEN  -> RELEASED
-
-if that checkpoint names the ID for nobody. That it names what was granted shows that it was written after the answer.
-
-What somebody is known to have is not withdrawn, so a running pod's device is not shown as Unhealthy for a spec: it is
-AWAITED, and looked for by the same d, e and f, until nobody has it. Then it is withdrawn as any other. What is to stay
-is looked for as well, while anything is, and is no longer HELD once nobody has it.
+What somebody is known to have is not withdrawn, so a running pod's device is not shown as Unhealthy because it will
+leave: it is CORDONED, and looked for by the same d, e and f, until nobody has it. Then it is withdrawn as any other.
+What stays is looked for as well, while anything leaves, and is AVAILABLE again once nobody has it.
 """
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from enum import Enum, StrEnum
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -40,25 +39,54 @@ from qatdp.core.model.pci import PciAddress
 from qatdp.core.model.snapshot import VirtualFunction
 
 
-class Step(StrEnum):
-    """How far an ID is from leaving the list of its resource."""
+class Hold(StrEnum):
+    """Who may have an ID, and whether the list of its resource has it."""
 
-    NEW = "new"  # in no list that a kubelet can have read
-    OFFERED = "offered"  # in such a list; nobody is known to have it
-    HELD = "held"  # somebody may have it
-    UNSEEN = "unseen"  # held; PodResources named it for nobody
-    UNCLAIMED = "unclaimed"  # and its list was sent after that
-    AWAITED = "awaited"  # held, and to leave once it is not
-    LOOKED = "looked"  # awaited; PodResources named it for nobody
-    RELISTED = "relisted"  # and its list was sent after that
-    WITHDRAWN = "withdrawn"  # to be sent as Unhealthy
-    SENT = "sent"
-    TAKEN = "taken"
-    QUIET = "quiet"
-    UNNAMED = "unnamed"
-    REWRITTEN = "rewritten"
-    RELEASED = "released"  # out of the list; the list without it is to be sent
-    GONE = "gone"  # no list has it: it may be listed again, anywhere
+    NEW = "New"  # in no list that a kubelet can have read
+    AVAILABLE = "Available"  # in such a list; nobody is known to have it
+    HELD = "Held"  # somebody may have it
+    CORDONED = "Cordoned"  # held, and to leave once it is not
+    WITHDRAWN = "Withdrawn"  # on its way out of the list, as Unhealthy
+    RELEASED = "Released"  # out of the list; the list without it has yet to be sent
+    GONE = "Gone"  # no list has it: it may be listed again, anywhere
+
+
+class Proof(StrEnum):
+    """How far it is proved that a hold can end; each was established after the one before."""
+
+    NONE = "None"
+    SENT = "Sent"
+    SEEN_BY_KUBELET = "SeenByKubelet"
+    QUIET = "Quiet"
+    NOT_IN_PODS = "NotInPods"
+    LIST_RESENT = "ListResent"
+
+
+class Step(Enum):
+    """A hold and its proof: how far an ID is from leaving its list. There are no other pairs."""
+
+    NEW = (Hold.NEW, Proof.NONE)
+    AVAILABLE = (Hold.AVAILABLE, Proof.NONE)
+    HELD = (Hold.HELD, Proof.NONE)
+    HELD_NOT_IN_PODS = (Hold.HELD, Proof.NOT_IN_PODS)
+    HELD_LIST_RESENT = (Hold.HELD, Proof.LIST_RESENT)
+    CORDONED = (Hold.CORDONED, Proof.NONE)
+    CORDONED_NOT_IN_PODS = (Hold.CORDONED, Proof.NOT_IN_PODS)
+    CORDONED_LIST_RESENT = (Hold.CORDONED, Proof.LIST_RESENT)
+    WITHDRAWN = (Hold.WITHDRAWN, Proof.NONE)
+    SENT = (Hold.WITHDRAWN, Proof.SENT)
+    SEEN_BY_KUBELET = (Hold.WITHDRAWN, Proof.SEEN_BY_KUBELET)
+    QUIET = (Hold.WITHDRAWN, Proof.QUIET)
+    NOT_IN_PODS = (Hold.WITHDRAWN, Proof.NOT_IN_PODS)
+    LIST_RESENT = (Hold.WITHDRAWN, Proof.LIST_RESENT)
+    RELEASED = (Hold.RELEASED, Proof.NONE)
+    GONE = (Hold.GONE, Proof.NONE)
+
+    def __init__(self, hold: Hold, proof: Proof) -> None:
+        self.hold, self.proof = hold, proof
+
+    def __str__(self) -> str:
+        return str(self.hold) if self.proof is Proof.NONE else f"{self.hold}/{self.proof}"
 
 
 class Fact(StrEnum):
@@ -81,49 +109,76 @@ class Fact(StrEnum):
     ADMITTED_WITHOUT = "admitted-without"
 
 
-def _to(step: Step) -> Mapping[Fact, Step]:
-    """Return d, which has two ways to be established."""
-    return {Fact.UNWRITTEN: step, Fact.NOT_IN_PODS: step}
+# The proofs that a hold needs, in their order, and the hold that it is followed by once all are there.
+_FOR_A_POD = (Proof.NONE, Proof.NOT_IN_PODS, Proof.LIST_RESENT)
+CHAINS: Mapping[Hold, tuple[Proof, ...]] = MappingProxyType(
+    {Hold.HELD: _FOR_A_POD, Hold.CORDONED: _FOR_A_POD, Hold.WITHDRAWN: tuple(Proof)}
+)
+PROVED: Mapping[Hold, Hold] = MappingProxyType(
+    {Hold.HELD: Hold.AVAILABLE, Hold.CORDONED: Hold.WITHDRAWN, Hold.WITHDRAWN: Hold.RELEASED}
+)
 
-
-# Where a step is not named with a fact, the fact changes nothing.
-_HELD_AGAIN = {Fact.NAMED: Step.HELD, Fact.ALLOCATED: Step.HELD, Fact.CUT: Step.HELD, Fact.LEAVE: Step.AWAITED}
-_STILL_HELD = {Fact.NAMED: Step.AWAITED, Fact.ALLOCATED: Step.AWAITED, Fact.CUT: Step.AWAITED, Fact.STAY: Step.HELD}
-_TAKEN_BACK = {
-    Fact.NAMED: Step.AWAITED,
-    Fact.ALLOCATED: Step.AWAITED,
-    Fact.CUT: Step.WITHDRAWN,
-    Fact.STAY: Step.OFFERED,
-}
-_PROVED = {**_TAKEN_BACK, Fact.ASKED: Step.SENT}
-# What an admission proves, wherever the release has come to.
-_FREE = {Fact.ADMITTED_WITHOUT: Step.OFFERED}
-_LEFT = {Fact.ADMITTED_WITHOUT: Step.WITHDRAWN}
-_OUT = {Fact.ADMITTED_WITHOUT: Step.RELEASED}
-TABLE: Mapping[Step, Mapping[Fact, Step]] = MappingProxyType(
+# What establishes a proof, once the one before it is there; f, the last fact, ends the chain.
+EVIDENCE: Mapping[Proof, frozenset[Fact]] = MappingProxyType(
     {
-        Step.NEW: {
-            Fact.LEAVE: Step.GONE,
-            Fact.HANDED: Step.OFFERED,
-            Fact.ALLOCATED: Step.HELD,
-            Fact.NAMED: Step.HELD,
-        },
-        Step.OFFERED: {Fact.LEAVE: Step.WITHDRAWN, Fact.ALLOCATED: Step.HELD, Fact.NAMED: Step.HELD},
-        Step.HELD: {Fact.LEAVE: Step.AWAITED, **_to(Step.UNSEEN), **_FREE},
-        Step.UNSEEN: {**_HELD_AGAIN, **_FREE, Fact.LISTED: Step.UNCLAIMED},
-        Step.UNCLAIMED: {**_HELD_AGAIN, **_FREE, Fact.NOT_IN_CHECKPOINT: Step.OFFERED},
-        Step.AWAITED: {Fact.STAY: Step.HELD, **_to(Step.LOOKED), **_LEFT},
-        Step.LOOKED: {**_STILL_HELD, **_LEFT, Fact.LISTED: Step.RELISTED},
-        Step.RELISTED: {**_STILL_HELD, **_LEFT, Fact.NOT_IN_CHECKPOINT: Step.WITHDRAWN},
-        Step.WITHDRAWN: {**_TAKEN_BACK, Fact.LISTED: Step.SENT},
-        Step.SENT: {**_TAKEN_BACK, Fact.OVERTAKEN: Step.TAKEN},
-        Step.TAKEN: {**_PROVED, Fact.IDLE: Step.QUIET},
-        Step.QUIET: {**_PROVED, **_to(Step.UNNAMED), **_OUT},
-        Step.UNNAMED: {**_PROVED, **_OUT, Fact.LISTED: Step.REWRITTEN},
-        Step.REWRITTEN: {**_PROVED, **_OUT, Fact.NOT_IN_CHECKPOINT: Step.RELEASED},
-        Step.RELEASED: {Fact.LISTED: Step.GONE, Fact.CUT: Step.GONE, Fact.STAY: Step.OFFERED},
-        Step.GONE: {},
+        Proof.SENT: frozenset({Fact.LISTED}),
+        Proof.SEEN_BY_KUBELET: frozenset({Fact.OVERTAKEN}),
+        Proof.QUIET: frozenset({Fact.IDLE}),
+        Proof.NOT_IN_PODS: frozenset({Fact.UNWRITTEN, Fact.NOT_IN_PODS}),
+        Proof.LIST_RESENT: frozenset({Fact.LISTED}),
     }
+)
+# An admission proves d to f at once. What is withdrawn needs a to c before: a call could still choose it.
+BEFORE_D = frozenset({Step.WITHDRAWN, Step.SENT, Step.SEEN_BY_KUBELET})
+
+# What changes a hold, whatever was proved.
+HOLDS: Mapping[Hold, Mapping[Fact, Hold]] = MappingProxyType(
+    {
+        Hold.NEW: {
+            Fact.LEAVE: Hold.GONE,
+            Fact.HANDED: Hold.AVAILABLE,
+            Fact.ALLOCATED: Hold.HELD,
+            Fact.NAMED: Hold.HELD,
+        },
+        Hold.AVAILABLE: {Fact.LEAVE: Hold.WITHDRAWN, Fact.ALLOCATED: Hold.HELD, Fact.NAMED: Hold.HELD},
+        Hold.HELD: {Fact.LEAVE: Hold.CORDONED},
+        Hold.CORDONED: {Fact.STAY: Hold.HELD},
+        Hold.WITHDRAWN: {
+            Fact.STAY: Hold.AVAILABLE,
+            Fact.ALLOCATED: Hold.CORDONED,
+            Fact.NAMED: Hold.CORDONED,
+        },
+        Hold.RELEASED: {Fact.STAY: Hold.AVAILABLE, Fact.LISTED: Hold.GONE, Fact.CUT: Hold.GONE},
+        Hold.GONE: {},
+    }
+)
+_STEPS = {(step.hold, step.proof): step for step in Step}
+# What takes away all that was proved of a hold.
+DISPROVING = frozenset({Fact.ALLOCATED, Fact.NAMED, Fact.CUT})
+
+
+def _next(step: Step, fact: Fact) -> Step:
+    """Return what follows from a fact; the step itself where the fact changes nothing."""
+    hold, proof = step.hold, step.proof
+    if fact in HOLDS[hold]:
+        return _STEPS[HOLDS[hold][fact], Proof.NONE]
+    if hold not in CHAINS:
+        return step
+    if fact in DISPROVING:
+        return _STEPS[hold, Proof.NONE]
+    # The kubelet may choose it again, from a list that it had before b.
+    if fact is Fact.ASKED and hold is Hold.WITHDRAWN and proof not in (Proof.NONE, Proof.SENT):
+        return Step.SENT
+    if fact is Fact.ADMITTED_WITHOUT and step not in BEFORE_D:
+        return _STEPS[PROVED[hold], Proof.NONE]
+    following = CHAINS[hold][CHAINS[hold].index(proof) + 1 :]
+    if not following:
+        return _STEPS[PROVED[hold], Proof.NONE] if fact is Fact.NOT_IN_CHECKPOINT else step
+    return _STEPS[hold, following[0]] if fact in EVIDENCE[following[0]] else step
+
+
+TABLE: Mapping[Step, Mapping[Fact, Step]] = MappingProxyType(
+    {step: {fact: _next(step, fact) for fact in Fact if _next(step, fact) is not step} for step in Step}
 )
 
 # Facts that count only where they were begun after the step was reached.
@@ -142,11 +197,11 @@ LATER = frozenset(
 # Facts that let an ID go, and that are not so while an Allocate which names it is under way.
 RELEASING = LATER - {Fact.LISTED, Fact.OVERTAKEN}
 
-STAYING = frozenset({Step.HELD, Step.UNSEEN, Step.UNCLAIMED})
-MAYBE_IN_USE = STAYING | {Step.AWAITED, Step.LOOKED, Step.RELISTED}
-WITHDRAWN = frozenset({Step.WITHDRAWN, Step.SENT, Step.TAKEN, Step.QUIET, Step.UNNAMED, Step.REWRITTEN})
+STAYING = frozenset(step for step in Step if step.hold is Hold.HELD)
+MAYBE_IN_USE = frozenset(step for step in Step if step.hold in (Hold.HELD, Hold.CORDONED))
+WITHDRAWN = frozenset(step for step in Step if step.hold is Hold.WITHDRAWN)
 OUT_OF_LIST = frozenset({Step.RELEASED, Step.GONE})
-LEAVING = WITHDRAWN | {Step.AWAITED, Step.LOOKED, Step.RELISTED}
+LEAVING = frozenset(step for step in Step if step.hold in (Hold.CORDONED, Hold.WITHDRAWN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +252,7 @@ def found(named: Iterable[tuple[PciAddress, str]], offered: Iterable[tuple[PciAd
     in order of names has it: the kubelet's own state cannot be that wrong, and an ID must be in one list.
     """
     ledger: dict[PciAddress, LedgerEntry] = {}
-    for step, ids in ((Step.HELD, named), (Step.OFFERED, offered)):
+    for step, ids in ((Step.HELD, named), (Step.AVAILABLE, offered)):
         for address, resource in sorted(ids):
             ledger.setdefault(address, LedgerEntry(resource, step, moment))
     return ledger

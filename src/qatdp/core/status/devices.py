@@ -41,7 +41,8 @@ def listing(
             health=str(device.health) if device else None,
             reason=str(defect.reason) if defect else None,
             message=str(defect) if defect else None,
-            step=str(entry.step) if entry else None,
+            hold=str(entry.step.hold) if entry else None,
+            proof=str(entry.step.proof) if entry else None,
             withdrawing=entry is not None and entry.step in LEAVING,
             holders=tuple(sorted((holders or {}).get(address, ()), key=lambda holder: holder.order)),
         )

@@ -43,7 +43,7 @@ class EndpointReport:
 
 @dataclass(frozen=True, slots=True)
 class DeviceReport:
-    """A VF as `qatdp devices` shows it; `step` says how far it is from leaving its list (core/release/protocol.py)."""
+    """A VF as `qatdp devices` shows it."""
 
     address: str
     pf: str | None
@@ -56,7 +56,8 @@ class DeviceReport:
     health: str | None
     reason: str | None  # a code of core/reasons.py; `message` says it to people
     message: str | None = None
-    step: str | None = None
+    hold: str | None = None  # who may have it; None where no list has it (core/release/protocol.py)
+    proof: str | None = None  # how far it is proved that the hold can end
     withdrawing: bool = False
     holders: tuple[Holder, ...] = ()
 

@@ -23,7 +23,7 @@ DEVICE = VFS[0]
 STAYS_S = 0.3
 
 # How far a VF is that somebody has and that is to leave.
-LOOKED_FOR = frozenset({Step.AWAITED, Step.LOOKED, Step.RELISTED})
+LOOKED_FOR = frozenset({Step.CORDONED, Step.CORDONED_NOT_IN_PODS, Step.CORDONED_LIST_RESENT})
 
 BUSY = Container(limits={CY: 1})
 IDLE = Container()
@@ -71,7 +71,7 @@ LIST_OF_CY = (Call.LIST_AND_WATCH, Way.ANSWER, CY)
 GATES: dict[str, tuple[tuple[Call, Way, str | None], frozenset[Step]]] = {
     "a": (LIST_OF_CY, frozenset({Step.WITHDRAWN, Step.SENT})),
     "b": ((Call.ALLOCATABLE, Way.ANSWER, None), frozenset({Step.SENT})),
-    "e": (LIST_OF_CY, frozenset({Step.UNNAMED, Step.REWRITTEN})),
+    "e": (LIST_OF_CY, frozenset({Step.NOT_IN_PODS, Step.LIST_RESENT})),
 }
 
 
@@ -90,14 +90,14 @@ async def check_stays(node: Stage, steps: frozenset[Step]) -> None:
     await throughout("it stays where it is", look, (True, True, False), duration_s=STAYS_S)
 
 
-# The steps of a withdrawal at which a VF can be kept; the grace alone keeps it at TAKEN.
-KEPT_STEPS = (Step.SENT, Step.QUIET, Step.REWRITTEN)
+# The steps of a withdrawal at which a VF can be kept; the grace alone keeps it at SEEN_BY_KUBELET.
+KEPT_STEPS = (Step.SENT, Step.QUIET, Step.LIST_RESENT)
 
 
 @contextmanager
 def kept_at_step(node: Stage, step: Step, device: str = DEVICE) -> Iterator[None]:
     """Keep a VF from going on after a step of its withdrawal."""
-    gates = {Step.SENT: "b", Step.REWRITTEN: "e"}
+    gates = {Step.SENT: "b", Step.LIST_RESENT: "e"}
     with kept_at(node, gates[step], device) if step in gates else never_quiet(node):
         yield
 
