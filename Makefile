@@ -30,6 +30,7 @@ help:
 	@echo 'make test-c        the C helper under sanitizers: tests in C, those of both implementations, a story of simulate'
 	@echo 'make fuzz          throw things at the C helper under sanitizers, for FUZZ_S ($(FUZZ_S)) seconds'
 	@echo 'make lint          of code, imports, scripts and texts'
+	@echo 'make lint-repo     actionlint of the workflows, built by Go'
 	@echo 'make format        let ruff mend and format what it can'
 	@echo 'make lock          resolve all Python packages again and pin them with hashes, in requirements/'
 	@echo 'make proto         generate src/qatdp/api from proto/'
@@ -197,6 +198,10 @@ lint-texts:
 	$(BIN)/shellcheck --severity=warning $(SCRIPTS)
 	$(BIN)/hadolint deploy/Containerfile
 	$(BIN)/pymarkdown --config pyproject.toml scan $(PAGES)
+
+.PHONY: lint-repo
+lint-repo: setup
+	$(BIN)/python tools/actionlint
 
 $(VENV)/.lint: requirements/lint.txt $(VENV)/.tools
 	@echo 'setup: linters of texts and scripts'
