@@ -71,7 +71,7 @@ class DeviceState:
         self.unread: str | None = None  # why the kubelet's checkpoint was never read
         self._in_doubt: Mapping[PciAddress, Defect] = {}  # who came into a list meanwhile, as Unhealthy
         self.unbound: Mapping[PciAddress, Defect] = {}
-        self.sick: Mapping[PciAddress, Defect] = {}  # PFs, and why
+        self.pf_defects: Mapping[PciAddress, Defect] = {}  # PFs, and why
         self.opened: frozenset[PciAddress] = frozenset()  # VFs that somebody has open whom the kubelet does not know
         self.shared: frozenset[PciAddress] = frozenset()  # VFs that the kubelet has given to two pods
         self.changing: Mapping[PciAddress, str] = {}  # PFs, and what they are to become
@@ -176,10 +176,10 @@ class DeviceState:
         self._answers.written_down(pod_entries)
         self._mark()
 
-    def judged(self, sick: Mapping[PciAddress, Defect]) -> None:
+    def judged(self, pf_defects: Mapping[PciAddress, Defect]) -> None:
         """Take the verdict on the PFs (core/health/verdict.py)."""
-        before, self.sick = self.sick, sick
-        self._mark_pfs(_differing(before, sick))
+        before, self.pf_defects = self.pf_defects, pf_defects
+        self._mark_pfs(_differing(before, pf_defects))
 
     def polled(self, opened: frozenset[PciAddress], shared: frozenset[PciAddress]) -> None:
         """Take which VFs are open that the checkpoint names for no pod, and which it names for two."""
@@ -346,7 +346,7 @@ class DeviceState:
         before, self._in_doubt = self._in_doubt, self._doubts()
         self._changed |= _differing(before, self._in_doubt)
         context = PlacementContext(
-            self.stale, self.unbound, self._in_doubt, self.sick, self.changing, self.opened, self.shared
+            self.stale, self.unbound, self._in_doubt, self.pf_defects, self.changing, self.opened, self.shared
         )
         of = (self.snapshot, self.config, self.ledger, self.moment(), context)
         if self._all_changed:

@@ -27,10 +27,10 @@ def allocate(pool: ResourcePool, ids: Iterable[str], step: Step | None = Step.AV
     return allocation.allocate(pool, ids, lambda _: step)
 
 
-def device(function: int, *, sick: Defect | None = None, withdrawn: bool = False) -> PoolDevice:
+def device(function: int, *, vf_defect: Defect | None = None, withdrawn: bool = False) -> PoolDevice:
     address = PciAddress(0, 0x6B, 0, function)
     nodes = (f"/dev/vfio/{function}", "/dev/vfio/vfio")
-    return PoolDevice(address, nodes=nodes, sick=sick, withdrawn=withdrawn)
+    return PoolDevice(address, nodes=nodes, vf_defect=vf_defect, withdrawn=withdrawn)
 
 
 def a_pool(*devices: PoolDevice, options: ResourceOptions | None = None) -> ResourcePool:
@@ -160,19 +160,19 @@ def test_an_id_that_is_not_in_the_list_is_refused() -> None:
 
 @pytest.mark.parametrize("withdrawn", [True, False])
 def test_a_sick_id_that_nobody_has_is_refused_with_the_reason(*, withdrawn: bool) -> None:
-    pool = a_pool(device(1, sick=DOWN, withdrawn=withdrawn), device(2))
+    pool = a_pool(device(1, vf_defect=DOWN, withdrawn=withdrawn), device(2))
     with pytest.raises(AllocationError, match=r"0000:6b:00\.1 of qat.*") as caught:
         allocate(pool, ["0000:6b:00.2", "0000:6b:00.1"])
     assert (caught.value.grpc_code, caught.value.reason) == ("FAILED_PRECONDITION", Reason.PF_DOWN)
 
 
 def test_a_sick_id_that_somebody_may_have_is_answered_as_a_good_one() -> None:
-    sick = allocate(a_pool(device(1, sick=DOWN)), ["0000:6b:00.1"], Step.HELD)
+    sick = allocate(a_pool(device(1, vf_defect=DOWN)), ["0000:6b:00.1"], Step.HELD)
     assert sick == allocate(a_pool(device(1)), ["0000:6b:00.1"])
 
 
 def test_an_id_whose_node_another_pod_has_is_refused_whoever_may_have_it() -> None:
-    taken = replace(device(1, sick=defect(Reason.NODE_CLAIMED, node="/dev/vfio/1")), taken=True)
+    taken = replace(device(1, vf_defect=defect(Reason.NODE_CLAIMED, node="/dev/vfio/1")), claimed_elsewhere=True)
     with pytest.raises(AllocationError) as caught:
         allocate(a_pool(taken), ["0000:6b:00.1"], Step.HELD)
     assert caught.value.reason is Reason.NODE_CLAIMED
@@ -214,7 +214,7 @@ def test_a_container_is_not_started_with_what_is_anothers_by_now() -> None:
 
 
 def test_starts_are_asked_for_only_while_an_answer_is_outdated() -> None:
-    assert not a_pool(device(1), device(2, sick=DOWN)).pre_start_required
+    assert not a_pool(device(1), device(2, vf_defect=DOWN)).pre_start_required
     assert a_pool(device(1), replace(device(2), outdated=True)).pre_start_required
 
 

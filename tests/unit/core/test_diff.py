@@ -23,7 +23,7 @@ def a_pool(*devices: PoolDevice) -> ResourcePool:
 
 def pools() -> st.SearchStrategy[ResourcePool]:
     some = st.dictionaries(addresses(), st.tuples(st.sampled_from((None, DOWN, GONE)), st.booleans()), max_size=4)
-    return some.map(lambda of: a_pool(*(PoolDevice(at, sick=of[at][0], withdrawn=of[at][1]) for at in sorted(of))))
+    return some.map(lambda of: a_pool(*(PoolDevice(at, vf_defect=of[at][0], withdrawn=of[at][1]) for at in sorted(of))))
 
 
 @given(pools(), pools())
@@ -42,7 +42,7 @@ def test_equal_pools_have_no_changes(pool: ResourcePool) -> None:
 
 
 def test_a_device_that_came_is_added_and_one_that_left_is_removed() -> None:
-    sick = PoolDevice(SECOND, sick=GONE)
+    sick = PoolDevice(SECOND, vf_defect=GONE)
     assert list(changes(a_pool(), a_pool(PoolDevice(FIRST), sick))) == [
         Change(FIRST, "Added"),
         Change(SECOND, "AddedUnhealthy", GONE),
@@ -51,7 +51,7 @@ def test_a_device_that_came_is_added_and_one_that_left_is_removed() -> None:
 
 
 def test_health_is_told_with_its_reason() -> None:
-    good, down = PoolDevice(FIRST), PoolDevice(FIRST, sick=DOWN)
+    good, down = PoolDevice(FIRST), PoolDevice(FIRST, vf_defect=DOWN)
     assert list(changes(a_pool(good), a_pool(down))) == [Change(FIRST, "Unhealthy", DOWN)]
     assert list(changes(a_pool(down), a_pool(good))) == [Change(FIRST, "Healthy")]
     withdrawn = replace(good, withdrawn=True)
@@ -59,7 +59,7 @@ def test_health_is_told_with_its_reason() -> None:
 
 
 def test_another_reason_is_a_change() -> None:
-    before, after = PoolDevice(FIRST, sick=DOWN), PoolDevice(FIRST, sick=GONE)
+    before, after = PoolDevice(FIRST, vf_defect=DOWN), PoolDevice(FIRST, vf_defect=GONE)
     assert list(changes(a_pool(before), a_pool(after))) == [Change(FIRST, "Unhealthy", GONE)]
 
 

@@ -289,17 +289,17 @@ def test_circumstances_are_defects_of_the_vf_they_name() -> None:
 
 
 def test_the_verdict_on_a_pf_is_a_defect_of_its_vfs() -> None:
-    sick = PlacementContext(Stale(), {}, {}, sick={PF.address: FENCED})
+    sick = PlacementContext(Stale(), {}, {}, pf_defects={PF.address: FENCED})
     assert offer_of_first(a_snapshot([PF], [VF]), DEFAULTS, sick) == Placement("qat.intel.com/cy", defect=FENCED)
 
 
 @pytest.mark.parametrize("pf", [PF, replace(PF, services=None, services_text=None)])
 def test_a_verdict_outranks_that_a_scan_saw_the_pf_down(pf: PhysicalFunction) -> None:
     down = replace(pf, state="down")
-    sick = PlacementContext(Stale(), {}, {}, sick={PF.address: FENCED})
-    assert offer_of_first(a_snapshot([down], [VF]), DEFAULTS, sick).defect == sick.sick[PF.address]
+    sick = PlacementContext(Stale(), {}, {}, pf_defects={PF.address: FENCED})
+    assert offer_of_first(a_snapshot([down], [VF]), DEFAULTS, sick).defect == sick.pf_defects[PF.address]
     view = view_of(VF, a_snapshot([down], [VF]), DEFAULTS, sick)
-    assert defect_of(view, DEFAULTS.options("qat.intel.com/dc")) == sick.sick[PF.address]
+    assert defect_of(view, DEFAULTS.options("qat.intel.com/dc")) == sick.pf_defects[PF.address]
 
 
 def test_vfs_of_a_pf_that_is_to_change_belong_nowhere() -> None:

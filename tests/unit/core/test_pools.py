@@ -49,7 +49,7 @@ def listed(pools: Pools) -> dict[str, list[str]]:
     marks = {(False, False): "", (True, False): "!", (False, True): "-", (True, True): "!-"}
     return {
         pool.resource.rpartition("/")[2]: [
-            str(one.address)[5:] + marks[one.sick is not None, one.withdrawn] for one in pool.devices
+            str(one.address)[5:] + marks[one.vf_defect is not None, one.withdrawn] for one in pool.devices
         ]
         for pool in pools.pools.values()
     }
@@ -165,15 +165,15 @@ def test_the_verdict_on_a_pf_is_told_also_where_its_services_cannot_be_read() ->
     silent = replace(PF, services=None, services_text=None)
     snapshot = a_snapshot([silent], VFS, problems=[Problem(str(PF.address), "qat/auto_reset cannot be read: EAGAIN")])
     verdict = defect(Reason.PF_FENCED, evidence="qat/cfg_services has not come back within 0.5 s").of_pf(PF.address)
-    sick = PlacementContext(Stale(), {}, {}, sick={PF.address: verdict})
+    sick = PlacementContext(Stale(), {}, {}, pf_defects={PF.address: verdict})
     pools = build(snapshot, known=known(Step.AVAILABLE, *VFS), context=sick)
-    assert {device.sick for device in pools.pools[CY].devices} == {verdict}
+    assert {device.vf_defect for device in pools.pools[CY].devices} == {verdict}
 
 
 def test_what_is_taken_by_another_name_is_told_from_what_is_only_stale() -> None:
     stale = Stale({vf.address: STALE for vf in VFS}, frozenset({VFS[0].address}))
     pools = build(known=known(Step.HELD, *VFS[:2]), context=PlacementContext(stale, {}, {}))
-    assert [device.taken for device in pools.pools[CY].devices] == [True, False]
+    assert [device.claimed_elsewhere for device in pools.pools[CY].devices] == [True, False]
 
 
 def test_what_is_in_doubt_is_listed_as_unhealthy_unless_something_else_is_wrong_with_it() -> None:
@@ -262,7 +262,7 @@ def test_a_listed_vf_is_judged_by_the_resource_that_lists_it() -> None:
     assert listed(pools) == {"cy": ["6b:00.1"]}
     by_cdev = config({"name": "dc"}, {"name": "cy", "deviceNode": "cdev"})
     pools = build(a_snapshot([PF], without_cdev), by_cdev, known(Step.HELD, VFS[0]))
-    assert pools.pools[CY].devices[0].sick == defect(Reason.NO_DEVICE_NODE, kind="cdev")
+    assert pools.pools[CY].devices[0].vf_defect == defect(Reason.NO_DEVICE_NODE, kind="cdev")
 
 
 @pytest.mark.parametrize("of", [config({"name": "dc", "services": ["dc"]}), config(hostReserved=[{"vfs": 3}])])
@@ -323,7 +323,7 @@ def test_a_vf_that_is_kept_for_the_host_again_leaves_its_list_unless_somebody_ha
 def test_pool_makes_open_vf_unhealthy_and_lists_no_new_one() -> None:
     opened = PlacementContext(Stale(), {}, {}, opened=frozenset({VFS[0].address}))
     pools = build(known=known(Step.AVAILABLE, *VFS[:2]), context=opened)
-    assert [device.sick for device in pools.pools[CY].devices[:2]] == [defect(Reason.OPEN), None]
+    assert [device.vf_defect for device in pools.pools[CY].devices[:2]] == [defect(Reason.OPEN), None]
     assert build(context=opened).excluded == {VFS[0].address: defect(Reason.OPEN)}
 
 
@@ -332,7 +332,7 @@ def test_pool_asks_before_starts_while_two_pods_have_a_vf() -> None:
     pool = build(known=known(Step.HELD, *VFS), context=shared).pools[CY]
     assert pool.pre_start_required
     assert [device.shared for device in pool.devices[:2]] == [True, False]
-    assert pool.devices[0].sick is None  # running pods keep a device that is shown as healthy
+    assert pool.devices[0].vf_defect is None  # running pods keep a device that is shown as healthy
 
 
 @given(st.sets(addresses(), min_size=1).map(sorted), addresses())

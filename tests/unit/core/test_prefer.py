@@ -24,10 +24,10 @@ STRANGERS = ["0000:99:00.1", "0000:99:00.2", "nonsense", "", "0000:6B:00.1"]
 GONE = defect(Reason.NOT_PRESENT)
 
 
-def device(pf: int, function: int, numa_node: int | None = 0, sick: Defect | None = None) -> PoolDevice:
+def device(pf: int, function: int, numa_node: int | None = 0, vf_defect: Defect | None = None) -> PoolDevice:
     at = SLOTS[pf]
     address = PciAddress(at.domain, at.bus, 0, function)
-    return PoolDevice(address, pf=at, numa_node=numa_node, nodes=("/dev/vfio/1",), sick=sick)
+    return PoolDevice(address, pf=at, numa_node=numa_node, nodes=("/dev/vfio/1",), vf_defect=vf_defect)
 
 
 def a_pool(policy: Policy, *devices: PoolDevice) -> ResourcePool:
@@ -119,7 +119,7 @@ def test_no_question_raises(pool: ResourcePool, available: list[str], must: list
 
 @pytest.mark.parametrize("policy", Policy)
 def test_a_device_that_is_to_leave_is_the_last_of_the_healthy_ones(policy: Policy) -> None:
-    sick, leaving, staying = device(0, 1, sick=GONE), device(0, 2), device(1, 1)
+    sick, leaving, staying = device(0, 1, vf_defect=GONE), device(0, 2), device(1, 1)
     pool = a_pool(policy, sick, replace(leaving, cordoned=True), staying)
     everything = ids(pool.devices)
     assert prefer(pool, everything, [], 1) == (everything[2],)
@@ -198,8 +198,8 @@ def test_balance_counts_what_the_request_has_and_what_it_is_given() -> None:
 def test_healthy_devices_go_before_others(policy: Policy) -> None:
     pool = a_pool(
         policy,
-        device(0, 1, sick=GONE),
-        device(0, 2, sick=GONE),
+        device(0, 1, vf_defect=GONE),
+        device(0, 2, vf_defect=GONE),
         device(1, 1),
     )
     everything = ids(pool.devices)

@@ -142,7 +142,9 @@ async def test_the_vfs_of_a_pf_that_goes_down_leave_and_come_back_with_it(stage:
     stage.host.add_vfs(CY_PF, 4)
     await stage.kubelet.remove(pod)  # and its group has another number now
     await stage.lists(CY, cy)
-    assert DC not in stage.node.pools.pools or not any(device.sick for device in stage.node.pools.pools[DC].devices)
+    assert DC not in stage.node.pools.pools or not any(
+        device.vf_defect for device in stage.node.pools.pools[DC].devices
+    )
 
 
 async def test_a_pf_that_is_configured_anew_takes_its_vfs_to_another_resource(stage: Stage) -> None:

@@ -212,7 +212,7 @@ class Interleavings(RuleBasedStateMachine):
     def _full(self) -> tuple[Pools, Ledger]:
         """Return what follows from all that is known, built as a whole."""
         node = self.node
-        context = PlacementContext(node.stale, {}, {}, node.sick, node.changing, node.opened, node.shared)
+        context = PlacementContext(node.stale, {}, {}, node.pf_defects, node.changing, node.opened, node.shared)
         return build_pools(node.snapshot, node.config, node.ledger, node.moment(), context)
 
     # What must be so at each moment

@@ -34,7 +34,7 @@ def nodes(of: ResourcePool) -> list[list[int] | None]:
 
 
 def test_a_list_has_each_device_with_its_health_in_the_order_of_addresses() -> None:
-    sick = replace(POOL.devices[1], sick=defect(Reason.PF_DOWN, evidence="is down", pf="0000:6b:00.0"))
+    sick = replace(POOL.devices[1], vf_defect=defect(Reason.PF_DOWN, evidence="is down", pf="0000:6b:00.0"))
     leaving = replace(POOL.devices[2], withdrawn=True)
     assert [(one.ID, one.health) for one in to_list(pool(sick, leaving)).devices] == [
         ("0000:6b:00.1", "Healthy"),
@@ -54,7 +54,9 @@ def test_no_numa_node_is_told_where_one_is_not_known() -> None:
 def test_an_unhealthy_device_without_a_numa_node_costs_the_others_nothing() -> None:
     assert nodes(
         pool(
-            replace(POOL.devices[0], numa_node=None, sick=defect(Reason.PF_DOWN, evidence="is down", pf="0000:6b:00.0"))
+            replace(
+                POOL.devices[0], numa_node=None, vf_defect=defect(Reason.PF_DOWN, evidence="is down", pf="0000:6b:00.0")
+            )
         )
     ) == [None, [0], [1]]
 

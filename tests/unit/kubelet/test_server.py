@@ -207,7 +207,7 @@ async def test_allocate_answers_each_container_of_a_request(served: Served) -> N
 async def test_allocate_says_why_not_and_tells_nobody_that_something_was_given(
     served: Served, ids: tuple[str, ...], code: str, text: str
 ) -> None:
-    sick = replace(DEVICES[1], sick=defect(Reason.NOT_PRESENT))
+    sick = replace(DEVICES[1], vf_defect=defect(Reason.NOT_PRESENT))
     served.feed.set(replace(POOL, devices=(DEVICES[0], sick)))
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await served.allocate((IDS[0],), ids)

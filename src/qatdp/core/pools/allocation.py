@@ -49,7 +49,7 @@ def allocate(pool: ResourcePool, ids: Iterable[str], step_of: StepOf) -> Allocat
     before, and does not say for whom. Not so one whose node another pod has: two would have one VF. An ID that is being
     withdrawn is granted, which ends its withdrawal: an error would fail that pod for ever.
 
-    Raises AllocationError for a sick ID that nobody has, UnknownDeviceError for one that is not in the list.
+    Raises AllocationError for an ID with a defect that nobody has, UnknownDeviceError for one that is not in the list.
     """
     devices = sorted((_granted(pool, text, step_of) for text in set(ids)), key=lambda device: device.address)
     addresses = tuple(device.address for device in devices)
@@ -64,8 +64,8 @@ def _granted(pool: ResourcePool, text: str, step_of: StepOf) -> PoolDevice:
     if device is None or step is None or step in OUT_OF_LIST:
         unknown = defect(Reason.NOT_LISTED, device=cut(text), resource=pool.resource)
         raise UnknownDeviceError(unknown, unknown.reason, hint="it has left the list; try again")
-    if (device.sick and step not in MAYBE_IN_USE) or device.taken or not device.nodes:
-        why = device.sick or defect(Reason.NODES_UNKNOWN)
+    if (device.vf_defect and step not in MAYBE_IN_USE) or device.claimed_elsewhere or not device.nodes:
+        why = device.vf_defect or defect(Reason.NODES_UNKNOWN)
         raise AllocationError(f"{text} of {pool.resource} cannot be used: {why}", why.reason)
     return device
 

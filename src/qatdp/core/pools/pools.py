@@ -32,35 +32,28 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PoolDevice:
-    """A device in a resource's list.
-
-    `sick` says what is wrong with the VF itself, `withdrawn` tells that it is on its way out of the list: either makes
-    it Unhealthy. `cordoned` tells that somebody may have it and that it is to leave once nobody has, `taken` that
-    somebody has its node by another name, `outdated` that a pod has an old answer for it (core/pools/stale.py),
-    `shared` that the kubelet has given it to two pods. `nodes` are paths on the host, the same in the container;
-    `functions` those that must be closed before somebody can open it (core/pools/open_vfs.py).
-    """
+    """A device in a resource's list. What is wrong with it, or that it is being withdrawn, makes it Unhealthy."""
 
     address: PciAddress
     pf: PciAddress | None = None
     numa_node: int | None = None
-    nodes: tuple[str, ...] = ()
-    sick: Defect | None = None
-    withdrawn: bool = False
-    cordoned: bool = False
-    taken: bool = False
-    outdated: bool = False
-    shared: bool = False
-    functions: tuple[PciAddress, ...] = ()
+    nodes: tuple[str, ...] = ()  # paths on the host, the same in the container; none where they are not known
+    vf_defect: Defect | None = None  # what is wrong with the VF itself
+    withdrawn: bool = False  # it is on its way out of the list
+    cordoned: bool = False  # somebody may have it, and it is to leave once nobody has
+    claimed_elsewhere: bool = False  # somebody has its node by another name
+    outdated: bool = False  # a pod has an old answer for it (core/pools/stale.py)
+    shared: bool = False  # the kubelet has given it to two pods
+    functions: tuple[PciAddress, ...] = ()  # those that must be closed before it can be opened (core/pools/open_vfs.py)
 
     @property
     def health(self) -> Health:
-        return Health.UNHEALTHY if self.sick or self.withdrawn else Health.HEALTHY
+        return Health.UNHEALTHY if self.vf_defect or self.withdrawn else Health.HEALTHY
 
     @property
     def defect(self) -> Defect | None:
         """Why it is not healthy; None where it is."""
-        return self.sick or (defect(Reason.WITHDRAWN) if self.withdrawn else None)
+        return self.vf_defect or (defect(Reason.WITHDRAWN) if self.withdrawn else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +163,8 @@ def _devices(
     """Return the devices of each resource, in the order of their addresses."""
     devices: dict[str, list[PoolDevice]] = {}
     for address, entry in sorted(_listed(ledger).items()):
-        sick = _sick(address, entry.resource, found.get(address), snapshot, config, context)
-        device = _device(address, entry, snapshot, config, context, sick)
+        found_defect = _defect_in(address, entry.resource, found.get(address), snapshot, config, context)
+        device = _device(address, entry, snapshot, config, context, found_defect)
         devices.setdefault(entry.resource, []).append(device)
     return devices
 
@@ -251,7 +244,7 @@ def _without_nodes(vf: VirtualFunction) -> VirtualFunction:
     return replace(vf, nodes=())
 
 
-def _sick(
+def _defect_in(
     address: PciAddress,
     resource: str,
     placement: Placement | None,
@@ -274,7 +267,7 @@ def _device(
     snapshot: Snapshot,
     config: Config,
     context: PlacementContext,
-    sick: Defect | None,
+    vf_defect: Defect | None,
 ) -> PoolDevice:
     vf = entry.vf
     return PoolDevice(
@@ -282,10 +275,10 @@ def _device(
         pf=vf.pf if vf else None,
         numa_node=vf.numa_node if vf else None,
         nodes=_nodes(vf, entry.resource, config) if vf else (),
-        sick=sick,
+        vf_defect=vf_defect,
         withdrawn=entry.step in WITHDRAWN,
         cordoned=entry.step in MAYBE_IN_USE and entry.step in LEAVING,
-        taken=address in context.stale.taken,
+        claimed_elsewhere=address in context.stale.taken,
         outdated=address in context.stale.outdated,
         shared=address in context.shared,
         functions=functions_of(address, snapshot),

@@ -61,7 +61,7 @@ def provisional_pools(lists: Lists, why: Defect) -> Pools:
     """Return pools of these IDs, each of them Unhealthy and without nodes, so that none can be allocated."""
     return Pools(
         {
-            resource: ResourcePool(resource, tuple(PoolDevice(address, sick=why) for address in sorted(addresses)))
+            resource: ResourcePool(resource, tuple(PoolDevice(address, vf_defect=why) for address in sorted(addresses)))
             for resource, addresses in lists.items()
         },
         {},

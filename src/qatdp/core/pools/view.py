@@ -19,7 +19,7 @@ class PlacementContext:
     stale: Stale
     unbound: Mapping[PciAddress, Defect]  # why binding it to VFIO did not work
     in_doubt: Mapping[PciAddress, Defect]  # why it is not known whether somebody has it
-    sick: Mapping[PciAddress, Defect] = field(default_factory=dict)  # PFs: why their VFs are not to be used
+    pf_defects: Mapping[PciAddress, Defect] = field(default_factory=dict)  # PFs: why their VFs cannot be used
     changing: Mapping[PciAddress, str] = field(default_factory=dict)  # PFs: what they become, so that their VFs leave
     opened: Collection[PciAddress] = frozenset()  # VFs that somebody has open whom the kubelet does not know
     shared: Collection[PciAddress] = frozenset()  # VFs that the kubelet's checkpoint names for two pods
@@ -42,7 +42,7 @@ class VfView:
     @property
     def verdict(self) -> Defect | None:
         """Why its PF is not trusted (core/health/verdict.py)."""
-        return self.context.sick.get(self.vf.pf) if self.vf.pf else None
+        return self.context.pf_defects.get(self.vf.pf) if self.vf.pf else None
 
     @property
     def is_reserved(self) -> bool:
