@@ -120,6 +120,7 @@ class Story:
             {vf.address for vf in node.snapshot.vfs} <= {*listed, *node.pools.excluded}  # not so before the first list
             and all(entry.step in AT_REST for entry in node.ledger.values())
             and all(self.kubelet.known(pool.resource) == _health(pool) for pool in node.pools.pools.values())
+            and not node.is_dirty
             and node.snapshot == self.host.scan()
         )
 

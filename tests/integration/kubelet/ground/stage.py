@@ -174,19 +174,22 @@ class Stage:
         """Wait until nothing is on its way out of a list, and the kubelet offers just what qatdp has."""
 
         async def look() -> object:
+            offered = await self.offered()  # first: what comes meanwhile is seen by what follows, at one moment
             pfs = [pf.address for pf in self.node.snapshot.pfs]
             seen = {vf.address for vf in self.node.snapshot.vfs}
             return {
                 "it has read its configuration": self.node.config == configfile.load(self.config),
                 "it has begun": bool(self.node.feeds),
+                "all that is known is in the pools": not self.node.is_dirty,
                 "it has looked": seen == {vf for pf in pfs for vf in self.host.vfs(pf)},
                 "on their way": {str(device) for device, entry in self.node.ledger.items() if entry.step in MOVING},
-                "offered as in the pools": await self.offered() == self.pools(),
+                "offered as in the pools": offered == self.pools(),
             }
 
         wanted: object = {
             "it has read its configuration": True,
             "it has begun": True,
+            "all that is known is in the pools": True,
             "it has looked": True,
             "on their way": set(),
             "offered as in the pools": True,
