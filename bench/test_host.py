@@ -22,12 +22,12 @@ def test_scan(benchmark: BenchmarkFixture, calls: HostCalls, host: FakeHost) -> 
 
 @pytest.mark.benchmark(group="of this, asking the kernel's files")
 def test_bus(benchmark: BenchmarkFixture, calls: HostCalls, host: FakeHost) -> None:
-    benchmark(calls.bus, host.sysfs, host.dev)
+    benchmark(calls.read_bus, host.sysfs, host.dev)
 
 
 @pytest.mark.benchmark(group="of this, reading the answers, which is Python in both")
 def test_reading(benchmark: BenchmarkFixture, calls: HostCalls, host: FakeHost) -> None:
-    benchmark(snapshot, calls.bus(host.sysfs, host.dev), host.sysfs, host.dev)
+    benchmark(snapshot, calls.read_bus(host.sysfs, host.dev), host.sysfs, host.dev)
 
 
 @pytest.mark.benchmark(group="tick: what is looked at every second")

@@ -124,9 +124,9 @@ class _ScanCalls(PassingCalls):
         super().__init__(inner)
         self._begins = begins
 
-    def bus(self, sysfs: Path, dev: Path) -> BusDump:
+    def read_bus(self, sysfs: Path, dev: Path) -> BusDump:
         self._begins()
-        return self._inner.bus(sysfs, dev)
+        return self._inner.read_bus(sysfs, dev)
 
     def watch(self, contents: Sequence[Path], present: Sequence[Path]) -> Watch:
         return self._inner.watch(contents, present)

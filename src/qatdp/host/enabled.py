@@ -35,7 +35,7 @@ class EnabledFunctions:
             self.close()
             self._vfs = tuple(vfs)
             self._watch = self._calls.watch([enable_of(self._devices, vf) for vf in self._vfs], ())
-        read = zip(self._vfs, self._watch.look(), strict=True)
+        read = zip(self._vfs, self._watch.read(), strict=True)
         return frozenset(vf for vf, content in read if isinstance(content, bytes) and is_open(content))
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class EnabledNow:
         self._watches[function] = watch
         if len(self._watches) > self._kept:
             self._watches.pop(next(iter(self._watches))).close()
-        (content,) = watch.look()
+        (content,) = watch.read()
         return isinstance(content, bytes) and is_open(content)
 
     def close(self) -> None:

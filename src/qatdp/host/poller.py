@@ -54,10 +54,10 @@ class AttributePoller:
             self.close()
             self._follow(pfs)
         before = self._often
-        self._often = dict(zip(self._paths, self._watch.look(), strict=True))
+        self._often = dict(zip(self._paths, self._watch.read(), strict=True))
         # A PF that has come up has counters again.
         if self._looks % SELDOM_EACH == 0 or self._often != before:
-            self._seldom = dict(zip(self._seldom_paths, self._seldom_watch.look(), strict=True))
+            self._seldom = dict(zip(self._seldom_paths, self._seldom_watch.read(), strict=True))
         self._looks += 1
         return {**self._often, **self._seldom}
 

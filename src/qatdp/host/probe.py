@@ -102,7 +102,7 @@ class _Reader:
 
     def _head(self, path: Path) -> bytes:
         self.at = path
-        return self.calls.head(path, VENDOR_AND_DEVICE_BYTES)
+        return self.calls.read_prefix(path, VENDOR_AND_DEVICE_BYTES)
 
 
 def _why(path: Path | None, error: OSError) -> str:

@@ -47,7 +47,7 @@ class SysfsScanner:
 
     def scan(self) -> Snapshot:
         """Return the node as it is now. Takes a few reads a function; runs in a thread of the daemon's own."""
-        return snapshot(self._calls.bus(self._sysfs, self._dev), self._sysfs, self._dev)
+        return snapshot(self._calls.read_bus(self._sysfs, self._dev), self._sysfs, self._dev)
 
 
 def check_listed(snapshot: Snapshot, sysfs: Path) -> None:

@@ -21,8 +21,8 @@ TYPE1V2, NO_SUCH = 3, 999  # VFIO's extensions
 
 def same(c: HostCalls) -> Snapshot:
     """Claim that both get the same answers; return what these mean."""
-    answers = c.bus(SYS, DEV)
-    assert answers == PortableCalls().bus(SYS, DEV)
+    answers = c.read_bus(SYS, DEV)
+    assert answers == PortableCalls().read_bus(SYS, DEV)
     return snapshot(answers, SYS, DEV)
 
 
@@ -40,18 +40,18 @@ def test_both_see_the_same_whatever_became_of_a_pf_and_its_vfs(c: HostCalls, pf:
 def test_a_kept_attribute_that_went_with_its_driver_is_opened_anew(c: HostCalls, pf: str) -> None:
     state, descriptor = pfs.DEVICES / pf / "qat/state", os.open(pfs.DEVICES / pf / "qat/state", os.O_RDONLY)
     watches = [calls.watch((state,), (state,)) for calls in (c, PortableCalls())]
-    assert [watch.look() for watch in watches] == [(b"up\n", True)] * 2
+    assert [watch.read() for watch in watches] == [(b"up\n", True)] * 2
     (pfs.DRIVER / "unbind").write_text(pf)
     try:
         with pytest.raises(OSError, match="No such device"):  # what a descriptor gives that is only kept
             os.pread(descriptor, 1, 0)
-        assert [watch.look() for watch in watches] == [(errno.ENOENT, False)] * 2
+        assert [watch.read() for watch in watches] == [(errno.ENOENT, False)] * 2
     finally:
         (pfs.DRIVER / "bind").write_text(pf)
         os.close(descriptor)
-    assert [watch.look() for watch in watches] == [(b"up\n", True)] * 2
+    assert [watch.read() for watch in watches] == [(b"up\n", True)] * 2
     pfs.bring_down(pf)
-    assert [watch.look() for watch in watches] == [(b"down\n", True)] * 2
+    assert [watch.read() for watch in watches] == [(b"down\n", True)] * 2
     for watch in watches:
         watch.close()
 
@@ -68,7 +68,7 @@ def test_while_vfs_come_and_go_each_scan_is_whole_and_then_the_same(c: HostCalls
     thread.start()
     try:
         for calls in (c, PortableCalls()) * ROUNDS:
-            snapshot(calls.bus(SYS, DEV), SYS, DEV)
+            snapshot(calls.read_bus(SYS, DEV), SYS, DEV)
     finally:
         done.set()
         thread.join()

@@ -140,15 +140,15 @@ def test_write_puts_nothing_into_a_fifo_that_has_a_reader(calls: HostCalls, fifo
 @pytest.mark.parametrize("target", ["0000:6b:00.1", "../0000:6b:00.1", "/sys/bus/pci/devices/0000:6b:00.1"])
 def test_link_gives_the_last_component_wherever_it_leads(calls: HostCalls, tmp_path: Path, target: str) -> None:
     (tmp_path / "virtfn0").symlink_to(target)
-    assert calls.link(tmp_path / "virtfn0") == "0000:6b:00.1"
+    assert calls.readlink_name(tmp_path / "virtfn0") == "0000:6b:00.1"
 
 
 def test_link_tells_why_there_is_none(calls: HostCalls, file: Path, fifo: Path) -> None:
-    assert raises(errno.EINVAL, lambda: calls.link(file))
-    assert raises(errno.EINVAL, lambda: calls.link(fifo))
-    assert raises(errno.EINVAL, lambda: calls.link(file.parent))
-    assert raises(errno.ENOENT, lambda: calls.link(file.with_name("absent")))
-    assert raises(errno.ENOTDIR, lambda: calls.link(file / "driver"))
+    assert raises(errno.EINVAL, lambda: calls.readlink_name(file))
+    assert raises(errno.EINVAL, lambda: calls.readlink_name(fifo))
+    assert raises(errno.EINVAL, lambda: calls.readlink_name(file.parent))
+    assert raises(errno.ENOENT, lambda: calls.readlink_name(file.with_name("absent")))
+    assert raises(errno.ENOTDIR, lambda: calls.readlink_name(file / "driver"))
 
 
 # names
@@ -157,23 +157,23 @@ def test_link_tells_why_there_is_none(calls: HostCalls, file: Path, fifo: Path) 
 def test_names_are_sorted(calls: HostCalls, tmp_path: Path) -> None:
     for name in ("b", "a", "c10", "c9", ".d"):
         (tmp_path / name).touch()
-    assert list(calls.names(tmp_path)) == [".d", "a", "b", "c10", "c9"]
+    assert list(calls.listdir(tmp_path)) == [".d", "a", "b", "c10", "c9"]
 
 
 def test_names_of_an_empty_folder_are_none(calls: HostCalls, tmp_path: Path) -> None:
-    assert list(calls.names(tmp_path)) == []
+    assert list(calls.listdir(tmp_path)) == []
 
 
 def test_names_that_are_no_utf8_lead_to_their_files(calls: HostCalls, tmp_path: Path) -> None:
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")).write_bytes(b"1\n")
-    assert [calls.read(tmp_path / name) for name in calls.names(tmp_path)] == [b"1\n"]
+    assert [calls.read(tmp_path / name) for name in calls.listdir(tmp_path)] == [b"1\n"]
 
 
 def test_names_tells_why_there_is_no_folder(calls: HostCalls, file: Path, fifo: Path, loop: Path) -> None:
-    assert raises(errno.ENOENT, lambda: calls.names(file.with_name("absent")))
-    assert raises(errno.ENOTDIR, lambda: calls.names(file))
-    assert raises(errno.ENOTDIR, lambda: calls.names(fifo))
-    assert raises(errno.ELOOP, lambda: calls.names(loop))
+    assert raises(errno.ENOENT, lambda: calls.listdir(file.with_name("absent")))
+    assert raises(errno.ENOTDIR, lambda: calls.listdir(file))
+    assert raises(errno.ENOTDIR, lambda: calls.listdir(fifo))
+    assert raises(errno.ELOOP, lambda: calls.listdir(loop))
 
 
 # exists
@@ -194,7 +194,7 @@ def test_exists_is_false_where_it_cannot_be_told(calls: HostCalls, file: Path, l
 
 def test_a_path_with_a_nul_in_it_leads_nowhere(calls: HostCalls, tmp_path: Path) -> None:
     path = tmp_path / "a\0b"
-    for call in (calls.read, calls.link, calls.names, lambda path: calls.write(path, b"1")):
+    for call in (calls.read, calls.readlink_name, calls.listdir, lambda path: calls.write(path, b"1")):
         with pytest.raises(ValueError, match="null"):
             call(path)
     assert not calls.exists(path)
@@ -205,8 +205,8 @@ def test_asking_about_a_whole_bus_keeps_no_descriptor(calls: HostCalls, host: Fa
     host.fifo("0000:6b:00.0", "qat/state")
     host.link("0000:6b:00.1", "driver", "driver")
     before = descriptors()
-    calls.bus(host.sysfs, host.dev)
-    calls.bus(host.sysfs / "nowhere", host.dev / "vfio/vfio")
+    calls.read_bus(host.sysfs, host.dev)
+    calls.read_bus(host.sysfs / "nowhere", host.dev / "vfio/vfio")
     assert descriptors() == before
 
 
@@ -216,7 +216,13 @@ def test_no_call_keeps_a_descriptor(calls: HostCalls, file: Path, fifo: Path, lo
     paths = (file, fifo, loop, dangling, large, file.parent, file / "below", file.with_name("absent"))
     before = descriptors()
     for path in paths:
-        for call in (calls.read, calls.link, calls.names, calls.exists, lambda path: calls.write(path, b"1")):
+        for call in (
+            calls.read,
+            calls.readlink_name,
+            calls.listdir,
+            calls.exists,
+            lambda path: calls.write(path, b"1"),
+        ):
             try:
                 call(path)
             except OSError:

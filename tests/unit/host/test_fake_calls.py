@@ -110,11 +110,11 @@ def test_a_function_is_called_once_before_the_first_call(host: FakeHost, vf: Pci
 
 def test_what_is_asked_is_recorded(host: FakeHost, vf: PciAddress) -> None:
     calls = RecordingCalls(FaultyCalls(PortableCalls(), {"vendor": errno.EIO}))
-    calls.names(host.devices)
-    calls.link(host.path(vf, "physfn"))
+    calls.listdir(host.devices)
+    calls.readlink_name(host.path(vf, "physfn"))
     assert raises(lambda: calls.read(host.path(vf, "vendor"))) == "EIO"
     assert calls.asked == [
-        ("names", host.devices),
-        ("link", host.path(vf, "physfn")),
+        ("listdir", host.devices),
+        ("readlink_name", host.path(vf, "physfn")),
         ("read", host.path(vf, "vendor")),
     ]

@@ -41,13 +41,13 @@ NAMES = (
 
 def whole(calls: HostCalls, sysfs: Path, dev: Path) -> Snapshot:
     """Claim that the answers are all that a snapshot needs."""
-    return snapshot(calls.bus(sysfs, dev), sysfs, dev)
+    return snapshot(calls.read_bus(sysfs, dev), sysfs, dev)
 
 
 def same(c: HostCalls, sysfs: Path, dev: Path) -> None:
     """Claim that both get the same answers, and that these are all that a snapshot needs."""
-    answers = c.bus(sysfs, dev)
-    assert answers == PortableCalls().bus(sysfs, dev)
+    answers = c.read_bus(sysfs, dev)
+    assert answers == PortableCalls().read_bus(sysfs, dev)
     snapshot(answers, sysfs, dev)
 
 

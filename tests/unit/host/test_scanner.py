@@ -271,7 +271,7 @@ def test_scan_writes_nothing_and_opens_nothing_below_dev(host: FakeHost) -> None
     host.fill(pfs=2, vfs=4)
     calls = RecordingCalls(host_calls())
     host.scan(calls)
-    assert {call for call, _ in calls.asked} == {"read", "link", "names", "exists"}
+    assert {call for call, _ in calls.asked} == {"read", "readlink_name", "listdir", "exists"}
     assert {call for call, path in calls.asked if path.is_relative_to(host.dev)} == {"exists"}
 
 

@@ -58,10 +58,10 @@ def patient(calls: HostCalls, patience: WatchdogTiming = SHORT) -> WatchdogCalls
 @pytest.mark.usefixtures("pfs")
 def test_where_nothing_hangs_they_are_the_calls_behind_them(host: FakeHost, calls: HostCalls) -> None:
     slow = WatchdogCalls(calls, Hanging("*"), WatchdogTiming(bulk_s=LONG_S))
-    assert slow.bus(host.sysfs, host.dev) == calls.bus(host.sysfs, host.dev)
+    assert slow.read_bus(host.sysfs, host.dev) == calls.read_bus(host.sysfs, host.dev)
     path = host.sysfs / "bus/pci/devices" / str(PF) / "qat/state"
     watch = slow.watch((path,), (path,))
-    assert watch.look() == (b"up\n", True)
+    assert watch.read() == (b"up\n", True)
     watch.close()
     assert slow.overdue == {}
 
@@ -69,7 +69,7 @@ def test_where_nothing_hangs_they_are_the_calls_behind_them(host: FakeHost, call
 def test_a_scan_goes_on_without_what_hangs_and_says_which(host: FakeHost, hanging: Hanging) -> None:
     calls = patient(hanging)
     attribute = str(host.sysfs / "bus/pci/devices" / hanging.pattern)
-    seen, true = calls.bus(host.sysfs, host.dev), PortableCalls().bus(host.sysfs, host.dev)
+    seen, true = calls.read_bus(host.sysfs, host.dev), PortableCalls().read_bus(host.sysfs, host.dev)
     assert seen.contents[attribute] == errno.EAGAIN
     assert calls.overdue == {PF: Path(attribute)}
     others = {path for path in true.contents if str(Path(attribute).parent) not in path}
@@ -80,21 +80,21 @@ def test_a_scan_goes_on_without_what_hangs_and_says_which(host: FakeHost, hangin
 def test_what_hangs_is_asked_no_more_and_all_is_asked_again_once_it_is_back(host: FakeHost, hanging: Hanging) -> None:
     calls = patient(hanging)
     for _ in range(3):
-        calls.bus(host.sysfs, host.dev)
+        calls.read_bus(host.sysfs, host.dev)
     assert hanging.asked == 2  # by the bulk call, and by the one that found out
     hanging.released.set()
     let_them_end()
     assert calls.overdue == {}
-    assert calls.bus(host.sysfs, host.dev) == PortableCalls().bus(host.sysfs, host.dev)
+    assert calls.read_bus(host.sysfs, host.dev) == PortableCalls().read_bus(host.sysfs, host.dev)
 
 
 def test_a_watch_goes_on_without_what_a_scan_has_found_to_hang(host: FakeHost, hanging: Hanging) -> None:
     calls = patient(hanging)
-    calls.bus(host.sysfs, host.dev)
+    calls.read_bus(host.sysfs, host.dev)
     attributes = [host.sysfs / "bus/pci/devices" / str(pf) / hanging.pattern.partition("/")[2] for pf in (PF, OTHER)]
     watch = calls.watch(attributes, ())
     asked = hanging.asked
-    assert watch.look() == (errno.EAGAIN, attributes[1].read_bytes())
+    assert watch.read() == (errno.EAGAIN, attributes[1].read_bytes())
     assert hanging.asked == asked
     watch.close()
 
@@ -103,7 +103,7 @@ def test_a_watch_is_closed_once_nobody_reads_from_it(host: FakeHost, hanging: Ha
     inner = _Watching(hanging)
     calls = WatchdogCalls(inner, hanging, SHORT)
     watch = calls.watch([host.sysfs / "bus/pci/devices" / hanging.pattern], ())
-    assert watch.look() == (errno.EAGAIN,)
+    assert watch.read() == (errno.EAGAIN,)
     watch.close()
     assert not inner.closed
     hanging.released.set()
@@ -114,7 +114,7 @@ def test_a_watch_is_closed_once_nobody_reads_from_it(host: FakeHost, hanging: Ha
 def test_a_bulk_call_that_is_slow_and_no_more_costs_nobody_anything(host: FakeHost, pfs: None) -> None:
     slow = _Slow(PortableCalls())
     calls = WatchdogCalls(slow, Hanging(f"{PF}/qat/state"), WatchdogTiming(bulk_s=0.05, single_s=LONG_S))
-    assert calls.bus(host.sysfs, host.dev) == PortableCalls().bus(host.sysfs, host.dev)
+    assert calls.read_bus(host.sysfs, host.dev) == PortableCalls().read_bus(host.sysfs, host.dev)
     assert calls.overdue == {}
 
 
@@ -129,9 +129,9 @@ def test_it_is_told_whose_a_path_is() -> None:
 class _Slow(PassingCalls):
     """Takes three times as long as anybody waits for it."""
 
-    def bus(self, sysfs: Path, dev: Path) -> BusDump:
+    def read_bus(self, sysfs: Path, dev: Path) -> BusDump:
         threading.Event().wait(3 * SHORT.bulk_s)
-        return self._inner.bus(sysfs, dev)
+        return self._inner.read_bus(sysfs, dev)
 
 
 class _Watching(PassingCalls):
@@ -145,7 +145,7 @@ class _Watching(PassingCalls):
 
 class _Closing:
     def __init__(self, of: _Watching, inner: Watch) -> None:
-        self._of, self.look = of, inner.look
+        self._of, self.read = of, inner.read
 
     def close(self) -> None:
         self._of.closed = True

@@ -26,7 +26,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 def watch(calls: HostCalls, files: tuple[Path, Path]) -> Iterator[Watch]:
     """A watch of two contents and of whether the first of them is there."""
     watch = calls.watch(files, files[:1])
-    watch.look()
+    watch.read()
     yield watch
     watch.close()
 
@@ -50,42 +50,42 @@ def descriptors() -> dict[int, str]:
 
 
 def test_of_nothing(calls: HostCalls) -> None:
-    assert calls.watch((), ()).look() == ()
+    assert calls.watch((), ()).read() == ()
 
 
 def test_sees_contents_in_their_order_and_whether_paths_are_there(watch: Watch, files: tuple[Path, Path]) -> None:
     files[1].write_bytes(b"dc\n")
-    assert watch.look() == (b"up\n", b"dc\n", True)
+    assert watch.read() == (b"up\n", b"dc\n", True)
 
 
 def test_sees_what_is_written_in_place(watch: Watch, files: tuple[Path, Path]) -> None:
     for content in (b"down\n", b"", b"x" * 4096, b"\0\xff", b"up\n"):
         files[0].write_bytes(content)
-        assert watch.look()[0] == content
+        assert watch.read()[0] == content
 
 
 def test_sees_a_file_that_took_the_place_of_another(watch: Watch, files: tuple[Path, Path]) -> None:
     new = files[0].with_name("new")
     new.write_bytes(b"down\n")
     new.replace(files[0])
-    assert watch.look()[0] == b"down\n"
+    assert watch.read()[0] == b"down\n"
 
 
 def test_sees_that_a_file_went_and_came_again(watch: Watch, files: tuple[Path, Path]) -> None:
     for _ in range(3):
         files[0].unlink()
-        assert watch.look() == (errno.ENOENT, b"up\n", False)
+        assert watch.read() == (errno.ENOENT, b"up\n", False)
         files[0].write_bytes(b"down\n")
-        assert watch.look() == (b"down\n", b"up\n", True)
+        assert watch.read() == (b"down\n", b"up\n", True)
 
 
 def test_sees_a_file_behind_a_link(calls: HostCalls, tmp_path: Path) -> None:
     (tmp_path / "target").write_bytes(b"up\n")
     (tmp_path / "link").symlink_to("target")
     watch = calls.watch((tmp_path / "link",), ())
-    assert watch.look() == (b"up\n",)
+    assert watch.read() == (b"up\n",)
     (tmp_path / "target").unlink()
-    assert watch.look() == (errno.ENOENT,)
+    assert watch.read() == (errno.ENOENT,)
     watch.close()
 
 
@@ -93,12 +93,12 @@ def test_tells_what_cannot_be_read_by_its_errno(watch: Watch, files: tuple[Path,
     files[0].unlink()
     os.mkfifo(files[0])
     files[1].write_bytes(b"x" * 4097)
-    assert watch.look() == (errno.EINVAL, errno.EFBIG, True)
+    assert watch.read() == (errno.EINVAL, errno.EFBIG, True)
     files[0].unlink()
     files[0].symlink_to(files[0].name)
     files[1].unlink()
     files[1].symlink_to("/proc/self/mem")  # it opens, but there is nothing to read at its beginning
-    assert watch.look() == (errno.ELOOP, errno.EIO, False)
+    assert watch.read() == (errno.ELOOP, errno.EIO, False)
 
 
 def test_never_reads_a_file_that_got_the_number_of_the_descriptor(watch: Watch, files: tuple[Path, Path]) -> None:
@@ -110,7 +110,7 @@ def test_never_reads_a_file_that_got_the_number_of_the_descriptor(watch: Watch, 
     mine = os.open(other, os.O_RDONLY)
     os.dup2(mine, number)
     try:
-        assert watch.look() == (b"up\n", b"up\n", True)
+        assert watch.read() == (b"up\n", b"up\n", True)
         assert os.readlink(f"/proc/self/fd/{number}") == str(other)  # nor is it closed
     finally:
         os.close(mine)
@@ -121,9 +121,9 @@ def test_keeps_no_descriptor_once_it_is_closed(calls: HostCalls, files: tuple[Pa
     before = descriptors()
     watch = calls.watch(files, files)
     for _ in range(3):
-        watch.look()
+        watch.read()
         files[0].unlink()
-        watch.look()
+        watch.read()
         files[0].write_bytes(b"up\n")
     watch.close()
     watch.close()
@@ -136,7 +136,7 @@ def test_keeps_at_most_one_descriptor_for_each_file(watch: Watch, files: tuple[P
         new = files[0].with_name("new")
         new.write_bytes(STATES[number % 2])
         new.replace(files[0])
-        assert watch.look()[0] == STATES[number % 2]
+        assert watch.read()[0] == STATES[number % 2]
     assert len(descriptors()) == before
 
 
@@ -152,12 +152,12 @@ def test_watch_keeps_only_what_the_limit_leaves(
     low_limit(first + room + RESERVED)
     other_watch = calls.watch(paths, ())
     for watch in (first_watch, other_watch, first_watch, other_watch):
-        assert watch.look() == tuple(path.name.encode() for path in paths)
+        assert watch.read() == tuple(path.name.encode() for path in paths)
         kept = descriptors().keys() - before.keys()
         assert len(kept) <= room
         assert all(number < first + room for number in kept)
     low_limit(RESERVED)  # by prlimit(1) for instance
-    assert first_watch.look() == other_watch.look()
+    assert first_watch.read() == other_watch.read()
     assert descriptors() == before
     first_watch.close()
     other_watch.close()
@@ -168,5 +168,5 @@ def test_sees_the_kernels_own_attributes(calls: HostCalls) -> None:
     if not all(path.exists() for path in paths):
         pytest.skip("no sysfs here")
     watch = calls.watch(paths, paths)
-    assert watch.look() == watch.look() == (*map(Path.read_bytes, paths), True, True)
+    assert watch.read() == watch.read() == (*map(Path.read_bytes, paths), True, True)
     watch.close()

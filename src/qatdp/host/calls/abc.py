@@ -33,7 +33,7 @@ class GroupStatus:
 class Watch(Protocol):
     """Paths that are looked at over and over. Used by one thread at a time."""
 
-    def look(self) -> Sequence[bytes | int | bool]:
+    def read(self) -> Sequence[bytes | int | bool]:
         """Return what each path holds now, in their order: a content or its errno; whether there is such a path.
 
         Files that are kept open leave descriptors to others (descriptors.keep_below): the rest is opened each time.
@@ -53,10 +53,10 @@ class SingleCalls(Protocol):
         OSError EINVAL where the path is no regular file, EFBIG where it holds more.
         """
 
-    def link(self, path: Path) -> str:
+    def readlink_name(self, path: Path) -> str:
         """Return the last component of what a symbolic link points to."""
 
-    def names(self, path: Path) -> Sequence[str]:
+    def listdir(self, path: Path) -> Sequence[str]:
         """Return the names in a folder, sorted."""
 
     def exists(self, path: Path) -> bool:
@@ -66,7 +66,7 @@ class SingleCalls(Protocol):
 class BulkCalls(Protocol):
     """All that a scan or a tick asks, by one call each."""
 
-    def bus(self, sysfs: Path, dev: Path) -> BusDump:
+    def read_bus(self, sysfs: Path, dev: Path) -> BusDump:
         """Return all that tells of the node's QAT functions, their IOMMU groups and nodes; each path is asked once.
 
         Paths are those of `sysfs` and `dev` with more behind. An error is an answer as well: nothing is raised.
@@ -81,7 +81,7 @@ class HostCalls(SingleCalls, BulkCalls, Protocol):
 
     name: str
 
-    def head(self, path: Path, count: int) -> bytes:
+    def read_prefix(self, path: Path, count: int) -> bytes:
         """Return the first bytes of a file, as a PCI configuration space is, of which no more than that is read."""
 
     def write(self, path: Path, content: bytes) -> None:

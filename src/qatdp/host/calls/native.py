@@ -58,7 +58,7 @@ class NativeCalls(PortableCalls):
         flags = _checked(group, lib.qatdp_vfio_group(_encoded(group)))
         return GroupStatus(bool(flags & lib.QATDP_VFIO_VIABLE), bool(flags & lib.QATDP_VFIO_IN_USE))
 
-    def bus(self, sysfs: Path, dev: Path) -> BusDump:
+    def read_bus(self, sysfs: Path, dev: Path) -> BusDump:
         for size in _sizes(FIRST_BYTES):
             room, memory = _room(size)
             status = lib.qatdp_bus(room, _encoded(sysfs) + b"/", _encoded(dev) + b"/", VENDOR, MODELS, len(MODELS))
@@ -85,7 +85,7 @@ class NativeWatch:
         self._size = lib.QATDP_ATTRIBUTE_BYTES * len(contents) + lib.QATDP_READ_BYTES
         self._text = raw("char[]", self._size)
 
-    def look(self) -> Sequence[bytes | int | bool]:
+    def read(self) -> Sequence[bytes | int | bool]:
         used = lib.qatdp_watch(self._watched, len(self._watched), self._paths, keep_below(), self._text, self._size)
         text = bytes(ffi.buffer(self._text, used))
         return tuple(

@@ -31,12 +31,12 @@ class PortableCalls:
     name = "python"
 
     def read(self, path: Path) -> bytes:
-        content = self.head(path, ATTRIBUTE_BYTES + 1)
+        content = self.read_prefix(path, ATTRIBUTE_BYTES + 1)
         if len(content) > ATTRIBUTE_BYTES:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
         return content
 
-    def head(self, path: Path, count: int) -> bytes:
+    def read_prefix(self, path: Path, count: int) -> bytes:
         # O_NONBLOCK: the open of a FIFO would wait for its writer, for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -55,10 +55,10 @@ class PortableCalls:
         finally:
             os.close(descriptor)
 
-    def link(self, path: Path) -> str:
+    def readlink_name(self, path: Path) -> str:
         return os.path.basename(os.readlink(path))
 
-    def names(self, path: Path) -> Sequence[str]:
+    def listdir(self, path: Path) -> Sequence[str]:
         return sorted(os.listdir(path))
 
     def exists(self, path: Path) -> bool:
@@ -87,7 +87,7 @@ class PortableCalls:
         _, flags = GROUP_STATUS.unpack(status)
         return GroupStatus(bool(flags & VIABLE), bool(flags & CONTAINER_SET))
 
-    def bus(self, sysfs: Path, dev: Path) -> BusDump:
+    def read_bus(self, sysfs: Path, dev: Path) -> BusDump:
         return BusReader(self, sysfs, dev).answers
 
     def watch(self, contents: Sequence[Path], present: Sequence[Path]) -> Watch:
@@ -190,11 +190,11 @@ class BusReader:
         return kernel_names.number((self._read(path) or b"").decode("latin-1"))
 
     def _link(self, path: str) -> str:
-        answer = _asked(self._links, path, self._calls.link)
+        answer = _asked(self._links, path, self._calls.readlink_name)
         return "" if isinstance(answer, int) else answer
 
     def _list(self, path: str) -> Sequence[str]:
-        answer = _asked(self._names, path, self._calls.names)
+        answer = _asked(self._names, path, self._calls.listdir)
         return () if isinstance(answer, int) else answer
 
     def _exists(self, path: str) -> bool:
@@ -228,7 +228,7 @@ class PortableWatch:
     def __init__(self, calls: SingleCalls, contents: Sequence[Path], present: Sequence[Path]) -> None:
         self._calls, self._contents, self._present = calls, tuple(contents), tuple(present)
 
-    def look(self) -> Sequence[bytes | int | bool]:
+    def read(self) -> Sequence[bytes | int | bool]:
         contents = (answer_of(self._calls.read, path) for path in self._contents)
         return (*contents, *map(self._calls.exists, self._present))
 

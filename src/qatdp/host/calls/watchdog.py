@@ -58,8 +58,10 @@ class WatchdogCalls:
         """Return the functions of which a read has not come back, and which read that is."""
         return dict(self._shunned.copy().values())
 
-    def bus(self, sysfs: Path, dev: Path) -> BusDump:
-        return self._lane.do(partial(self._bulk.bus, sysfs, dev), lambda calls: BusReader(calls, sysfs, dev).answers)
+    def read_bus(self, sysfs: Path, dev: Path) -> BusDump:
+        return self._lane.do(
+            partial(self._bulk.read_bus, sysfs, dev), lambda calls: BusReader(calls, sysfs, dev).answers
+        )
 
     def watch(self, contents: Sequence[Path], present: Sequence[Path]) -> Watch:
         return _PatientWatch(self._bulk.watch(contents, present), self._new_lane(), contents, present)
@@ -132,11 +134,11 @@ class _Noting:
     def read(self, path: Path) -> bytes:
         return self._ask(self._inner.read, path)
 
-    def link(self, path: Path) -> str:
-        return self._ask(self._inner.link, path)
+    def readlink_name(self, path: Path) -> str:
+        return self._ask(self._inner.readlink_name, path)
 
-    def names(self, path: Path) -> Sequence[str]:
-        return self._ask(self._inner.names, path)
+    def listdir(self, path: Path) -> Sequence[str]:
+        return self._ask(self._inner.listdir, path)
 
     def exists(self, path: Path) -> bool:
         try:
@@ -161,8 +163,8 @@ class _PatientWatch:
         self._bulk, self._lane = bulk, lane
         self._contents, self._present = contents, present
 
-    def look(self) -> Sequence[bytes | int | bool]:
-        return self._lane.do(self._bulk.look, lambda calls: PortableWatch(calls, self._contents, self._present).look())
+    def read(self) -> Sequence[bytes | int | bool]:
+        return self._lane.do(self._bulk.read, lambda calls: PortableWatch(calls, self._contents, self._present).read())
 
     def close(self) -> None:
         """Let go of what is kept open, once nobody reads from it any more."""

@@ -51,7 +51,7 @@ class Binder:
 
     def _check(self, device: Path, driver: str) -> Refused | None:
         try:
-            found = self._calls.link(device / "driver")
+            found = self._calls.readlink_name(device / "driver")
         except OSError:
             return self._bind_by_name(device, driver)
         return None if found == driver else Refused(f"it is on {found} afterwards")

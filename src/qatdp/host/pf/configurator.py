@@ -87,12 +87,12 @@ class PfConfigurator:
 
     def _vfs(self) -> dict[int, PciAddress]:
         """Return the VFs by their links: to read sriov_numvfs would wait as long as a write hangs."""
-        links = {int(match[1]): name for name in self._calls.names(self._pf) if (match := VIRTFN.fullmatch(name))}
-        return {n: PciAddress.parse(self._calls.link(self._pf / links[n])) for n in sorted(links)}
+        links = {int(match[1]): name for name in self._calls.listdir(self._pf) if (match := VIRTFN.fullmatch(name))}
+        return {n: PciAddress.parse(self._calls.readlink_name(self._pf / links[n])) for n in sorted(links)}
 
     def _driver(self, vf: PciAddress) -> str | None:
         try:
-            return self._calls.link(self._devices / str(vf) / "driver")
+            return self._calls.readlink_name(self._devices / str(vf) / "driver")
         except OSError:
             return None
 
@@ -134,7 +134,7 @@ class PfConfigurator:
         open_now.callback(os.close, descriptor)
 
     def _node(self, vf: PciAddress) -> Path:
-        group = self._calls.link(self._devices / str(vf) / "iommu_group")
+        group = self._calls.readlink_name(self._devices / str(vf) / "iommu_group")
         node = self._dev / "vfio" / group
         return node if self._calls.exists(node) else self._dev / "vfio" / f"noiommu-{group}"
 

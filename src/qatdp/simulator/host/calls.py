@@ -35,21 +35,21 @@ class PassingCalls:
         self.before("read", path)
         return self._inner.read(path)
 
-    def head(self, path: Path, count: int) -> bytes:
+    def read_prefix(self, path: Path, count: int) -> bytes:
         self.before("read", path)
-        return self._inner.head(path, count)
+        return self._inner.read_prefix(path, count)
 
     def write(self, path: Path, content: bytes) -> None:
         self.before("write", path)
         self._inner.write(path, content)
 
-    def link(self, path: Path) -> str:
-        self.before("link", path)
-        return self._inner.link(path)
+    def readlink_name(self, path: Path) -> str:
+        self.before("readlink_name", path)
+        return self._inner.readlink_name(path)
 
-    def names(self, path: Path) -> Sequence[str]:
-        self.before("names", path)
-        return self._inner.names(path)
+    def listdir(self, path: Path) -> Sequence[str]:
+        self.before("listdir", path)
+        return self._inner.listdir(path)
 
     def exists(self, path: Path) -> bool:
         try:
@@ -77,7 +77,7 @@ class PassingCalls:
 
     # By the single calls above, so that each can be seen and made to fail.
 
-    def bus(self, sysfs: Path, dev: Path) -> BusDump:
+    def read_bus(self, sysfs: Path, dev: Path) -> BusDump:
         return BusReader(self, sysfs, dev).answers
 
     def watch(self, contents: Sequence[Path], present: Sequence[Path]) -> Watch:
@@ -127,8 +127,8 @@ class FakeKernelCalls(PassingCalls):
         self._host = host
         self.written: list[tuple[str, bytes]] = []
 
-    def bus(self, sysfs: Path, dev: Path) -> BusDump:
-        return self._inner.bus(sysfs, dev)
+    def read_bus(self, sysfs: Path, dev: Path) -> BusDump:
+        return self._inner.read_bus(sysfs, dev)
 
     def watch(self, contents: Sequence[Path], present: Sequence[Path]) -> Watch:
         return self._inner.watch(contents, present)
