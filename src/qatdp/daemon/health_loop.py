@@ -59,8 +59,8 @@ class PfHealth:
         self._prober = Prober(sysfs, calls, heartbeat=heartbeat, deadline_s=pace.deadline_s)
         self._under_way: dict[PciAddress, asyncio.Task[None]] = {}
         self._expected: set[PciAddress] = set()  # whose first probe has not come back
-        self._overdue: dict[PciAddress, Evidence] = {}  # to a probe
-        self._left: Mapping[PciAddress, Evidence] = {}  # to a scan or a tick
+        self._hung_probes: dict[PciAddress, Evidence] = {}  # to a probe
+        self._hung_reads: Mapping[PciAddress, Evidence] = {}  # to a scan or a tick
         self._unseen: dict[PciAddress, Mapping[str, str]] = {}  # as it was told
 
     # From the tick
@@ -68,8 +68,8 @@ class PfHealth:
     def read(self, readings: Mapping[PciAddress, CounterSample]) -> None:
         """Take what the tick has read, of all PFs at once."""
         before, self.readings = self.readings, readings
-        left, self._left = self._left, self._left_behind()
-        back = left.keys() - self._left.keys()
+        left, self._hung_reads = self._hung_reads, self._left_behind()
+        back = left.keys() - self._hung_reads.keys()
         for pf, reading in readings.items():
             for text in warnings(before.get(pf), reading):
                 log.warning("PF counted errors pf=%s counter=%r", pf, text)
@@ -144,10 +144,10 @@ class PfHealth:
         at = pf.address
         self._expected.discard(at)
         if isinstance(found, ProbeTimeout):
-            self._overdue.setdefault(at, _hung(found.path, self._pace.deadline_s))
+            self._hung_probes.setdefault(at, _hung(found.path, self._pace.deadline_s))
             self._take(at, ())
         else:
-            self._overdue.pop(at, None)
+            self._hung_probes.pop(at, None)
             before, self.pulses[at] = self.pulses.get(at), found.pulse
             self._take(at, [PROBED, *([BACK] if found.late else []), *of_pulse(before, found.pulse)])
             self._tell_unseen(at)
@@ -156,7 +156,7 @@ class PfHealth:
     # What comes of it
 
     def _take(self, pf: PciAddress, evidence: Iterable[Evidence]) -> None:
-        hung = [overdue[pf] for overdue in (self._overdue, self._left) if pf in overdue]
+        hung = [overdue[pf] for overdue in (self._hung_probes, self._hung_reads) if pf in overdue]
         before = self.health.get(pf, Health())
         after = judge(before, [*evidence, *hung], time.monotonic(), self._pace.hold_s)
         self.health[pf] = after

@@ -82,7 +82,7 @@ class OpenVfPoller:
                 await self._poll()
                 await asyncio.sleep(self._timing.poll_s)
         finally:
-            self._worker.leave(self._close)
+            self._worker.submit(self._close)
 
     def _close(self) -> None:
         self._of_slice.close()

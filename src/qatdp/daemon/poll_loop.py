@@ -48,4 +48,4 @@ class PollLoop:
 
     def close(self) -> None:
         """Close what is kept open; a read that hangs is left behind."""
-        self._worker.leave(self._poller.close)
+        self._worker.submit(self._poller.close)

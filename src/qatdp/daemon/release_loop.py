@@ -58,7 +58,7 @@ class Release:
         try:
             await self._rounds()
         finally:
-            self._worker.leave(self._opened.close)
+            self._worker.submit(self._opened.close)
 
     async def _rounds(self) -> None:
         pause_s = self._pace.first_s

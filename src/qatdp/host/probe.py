@@ -126,14 +126,14 @@ class Prober:
         self._sysfs, self._calls, self._heartbeat, self._deadline_s = sysfs, calls, heartbeat, deadline_s
         self._generation = 0
         self._idle: list[Worker] = []  # as many as were ever needed at once: to start a thread costs more than a probe
-        self._left: dict[PciAddress, tuple[int, _Reader]] = {}  # those that are overdue
+        self._overdue: dict[PciAddress, tuple[int, _Reader]] = {}  # those that are overdue
         self._late: set[PciAddress] = set()  # whose probe was, and has come back
 
     async def probe(self, pf: PhysicalFunction) -> ProbeTimeout | ProbeResult:
         """Return what is found within the deadline."""
         at = pf.address
-        if at in self._left:
-            return ProbeTimeout(self._left[at][1].at)
+        if at in self._overdue:
+            return ProbeTimeout(self._overdue[at][1].at)
         self._generation += 1
         generation, reader = self._generation, _Reader(self._sysfs, self._calls, self._heartbeat)
         loop = asyncio.get_running_loop()
@@ -142,8 +142,8 @@ class Prober:
 
         def returned(pulse: ProbeSample) -> None:
             self._idle.append(worker)
-            if self._left.get(at, (0, reader))[0] == generation:
-                del self._left[at]
+            if self._overdue.get(at, (0, reader))[0] == generation:
+                del self._overdue[at]
                 self._late.add(at)
             if not future.done():
                 future.set_result(pulse)
@@ -156,10 +156,10 @@ class Prober:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(returned, pulse)
 
-        worker.leave(work)
+        worker.submit(work)
         await wait_awake((future,), self._deadline_s)
         if not future.done():
-            self._left[at] = (generation, reader)
+            self._overdue[at] = (generation, reader)
             return ProbeTimeout(reader.at)
         late = at in self._late
         self._late.discard(at)

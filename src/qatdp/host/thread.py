@@ -25,7 +25,7 @@ class Worker:
         while True:
             self._queue.get()()
 
-    def leave(self, work: Callable[[], None]) -> None:
+    def submit(self, work: Callable[[], None]) -> None:
         """Have something done that raises nothing and that nobody waits for."""
         self._queue.put(work)
 
