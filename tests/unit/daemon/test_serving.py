@@ -293,7 +293,7 @@ async def test_it_ends_while_its_first_scan_hangs(stage: Stage) -> None:
 async def test_it_says_that_its_first_scan_hangs(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("qatdp.daemon.app.SLOW_S", 0.0)
+    monkeypatch.setattr("qatdp.daemon.scan_loop.SLOW_S", 0.0)
     cy, _ = with_pfs(stage)
     stage.calls = calls = HangingCalls()
     calls.hangs.set()
